@@ -1,0 +1,116 @@
+//! Counting from scratch what the machine keeps counts of.
+
+use std::collections::BTreeMap;
+
+use super::Holdings;
+use crate::base::{CpuId, MmId, Pfn, VmaId};
+use crate::kernel::Kernel;
+use crate::state::pagetable::Entry;
+
+/// What was found for one frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Ordinary entries that map it.
+    pub entries: u32,
+    /// Migration entries that name it.
+    pub migration_entries: u32,
+    /// Pagevec entries that hold it.
+    pub pagevecs: u32,
+    /// Whether it is on a private list, a call's or by hand.
+    pub isolated: u32,
+    /// References of calls in flight and pins.
+    pub held: u32,
+}
+
+impl Row {
+    /// The references that there should be (I-10).
+    pub const fn references(&self) -> u32 {
+        self.entries + self.pagevecs + self.isolated + self.held
+    }
+}
+
+/// One entry of one address space.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaf {
+    /// Whose.
+    pub mm: MmId,
+    /// Where.
+    pub address: u64,
+    /// What.
+    pub entry: Entry,
+    /// The area around it, mapped or on its way out.
+    pub vma: Option<VmaId>,
+}
+
+/// Everything counted.
+#[derive(Debug, Default)]
+pub struct Census {
+    rows: BTreeMap<Pfn, Row>,
+    /// All entries that are not empty.
+    pub leaves: Vec<Leaf>,
+}
+
+impl Census {
+    /// Walks all page tables, pagevecs and holdings.
+    pub fn take(kernel: &Kernel, holdings: &Holdings) -> Census {
+        let mut census = Census::default();
+        let mut areas: BTreeMap<(MmId, u64), VmaId> = BTreeMap::new();
+        for (id, vma) in kernel.vmas.iter() {
+            areas.insert((vma.mm, vma.start), id);
+        }
+        for (mm, space) in kernel.mms.iter() {
+            for (address, _, entry) in kernel.tables.entries(space.root) {
+                let below = areas.range(..=(mm, address)).next_back().map(|(_, &id)| id);
+                let holds =
+                    |id: &VmaId| kernel.vmas[*id].mm == mm && kernel.vmas[*id].contains(address);
+                census.leaves.push(Leaf {
+                    mm,
+                    address,
+                    entry,
+                    vma: below.filter(holds),
+                });
+                if let Some((page, _)) = entry.as_migration() {
+                    census.row(page).migration_entries += 1;
+                } else if let Some(page) = entry.normal_page().filter(|_| entry.is_present()) {
+                    census.row(page).entries += 1;
+                }
+            }
+        }
+        for cpu in 0..kernel.zones.cpus() {
+            for index in 0..6 {
+                for &page in kernel.lru.pagevec(CpuId::from(cpu), index).pages() {
+                    census.row(page).pagevecs += 1;
+                }
+            }
+        }
+        for &page in holdings.isolated.iter().chain(&kernel.isolated_by_hand) {
+            census.row(page).isolated += 1;
+        }
+        for &page in &holdings.references {
+            census.row(page).held += 1;
+        }
+        for (&page, &pins) in &kernel.pins {
+            census.row(page).held += pins;
+        }
+        census
+    }
+
+    fn row(&mut self, page: Pfn) -> &mut Row {
+        self.rows.entry(page).or_default()
+    }
+
+    /// What was found for a frame; nothing, mostly.
+    pub fn of(&self, page: Pfn) -> Row {
+        self.rows.get(&page).copied().unwrap_or_default()
+    }
+
+    /// Frames that something was found for.
+    pub fn rows(&self) -> impl Iterator<Item = (Pfn, &Row)> {
+        self.rows.iter().map(|(&page, row)| (page, row))
+    }
+}
+
+/// The frames of a machine that were ever taken, ascending.
+pub(super) fn touched(kernel: &Kernel) -> impl Iterator<Item = Pfn> {
+    kernel.zones.touched_spans().flatten().map(Pfn::from)
+}

@@ -1,0 +1,112 @@
+//! Rules about LRU lists and pagevecs.
+
+use std::collections::BTreeMap;
+
+use super::census::touched;
+use super::{Report, View};
+use crate::base::{CpuId, Pfn};
+use crate::state::frame::PageFlags;
+use crate::state::lru::{ListKind, PAGEVEC_SIZE, is_evictable};
+
+/// A page is on exactly one list, of its own zone and the one that its flags name, if it has
+/// PG_lru; and every list is as long as its counter says.
+pub(super) fn listed_pages_say_so(view: &View<'_>, report: Report<'_>) {
+    let kernel = view.kernel;
+    let mut listed: BTreeMap<Pfn, u32> = BTreeMap::new();
+    for (zone_id, zone) in kernel.zones.iter() {
+        for kind in ListKind::ALL {
+            let mut len = 0;
+            for page in kernel.lru.list(zone_id, kind).pages(&kernel.frames) {
+                let flags = kernel.frames[page].flags();
+                *listed.entry(page).or_default() += 1;
+                len += 1;
+                let is_home = kernel.zones.zone_of(page) == zone_id && ListKind::of(flags) == kind;
+                if !flags.contains(PageFlags::LRU) || !is_home {
+                    report(
+                        Some(page),
+                        format!("on list {kind:?} of zone {zone_id} with {flags:?}"),
+                    );
+                }
+                if kind == ListKind::Unevictable && !view.holdings.is_busy && is_evictable(flags) {
+                    report(Some(page), "on the unevictable list, but evictable".into());
+                }
+                if len > kernel.frames.len() as i64 {
+                    report(
+                        Some(page),
+                        format!("list {kind:?} of zone {zone_id} has no end"),
+                    );
+                    return;
+                }
+            }
+            let counter = crate::state::zone::Counter::ALL[kind as usize];
+            let counted = zone.counters.get(counter);
+            if counted != len {
+                report(
+                    None,
+                    format!(
+                        "{} of zone {zone_id} is {counted}, not {len}",
+                        counter.name()
+                    ),
+                );
+            }
+        }
+    }
+    for page in touched(kernel) {
+        let flags = kernel.frames[page].flags();
+        let lists = listed.get(&page).copied().unwrap_or(0);
+        if u32::from(flags.contains(PageFlags::LRU)) != lists {
+            report(Some(page), format!("on {lists} lists with {flags:?}"));
+        }
+        if flags.contains(PageFlags::ACTIVE | PageFlags::UNEVICTABLE) {
+            report(Some(page), "active and unevictable at once".into());
+        }
+    }
+}
+
+/// A page that waits in an addition pagevec, or is isolated, is on no list; no pagevec is full.
+pub(super) fn waiting_pages_are_on_no_list(view: &View<'_>, report: Report<'_>) {
+    let kernel = view.kernel;
+    let mut waiting: BTreeMap<Pfn, u32> = BTreeMap::new();
+    for cpu in (0..kernel.zones.cpus()).map(CpuId::from) {
+        for index in 0..6 {
+            let pages = kernel.lru.pagevec(cpu, index).pages();
+            if pages.len() >= PAGEVEC_SIZE {
+                report(
+                    None,
+                    format!("pagevec {index} of CPU {cpu} holds {} pages", pages.len()),
+                );
+            }
+            for &page in pages.iter().filter(|_| index < 5) {
+                *waiting.entry(page).or_default() += 1;
+                let flags = kernel.frames[page].flags();
+                let settled = PageFlags::LRU | PageFlags::ACTIVE | PageFlags::UNEVICTABLE;
+                if flags.intersects(settled) {
+                    report(Some(page), format!("waits in a pagevec with {flags:?}"));
+                }
+            }
+        }
+    }
+    for (page, times) in waiting {
+        if times > 1 {
+            report(Some(page), format!("waits in {times} pagevecs"));
+        }
+    }
+    for (page, row) in view.census.rows() {
+        if row.isolated > 1 {
+            report(Some(page), format!("isolated {} times", row.isolated));
+        }
+        if row.isolated > 0 && kernel.frames[page].has(PageFlags::LRU) {
+            report(Some(page), "isolated, but has PG_lru".into());
+        }
+    }
+}
+
+/// Anonymous pages belong to the anonymous LRU family.
+pub(super) fn anonymous_pages_are_swap_backed(view: &View<'_>, report: Report<'_>) {
+    for page in touched(view.kernel) {
+        let frame = &view.kernel.frames[page];
+        if frame.is_anon() && frame.is_file_family() {
+            report(Some(page), "anonymous without PG_swapbacked".into());
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The invariants: what must be true of a machine between any two steps.
+//!
+//! Each rule is a function with a name and a sentence; [`RULES`] lists them all. They read the
+//! [`Kernel`] and what the calls in flight hold ([`Holdings`]), recompute everything from
+//! scratch through a [`Census`], and change nothing.
+//!
+//! invariants.md. Left out: what concerns files, swap, KSM, memory cgroups.
+
+mod census;
+mod counters;
+mod entries;
+mod frames;
+mod lists;
+mod locks;
+mod reverse;
+
+pub use census::{Census, Row};
+
+use std::collections::BTreeSet;
+
+use crate::base::Pfn;
+use crate::kernel::Kernel;
+
+/// What calls in flight hold at this moment.
+#[derive(Clone, Debug, Default)]
+pub struct Holdings {
+    /// Pages on the private list of a migration.
+    pub isolated: Vec<Pfn>,
+    /// One entry a reference, of new pages and transient holders.
+    pub references: Vec<Pfn>,
+    /// Old pages that migration entries may name.
+    pub migrating: BTreeSet<Pfn>,
+    /// Whether a call is in flight at all.
+    pub is_busy: bool,
+}
+
+/// One broken rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule's name.
+    pub rule: &'static str,
+    /// The invariants that it states.
+    pub ids: &'static str,
+    /// The frame concerned, if it is one.
+    pub frame: Option<Pfn>,
+    /// What is wrong, in words and numbers.
+    pub detail: String,
+}
+
+/// Everything that a rule may look at.
+pub struct View<'a> {
+    /// The machine.
+    pub kernel: &'a Kernel,
+    /// What its calls hold.
+    pub holdings: &'a Holdings,
+    /// What was counted.
+    pub census: &'a Census,
+}
+
+/// Where a rule reports: (frame, what is wrong).
+pub type Report<'a> = &'a mut dyn FnMut(Option<Pfn>, String);
+
+/// One rule.
+pub struct Rule {
+    /// Its name: a sentence.
+    pub name: &'static str,
+    /// The invariants that it states.
+    pub ids: &'static str,
+    check: fn(&View<'_>, Report<'_>),
+}
+
+/// All rules, cheapest first. A new rule is one function and one line here.
+pub const RULES: &[Rule] = &[
+    Rule {
+        name: "page_locks_have_owners",
+        ids: "I-30 I-31 I-32 I-36",
+        check: locks::page_locks_have_owners,
+    },
+    Rule {
+        name: "nobody_sleeps_holding_a_spinlock",
+        ids: "I-34",
+        check: locks::nobody_sleeps_holding_a_spinlock,
+    },
+    Rule {
+        name: "free_frames_are_blank",
+        ids: "I-01 I-02 I-03 I-06",
+        check: frames::free_frames_are_blank,
+    },
+    Rule {
+        name: "references_add_up",
+        ids: "I-04 I-05 I-10 I-12",
+        check: frames::references_add_up,
+    },
+    Rule {
+        name: "mapcount_matches_entries",
+        ids: "I-13 I-14 I-15 I-16",
+        check: frames::mapcount_matches_entries,
+    },
+    Rule {
+        name: "migration_entries_have_a_migrator",
+        ids: "I-20 I-21 I-22 I-26 I-27 I-28",
+        check: entries::migration_entries_have_a_migrator,
+    },
+    Rule {
+        name: "entries_lie_inside_areas",
+        ids: "I-23 I-25 I-93",
+        check: entries::entries_lie_inside_areas,
+    },
+    Rule {
+        name: "writable_private_pages_are_unshared",
+        ids: "I-75",
+        check: entries::writable_private_pages_are_unshared,
+    },
+    Rule {
+        name: "listed_pages_say_so",
+        ids: "I-40 I-41 I-42 I-46",
+        check: lists::listed_pages_say_so,
+    },
+    Rule {
+        name: "waiting_pages_are_on_no_list",
+        ids: "I-43 I-44 I-45",
+        check: lists::waiting_pages_are_on_no_list,
+    },
+    Rule {
+        name: "anonymous_pages_are_swap_backed",
+        ids: "I-47",
+        check: lists::anonymous_pages_are_swap_backed,
+    },
+    Rule {
+        name: "zone_counters_count",
+        ids: "I-50 I-51 I-56 I-57 I-58 I-59",
+        check: counters::zone_counters_count,
+    },
+    Rule {
+        name: "resident_counters_count",
+        ids: "I-90 I-91",
+        check: counters::resident_counters_count,
+    },
+    Rule {
+        name: "entries_are_found_from_their_page",
+        ids: "I-70 I-73",
+        check: reverse::entries_are_found_from_their_page,
+    },
+    Rule {
+        name: "lists_and_areas_agree",
+        ids: "I-74",
+        check: reverse::lists_and_areas_agree,
+    },
+];
+
+/// Checks every rule; an empty answer is a sound machine.
+pub fn audit(kernel: &Kernel, holdings: &Holdings) -> Vec<Finding> {
+    let census = Census::take(kernel, holdings);
+    let view = View {
+        kernel,
+        holdings,
+        census: &census,
+    };
+    let mut findings = Vec::new();
+    for rule in RULES {
+        (rule.check)(&view, &mut |frame, detail| {
+            findings.push(Finding {
+                rule: rule.name,
+                ids: rule.ids,
+                frame,
+                detail,
+            });
+        });
+    }
+    findings
+}

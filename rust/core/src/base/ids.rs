@@ -1,0 +1,157 @@
+//! One type a kind of number, so that a node is never taken for a frame.
+
+use std::fmt;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub $inner);
+
+        impl $name {
+            /// The number as an index into a table.
+            #[inline]
+            pub const fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+
+        impl From<usize> for $name {
+            #[inline]
+            fn from(index: usize) -> Self {
+                Self(index as $inner)
+            }
+        }
+
+        impl From<$name> for usize {
+            #[inline]
+            fn from(id: $name) -> usize {
+                id.index()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0)
+            }
+        }
+    };
+}
+
+id! {
+    /// The number of one page frame on the whole machine, not within its zone.
+    Pfn(u32)
+}
+id! {
+    /// A NUMA node, 0..64.
+    NodeId(u8)
+}
+id! {
+    /// A zone, numbered over the whole machine in frame order.
+    ZoneId(u8)
+}
+id! {
+    /// A simulated processor.
+    CpuId(u16)
+}
+id! {
+    /// A simulated process, under the number a user sees (pid).
+    TaskId(u32)
+}
+id! {
+    /// One process's memory.
+    MmId(u32)
+}
+id! {
+    /// A virtual memory area, numbered over the whole machine.
+    VmaId(u32)
+}
+id! {
+    /// An anonymous reverse-map list. Never reused: a dead one stays a tombstone (Q26).
+    AnonVmaId(u32)
+}
+id! {
+    /// One 512-entry page table in the pool.
+    TableId(u32)
+}
+id! {
+    /// What a task is doing in the kernel right now.
+    CallId(u32)
+}
+
+/// A set of nodes, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeMask(pub u64);
+
+impl NodeMask {
+    /// The set of exactly `node`.
+    pub const fn one(node: NodeId) -> Self {
+        NodeMask(1 << node.0)
+    }
+
+    /// Whether `node` is in the set.
+    #[inline]
+    pub const fn contains(self, node: NodeId) -> bool {
+        node.0 < 64 && self.0 >> node.0 & 1 == 1
+    }
+
+    /// Whether no node is in the set.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many nodes are in the set.
+    pub const fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// Nodes in both sets.
+    pub const fn and(self, other: Self) -> Self {
+        NodeMask(self.0 & other.0)
+    }
+
+    /// The lowest node of the set.
+    pub const fn first(self) -> Option<NodeId> {
+        if self.0 == 0 {
+            None
+        } else {
+            Some(NodeId(self.0.trailing_zeros() as u8))
+        }
+    }
+
+    /// The `position`-th node of the set, counting from 0.
+    pub fn nth(self, position: u32) -> Option<NodeId> {
+        self.iter().nth(position as usize)
+    }
+
+    /// The nodes, ascending.
+    pub fn iter(self) -> impl Iterator<Item = NodeId> {
+        (0..64).map(NodeId).filter(move |&node| self.contains(node))
+    }
+
+    /// The first node after `node` in the set, wrapping around.
+    pub fn next_after(self, node: NodeId) -> Option<NodeId> {
+        self.iter().find(|&n| n > node).or(self.first())
+    }
+}
+
+impl FromIterator<NodeId> for NodeMask {
+    fn from_iter<I: IntoIterator<Item = NodeId>>(nodes: I) -> Self {
+        NodeMask(nodes.into_iter().fold(0, |mask, node| mask | 1 << node.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_lists_its_nodes_in_ascending_order_and_wraps() {
+        let mask: NodeMask = [NodeId(5), NodeId(1)].into_iter().collect();
+        assert_eq!(mask.iter().collect::<Vec<_>>(), [NodeId(1), NodeId(5)]);
+        assert_eq!(mask.next_after(NodeId(1)), Some(NodeId(5)));
+        assert_eq!(mask.next_after(NodeId(5)), Some(NodeId(1)));
+        assert_eq!(NodeMask(0).next_after(NodeId(5)), None);
+        assert!(!mask.contains(NodeId(200)));
+    }
+}

@@ -1,0 +1,100 @@
+//! `migration_entry_wait`: sleep until the page of a migration entry is back.
+
+use crate::base::{MmId, Pfn};
+use crate::kernel::Kernel;
+use crate::state::frame::PageFlags;
+use crate::state::lock::Want;
+use crate::state::pagetable::leaf_index;
+use crate::step::{Label, LockId, Me, Mode, Point, Progress};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Looking,
+    Sleeping(Pfn),
+    Done,
+}
+
+/// One wait at one address. It holds a reference to the old page while it sleeps, which makes
+/// a migration that has not passed its count test fail and retry (S05).
+#[derive(Clone, Copy, Debug)]
+pub struct EntryWait {
+    mm: MmId,
+    address: u64,
+    phase: Phase,
+}
+
+impl EntryWait {
+    /// Will wait for the page that the migration entry at `address` names, if there is one.
+    pub const fn new(mm: MmId, address: u64) -> EntryWait {
+        EntryWait {
+            mm,
+            address,
+            phase: Phase::Looking,
+        }
+    }
+
+    /// The steps that the next advance makes.
+    pub const fn labels(&self) -> &'static [Label] {
+        match self.phase {
+            Phase::Looking => &["EW-1", "EW-2", "EW-3", "EW-4", "EW-5"],
+            Phase::Sleeping(_) => &["EW-6", "EW-7"],
+            Phase::Done => &[],
+        }
+    }
+
+    /// The page that it holds a reference to.
+    pub const fn held_page(&self) -> Option<Pfn> {
+        match self.phase {
+            Phase::Sleeping(page) => Some(page),
+            _ => None,
+        }
+    }
+
+    /// Makes one step.
+    pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
+        loop {
+            match self.phase {
+                Phase::Looking => {
+                    let root = kernel.mms[self.mm].root;
+                    let Some(leaf) = kernel.tables.find_leaf(root, self.address) else {
+                        self.phase = Phase::Done;
+                        return Progress::Done;
+                    };
+                    if !kernel.lock::<M>(me, LockId::Leaf(leaf), Want::Exclusive) {
+                        return Progress::Waiting(LockId::Leaf(leaf));
+                    }
+                    let entry = kernel.tables.get(leaf, leaf_index(self.address));
+                    self.phase = match entry.as_migration() {
+                        Some((page, _)) if self.may_sleep(kernel, page) => Phase::Sleeping(page),
+                        _ => Phase::Done,
+                    };
+                    kernel.unlock::<M>(me, LockId::Leaf(leaf));
+                }
+                Phase::Sleeping(page) => {
+                    if !kernel.page_is_unlocked::<M>(me, page) {
+                        return Progress::Waiting(LockId::Page(page));
+                    }
+                    kernel.put_page(page);
+                    self.phase = Phase::Done;
+                }
+                Phase::Done => return Progress::Done,
+            }
+            if self.phase == Phase::Done {
+                return Progress::Done;
+            }
+            if Point::Open.stops::<M>(me) {
+                return Progress::Ran;
+            }
+        }
+    }
+
+    /// EW-3 and EW-4: a frozen page gives no reference, and then the access just faults again.
+    fn may_sleep(&self, kernel: &mut Kernel, page: Pfn) -> bool {
+        let frame = &mut kernel.frames[page];
+        assert!(
+            frame.has(PageFlags::LOCKED),
+            "migration entry names unlocked page {page}"
+        );
+        frame.try_get()
+    }
+}

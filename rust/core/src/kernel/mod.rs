@@ -1,0 +1,213 @@
+//! The machine as one value: every store in one struct. Cloning it is a snapshot.
+//!
+//! This is the floor between nouns and verbs: rooms below take the stores they touch, rooms
+//! above take a `&mut Kernel`. There are no verbs here, only the shortcuts that spell out which
+//! stores a nouns' function wants ([`Kernel::put_page`]) and the taking of locks in either
+//! mode ([`hold`]).
+
+mod cost;
+mod hold;
+
+use std::collections::BTreeMap;
+
+pub use cost::Cost;
+
+use crate::base::{CpuId, Errno, MachineSpec, Misuse, MmId, NodeMask, Pfn, Profile, VmaId};
+use crate::state::frame::{Contents, FrameTable, PageFlags};
+use crate::state::lock::Locks;
+use crate::state::lru::{self, Lru};
+use crate::state::mm::{Mms, Vmas};
+use crate::state::pagetable::Tables;
+use crate::state::rmap::AnonVmas;
+use crate::state::task::Tasks;
+use crate::state::zone::{Counter, Zones};
+use crate::step::{Me, Mode};
+use crate::trace::{Event, EventKind, Recorder};
+
+/// Everything there is.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Page descriptors.
+    pub frames: FrameTable,
+    /// Bytes of the pages, where the machine has them.
+    pub contents: Contents,
+    /// Zones, free frames, counters.
+    pub zones: Zones,
+    /// Aging lists and pagevecs.
+    pub lru: Lru,
+    /// Page tables.
+    pub tables: Tables,
+    /// Address spaces.
+    pub mms: Mms,
+    /// Their areas.
+    pub vmas: Vmas,
+    /// Reverse map of anonymous memory.
+    pub anon_vmas: AnonVmas,
+    /// Processes.
+    pub tasks: Tasks,
+    /// Locks between calls in flight.
+    pub locks: Locks,
+    /// Pages held by hand: how many references each (supporting-paths 17).
+    pub pins: BTreeMap<Pfn, u32>,
+    /// Pages taken off the LRU by hand.
+    pub isolated_by_hand: Vec<Pfn>,
+    /// What happened.
+    pub recorder: Recorder,
+    /// How often each elementary operation was done.
+    pub cost: Cost,
+    /// Steps made so far by stepped calls.
+    pub steps: u64,
+    /// Virtual time, in ticks.
+    pub now: u64,
+    /// Which behaviour is modelled.
+    pub profile: Profile,
+}
+
+impl Kernel {
+    /// A machine with no task and all memory free.
+    pub fn new(spec: &MachineSpec) -> Result<Kernel, Misuse> {
+        spec.check()?;
+        let zones = Zones::new(spec);
+        let frames = zones.iter().map(|(_, zone)| zone.free.len()).sum();
+        Ok(Kernel {
+            frames: FrameTable::new(frames),
+            contents: Contents::new(frames + 1, spec.contents),
+            lru: Lru::new(&zones),
+            zones,
+            tables: Tables::default(),
+            mms: Mms::default(),
+            vmas: Vmas::default(),
+            anon_vmas: AnonVmas::default(),
+            tasks: Tasks::default(),
+            locks: Locks::default(),
+            pins: BTreeMap::new(),
+            isolated_by_hand: Vec::new(),
+            recorder: Recorder::default(),
+            cost: Cost::default(),
+            steps: 0,
+            now: 0,
+            profile: spec.profile,
+        })
+    }
+
+    /// Drops a reference to a page and frees it if that was the last.
+    #[inline]
+    pub fn put_page(&mut self, pfn: Pfn) {
+        lru::put_page(&mut self.frames, &mut self.zones, &mut self.lru, pfn);
+    }
+
+    /// Takes a page off its LRU list and counts it as isolated.
+    ///
+    /// The caller owns one new reference. Fails with `Busy` when the page is on no list.
+    #[inline]
+    pub fn isolate_page(&mut self, pfn: Pfn) -> Result<(), Errno> {
+        lru::isolate(&mut self.frames, &mut self.zones, &mut self.lru, pfn)?;
+        let family = Counter::isolated(self.frames[pfn].is_file_family());
+        self.zones.counters_of(pfn).add(family, 1);
+        self.cost.isolations += 1;
+        Ok(())
+    }
+
+    /// Uncounts an isolated page and puts it back (PB-2 and PB-3).
+    #[inline]
+    pub fn put_back_isolated(&mut self, cpu: CpuId, pfn: Pfn) {
+        let family = Counter::isolated(self.frames[pfn].is_file_family());
+        self.zones.counters_of(pfn).add(family, -1);
+        self.put_back(cpu, pfn);
+    }
+
+    /// Sends a page that is on no list to where it belongs and drops the caller's reference.
+    #[inline]
+    pub fn put_back(&mut self, cpu: CpuId, pfn: Pfn) {
+        lru::putback(&mut self.frames, &mut self.zones, &mut self.lru, cpu, pfn);
+    }
+
+    /// Drains one CPU's pagevecs.
+    pub fn drain(&mut self, cpu: CpuId) {
+        self.cost.drains += 1;
+        self.lru.drain(&mut self.frames, &mut self.zones, cpu);
+    }
+
+    /// Drains all CPUs' pagevecs.
+    pub fn drain_all(&mut self) {
+        self.cost.drains += self.zones.cpus() as u64;
+        self.lru.drain_all(&mut self.frames, &mut self.zones);
+    }
+
+    /// Clears PG_mlocked of a locked page and moves it to an evictable list if that is possible
+    /// (supporting-paths 8).
+    pub fn clear_mlocked(&mut self, cpu: CpuId, pfn: Pfn) {
+        if !self.frames[pfn].take(PageFlags::MLOCKED) || self.frames[pfn].is_unowned() {
+            return;
+        }
+        self.zones.counters_of(pfn).add(Counter::Mlock, -1);
+        if lru::isolate(&mut self.frames, &mut self.zones, &mut self.lru, pfn).is_ok() {
+            self.put_back(cpu, pfn);
+        }
+    }
+
+    /// The nodes with memory.
+    pub fn nodes_with_memory(&self) -> NodeMask {
+        self.zones.nodes_with_memory()
+    }
+
+    /// The linear index of the page at `address` of an area.
+    #[inline]
+    pub fn linear_index(&self, vma: VmaId, address: u64) -> u64 {
+        self.vmas[vma].linear_index(address)
+    }
+
+    /// One more user of an address space (`get_task_mm`).
+    pub fn get_mm(&mut self, mm: MmId) {
+        self.mms[mm].users += 1;
+    }
+
+    /// Records an event of a stepped call; a call that runs through records nothing.
+    #[inline(always)]
+    pub fn note<M: Mode>(
+        &mut self,
+        me: Me,
+        kind: EventKind,
+        pfn: Option<Pfn>,
+        address: u64,
+        value: i64,
+    ) {
+        if M::STEPS && self.recorder.is_on() {
+            self.recorder.push(Event {
+                time: self.steps,
+                task: me.task,
+                call: me.call,
+                kind,
+                label: "",
+                pfn,
+                address,
+                value,
+            });
+        }
+    }
+}
+
+impl Clone for Kernel {
+    /// Copies what was ever touched: an untouched frame is all zeroes in both.
+    fn clone(&self) -> Kernel {
+        Kernel {
+            frames: self.frames.clone_spans(self.zones.touched_spans()),
+            contents: self.contents.clone_spans(self.zones.touched_spans()),
+            zones: self.zones.clone(),
+            lru: self.lru.clone(),
+            tables: self.tables.clone(),
+            mms: self.mms.clone(),
+            vmas: self.vmas.clone(),
+            anon_vmas: self.anon_vmas.clone(),
+            tasks: self.tasks.clone(),
+            locks: self.locks.clone(),
+            pins: self.pins.clone(),
+            isolated_by_hand: self.isolated_by_hand.clone(),
+            recorder: self.recorder.clone(),
+            cost: self.cost,
+            steps: self.steps,
+            now: self.now,
+            profile: self.profile,
+        }
+    }
+}

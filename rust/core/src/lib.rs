@@ -1,0 +1,25 @@
+//! The simulated kernel: Linux 2.6.34 page migration as data and steps.
+//!
+//! A machine is data; time is a function over it. In reading order:
+//!
+//! 1. [`base`]: numbers with types, error codes, what a machine is made of.
+//! 2. [`step`] and [`trace`]: how operations are cut into steps, and what is recorded.
+//! 3. [`state`]: everything there is. Frames, zones, lists, page tables, address spaces.
+//! 4. [`kernel`]: all of that in one struct. Below it are nouns, above it verbs.
+//! 5. [`unmap`] and [`audit`]: entries replaced and put back; the invariants.
+//! 6. [`fault`] and [`mmap`]: what programs do meanwhile.
+//! 7. [`migrate`]: the engine.
+//! 8. [`machine`]: a kernel, its calls in flight, and time.
+#![forbid(unsafe_code)]
+
+pub mod audit;
+pub mod base;
+pub mod fault;
+pub mod kernel;
+pub mod machine;
+pub mod migrate;
+pub mod mmap;
+pub mod state;
+pub mod step;
+pub mod trace;
+pub mod unmap;

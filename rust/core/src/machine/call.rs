@@ -1,0 +1,203 @@
+//! Any operation that can be interleaved, as one type.
+
+use super::Request;
+use crate::audit::Holdings;
+use crate::base::{Errno, Pfn, TaskId};
+use crate::fault::{Access, Pin, Tally};
+use crate::kernel::Kernel;
+use crate::migrate::batch::{Batch, Report};
+use crate::migrate::frames::MigrateFrames;
+use crate::migrate::move_pages::MovePages;
+use crate::migrate::query::QueryPages;
+use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
+use crate::step::{Label, Me, Mode, Progress};
+
+/// What a task is doing in the kernel right now. Plain data: clone it, and go on twice.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each variant is the operation of its name")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one per call in flight, never many"
+)]
+pub enum Call {
+    MovePages(MovePages),
+    QueryPages(QueryPages),
+    MigrateFrames(MigrateFrames),
+    Access(Access),
+    Fork(Fork),
+    Exit(Exit),
+    Munmap(Munmap),
+    Mprotect(Mprotect),
+    Mlock(Mlock),
+    Pin(Pin),
+    Unpin(Pfn),
+    Drain,
+}
+
+/// What a call came to.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// `move_pages`: the result, the statuses, and how many bytes of them were written.
+    Statuses(Result<(), Errno>, Vec<i32>, u64),
+    /// The engine: pages not migrated, status by frame, and its report.
+    Migrated(Result<u32, Errno>, Vec<i32>, Report),
+    /// Loads and stores, with the bytes loaded.
+    Accessed(Tally, Vec<u8>),
+    /// A child.
+    Child(TaskId),
+    /// Success or an error, as the system call returns it.
+    Returned(Result<(), Errno>),
+    /// A pinned page, or why not.
+    Pinned(Result<Pfn, Errno>),
+    /// Nothing to tell.
+    Nothing,
+}
+
+impl Call {
+    /// Makes one step; in mode `Run`, all of them.
+    pub(super) fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
+        match self {
+            Call::MovePages(call) => call.advance::<M>(kernel, me),
+            Call::QueryPages(call) => call.advance::<M>(kernel, me),
+            Call::MigrateFrames(call) => call.advance::<M>(kernel, me),
+            Call::Access(call) => call.advance::<M>(kernel, me),
+            Call::Fork(call) => call.advance::<M>(kernel, me),
+            Call::Exit(call) => call.advance::<M>(kernel, me),
+            Call::Munmap(call) => call.advance::<M>(kernel, me),
+            Call::Mprotect(call) => call.advance::<M>(kernel, me),
+            Call::Mlock(call) => call.advance::<M>(kernel, me),
+            Call::Pin(call) => {
+                let progress = call.advance::<M>(kernel, me);
+                if let (Progress::Done, Ok(page)) = (progress, pin_result(call, progress)) {
+                    *kernel.pins.entry(page).or_default() += 1;
+                }
+                progress
+            }
+            Call::Unpin(page) => {
+                unpin(kernel, *page);
+                Progress::Done
+            }
+            Call::Drain => {
+                kernel.drain_all();
+                Progress::Done
+            }
+        }
+    }
+
+    /// The steps of the specification that the next advance makes.
+    pub fn labels(&self) -> &'static [Label] {
+        match self {
+            Call::MovePages(call) => call.labels(),
+            Call::QueryPages(call) => call.labels(),
+            Call::MigrateFrames(call) => call.labels(),
+            Call::Access(call) => call.labels(),
+            Call::Fork(call) => call.labels(),
+            Call::Exit(call) => call.labels(),
+            Call::Munmap(call) => call.labels(),
+            Call::Mprotect(call) => call.labels(),
+            Call::Mlock(call) => call.labels(),
+            Call::Pin(call) => call.labels(),
+            Call::Unpin(_) => &["SP17-unpin"],
+            Call::Drain => &["PREP-1"],
+        }
+    }
+
+    /// Adds what it holds to `holdings`.
+    pub(super) fn hold(&self, holdings: &mut Holdings) {
+        let held: Vec<Pfn> = match self {
+            Call::MovePages(call) => {
+                call.batch()
+                    .into_iter()
+                    .for_each(|batch| hold_batch(batch, holdings));
+                call.held_pages()
+            }
+            Call::QueryPages(call) => call.held_pages(),
+            Call::MigrateFrames(call) => {
+                call.batch()
+                    .into_iter()
+                    .for_each(|batch| hold_batch(batch, holdings));
+                Vec::new()
+            }
+            Call::Access(call) => call.held_pages().into_iter().flatten().collect(),
+            Call::Exit(call) => call.held_pages(),
+            Call::Munmap(call) => call.held_pages(),
+            Call::Mlock(call) => call.held_pages(),
+            Call::Pin(call) => call.held_pages().into_iter().flatten().collect(),
+            Call::Fork(_) | Call::Mprotect(_) | Call::Unpin(_) | Call::Drain => Vec::new(),
+        };
+        holdings.references.extend(held);
+    }
+
+    /// Statuses that a `move_pages` has written so far.
+    pub fn statuses(&self) -> &[i32] {
+        match self {
+            Call::MovePages(call) => call.statuses(),
+            Call::QueryPages(call) => call.statuses(),
+            _ => &[],
+        }
+    }
+
+    /// What it came to. Only once done.
+    pub(super) fn into_outcome(self) -> Outcome {
+        match self {
+            Call::MovePages(call) => {
+                let (result, statuses) = call.into_outcome();
+                let bytes = statuses.len() as u64 * 4;
+                Outcome::Statuses(result, statuses, bytes)
+            }
+            Call::QueryPages(call) => {
+                let (result, statuses, bytes) = call.into_outcome();
+                Outcome::Statuses(result, statuses, bytes)
+            }
+            Call::MigrateFrames(call) => {
+                let (result, statuses, report) = call.into_outcome();
+                Outcome::Migrated(result, statuses, report)
+            }
+            Call::Access(call) => {
+                let (tally, data) = call.into_outcome();
+                Outcome::Accessed(tally, data)
+            }
+            Call::Fork(call) => Outcome::Child(call.child()),
+            Call::Mprotect(call) => Outcome::Returned(call.result()),
+            Call::Mlock(call) => Outcome::Returned(call.result()),
+            Call::Munmap(_) => Outcome::Returned(Ok(())),
+            Call::Pin(call) => Outcome::Pinned(call.result()),
+            Call::Exit(_) | Call::Unpin(_) | Call::Drain => Outcome::Nothing,
+        }
+    }
+}
+
+fn pin_result(pin: &Pin, progress: Progress) -> Result<Pfn, Errno> {
+    if progress == Progress::Done {
+        pin.result()
+    } else {
+        Err(Errno::Again)
+    }
+}
+
+fn unpin(kernel: &mut Kernel, page: Pfn) {
+    if let Some(pins) = kernel.pins.get_mut(&page) {
+        *pins -= 1;
+        if *pins == 0 {
+            kernel.pins.remove(&page);
+        }
+        kernel.put_page(page);
+    }
+}
+
+fn hold_batch(batch: &Batch, holdings: &mut Holdings) {
+    holdings.isolated.extend(batch.isolated());
+    if let Some(page_move) = batch.current() {
+        holdings.references.extend(page_move.new_page());
+        if page_move.may_have_entries() {
+            holdings.migrating.insert(page_move.page());
+        }
+    }
+}
+
+impl Request {
+    /// Whether the call ends the task that makes it.
+    pub(super) const fn is_exit(&self) -> bool {
+        matches!(self, Request::Exit)
+    }
+}

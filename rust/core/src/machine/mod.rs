@@ -1,0 +1,86 @@
+//! A kernel, the calls in flight in it, and time.
+//!
+//! Start with [`Machine::run`] (one call, now) and [`Machine::start`] (one call, step by step,
+//! among others). A [`Call`] is any operation that can be interleaved; [`Request`] says which, before
+//! it has begun. Verbs that are one step whatever the mode are in [`verbs`].
+
+mod call;
+mod flight;
+mod request;
+mod stepping;
+pub mod verbs;
+
+pub use call::{Call, Outcome};
+pub use flight::{Flight, State};
+pub use request::Request;
+pub use stepping::{Deadlock, RunError, Waiter};
+
+use std::collections::BTreeMap;
+
+use crate::audit::{self, Finding, Holdings};
+use crate::base::{CallId, CpuId, MachineSpec, Misuse, NodeMask, TaskId};
+use crate::kernel::Kernel;
+use crate::state::policy::Policy;
+use crate::state::task::{Credentials, Task};
+
+/// The task that stands for the machine itself. It is in no list of processes.
+pub const KERNEL_TASK: TaskId = TaskId(0);
+
+/// A simulated machine. Cloning it is a snapshot, calls in flight included.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    kernel: Kernel,
+    flights: BTreeMap<CallId, Flight>,
+    next_call: u32,
+}
+
+impl Machine {
+    /// A machine with no process.
+    ///
+    /// # Errors
+    /// If the description is not one of a machine.
+    pub fn new(spec: &MachineSpec) -> Result<Machine, Misuse> {
+        let mut kernel = Kernel::new(spec)?;
+        let task = Task {
+            name: "kernel".into(),
+            mm: None,
+            credentials: Credentials {
+                capabilities: u64::MAX,
+                ..Credentials::default()
+            },
+            cpu: CpuId(0),
+            is_kernel_thread: true,
+            may_write_swap: false,
+            policy: Policy::default(),
+            next_interleave: spec.nodes[0],
+            mems_allowed: NodeMask(u64::MAX),
+        };
+        kernel.tasks.insert(task);
+        Ok(Machine {
+            kernel,
+            flights: BTreeMap::new(),
+            next_call: 1,
+        })
+    }
+
+    /// Everything there is, to be looked at.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Everything there is, to be changed by hand: for tests of the rules.
+    #[cfg(test)]
+    pub(crate) fn kernel_mut(&mut self) -> &mut Kernel {
+        &mut self.kernel
+    }
+
+    /// Checks every invariant; an empty answer is a sound machine.
+    pub fn audit(&self) -> Vec<Finding> {
+        let mut holdings = Holdings::default();
+        for flight in self.flights.values().filter(|flight| !flight.is_done()) {
+            holdings.is_busy = true;
+            flight.call().hold(&mut holdings);
+        }
+        audit::audit(&self.kernel, &holdings)
+    }
+}

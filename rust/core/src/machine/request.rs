@@ -1,0 +1,176 @@
+//! What a call shall do, before it has begun.
+
+use super::Call;
+use crate::base::{Misuse, MmId, Pfn, TaskId, USER_END};
+use crate::fault::{Access, Pages, Pin, What};
+use crate::kernel::Kernel;
+use crate::migrate::frames::MigrateFrames;
+use crate::migrate::move_pages::{self, MovePages};
+use crate::migrate::query::{QueryPages, Question};
+use crate::migrate::target::Target;
+use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
+use crate::state::mm::{VmFlags, check_range};
+
+/// One operation and its arguments. What a system call checks was checked before.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "fields are the arguments of the call")]
+pub enum Request {
+    /// The node-array mode of `move_pages(2)`, on the memory of `target`.
+    MovePages {
+        target: TaskId,
+        request: move_pages::Request,
+    },
+    /// The query mode of `move_pages(2)`.
+    QueryPages { target: TaskId, question: Question },
+    /// The engine, for frames.
+    MigrateFrames { frames: Vec<Pfn>, target: Target },
+    /// Loads and stores.
+    Touch(Pages),
+    /// Loads bytes.
+    Read { address: u64, size: usize },
+    /// Stores bytes.
+    Write { address: u64, data: Vec<u8> },
+    /// A child.
+    Fork { name: String },
+    /// The end.
+    Exit,
+    /// A range maps nothing any more.
+    Munmap { start: u64, len: u64 },
+    /// Other permissions.
+    Mprotect {
+        start: u64,
+        len: u64,
+        protection: VmFlags,
+    },
+    /// Pages that must stay, or need not any more.
+    Mlock { start: u64, len: u64, is_lock: bool },
+    /// A reference through the page table.
+    Pin { address: u64, is_write: bool },
+    /// That reference dropped.
+    Unpin(Pfn),
+    /// All CPUs' pagevecs.
+    Drain,
+}
+
+impl Request {
+    /// What it is called.
+    pub const fn verb(&self) -> &'static str {
+        match self {
+            Request::MovePages { .. } | Request::QueryPages { .. } => "move_pages",
+            Request::MigrateFrames { .. } => "migrate_pages",
+            Request::Touch(_) => "touch",
+            Request::Read { .. } => "read",
+            Request::Write { .. } => "write",
+            Request::Fork { .. } => "fork",
+            Request::Exit => "exit",
+            Request::Munmap { .. } => "munmap",
+            Request::Mprotect { .. } => "mprotect",
+            Request::Mlock { is_lock: true, .. } => "mlock",
+            Request::Mlock { .. } => "munlock",
+            Request::Pin { .. } => "pin",
+            Request::Unpin(_) => "unpin",
+            Request::Drain => "drain",
+        }
+    }
+
+    /// Checks the arguments and makes the call that `task` begins with them.
+    ///
+    /// # Errors
+    /// For arguments that no machine could serve; nothing has changed then.
+    pub(super) fn begin(self, kernel: &mut Kernel, task: TaskId) -> Result<Call, Misuse> {
+        let range = |start, len| check_range(start, len).map(|end| (start, end));
+        Ok(match self {
+            Request::MovePages { target, request } => {
+                let mm = memory_of(kernel, target)?;
+                kernel.get_mm(mm);
+                Call::MovePages(MovePages::new(mm, request))
+            }
+            Request::QueryPages { target, question } => {
+                let mm = memory_of(kernel, target)?;
+                kernel.get_mm(mm);
+                Call::QueryPages(QueryPages::new(mm, question))
+            }
+            Request::MigrateFrames { frames, target } => {
+                check_frames(kernel, &frames)?;
+                Call::MigrateFrames(MigrateFrames::new(frames, target))
+            }
+            Request::Touch(pages) => {
+                Call::Access(Access::new(memory_of(kernel, task)?, pages, What::Touch))
+            }
+            Request::Read { address, size } => {
+                let mm = checked_bytes(kernel, task, address, size)?;
+                Call::Access(Access::read(mm, address, size))
+            }
+            Request::Write { address, data } => {
+                let mm = checked_bytes(kernel, task, address, data.len())?;
+                Call::Access(Access::write(mm, address, data))
+            }
+            Request::Fork { name } => Call::Fork(Fork::new(name, memory_of(kernel, task)?)),
+            Request::Exit => Call::Exit(Exit::new()),
+            Request::Munmap { start, len } => {
+                let (start, end) = range(start, len)?;
+                Call::Munmap(Munmap::new(memory_of(kernel, task)?, start, end))
+            }
+            Request::Mprotect {
+                start,
+                len,
+                protection,
+            } => {
+                let (start, end) = range(start, len)?;
+                Call::Mprotect(Mprotect::new(
+                    memory_of(kernel, task)?,
+                    start,
+                    end,
+                    protection,
+                ))
+            }
+            Request::Mlock {
+                start,
+                len,
+                is_lock,
+            } => {
+                let (start, end) = range(start, len)?;
+                Call::Mlock(Mlock::new(memory_of(kernel, task)?, start, end, is_lock))
+            }
+            Request::Pin { address, is_write } => {
+                Call::Pin(Pin::new(memory_of(kernel, task)?, address, is_write))
+            }
+            Request::Unpin(page) => {
+                if !kernel.pins.contains_key(&page) {
+                    return Err(Misuse::NotPinned(page.0.into()));
+                }
+                Call::Unpin(page)
+            }
+            Request::Drain => Call::Drain,
+        })
+    }
+}
+
+/// The memory of a task.
+pub(super) fn memory_of(kernel: &Kernel, task: TaskId) -> Result<MmId, Misuse> {
+    let found = kernel.tasks.find(task).ok_or(Misuse::NoSuchTask(task))?;
+    found.mm.ok_or(Misuse::NoMemory(task))
+}
+
+fn checked_bytes(kernel: &Kernel, task: TaskId, start: u64, size: usize) -> Result<MmId, Misuse> {
+    if !kernel.contents.exist() {
+        return Err(Misuse::NoContents);
+    }
+    let len = size as u64;
+    match start.checked_add(len) {
+        Some(end) if end <= USER_END => memory_of(kernel, task),
+        _ => Err(Misuse::BadRange {
+            start,
+            len,
+            end: USER_END,
+        }),
+    }
+}
+
+fn check_frames(kernel: &Kernel, frames: &[Pfn]) -> Result<(), Misuse> {
+    let last = kernel.frames.len() as u64 - 1;
+    match frames.iter().find(|page| page.index() as u64 > last) {
+        Some(page) => Err(Misuse::NoSuchFrame(page.0.into(), last)),
+        None => Ok(()),
+    }
+}

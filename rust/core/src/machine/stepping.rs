@@ -1,0 +1,377 @@
+//! Running calls: one now, or several step by step.
+
+use super::{Flight, KERNEL_TASK, Machine, Outcome, Request, State};
+use crate::base::{CallId, Misuse, TaskId};
+use crate::step::{Label, LockId, Me, Progress, Run, Step, is_label};
+use crate::trace::{Event, EventKind};
+
+/// One call that can never go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// The call.
+    pub call: CallId,
+    /// Who makes it.
+    pub task: TaskId,
+    /// What it waits for.
+    pub lock: LockId,
+    /// Who holds that.
+    pub holder: Option<CallId>,
+}
+
+/// Calls that wait for each other, or for nobody.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no call can go on: {}", describe(.0))]
+pub struct Deadlock(pub Vec<Waiter>);
+
+/// Why running stopped before the end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// The person asked for something that makes no sense.
+    #[error(transparent)]
+    Misuse(#[from] Misuse),
+    /// The calls can never go on.
+    #[error(transparent)]
+    Deadlock(#[from] Deadlock),
+}
+
+fn describe(waiters: &[Waiter]) -> String {
+    let one = |w: &Waiter| {
+        let holder = w
+            .holder
+            .map_or("nobody".to_owned(), |holder| format!("call {holder}"));
+        format!(
+            "call {} of task {} waits for {}, held by {holder}",
+            w.call, w.task, w.lock
+        )
+    };
+    waiters.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+impl Machine {
+    /// Runs a call of `task` to its end, now.
+    ///
+    /// With no other call in flight that is the fast path. Otherwise it is stepped among them,
+    /// without letting them run.
+    ///
+    /// # Errors
+    /// If the arguments make no sense, or the call would have to wait for another one in flight.
+    /// The machine is as before then.
+    pub fn run(&mut self, task: TaskId, request: Request) -> Result<Outcome, Misuse> {
+        self.check_caller(task, request.is_exit())?;
+        let cpu = self.kernel.tasks[task].cpu;
+        let is_alone = self.flights.values().all(Flight::is_done) && !self.kernel.recorder.is_on();
+        if !is_alone {
+            return self.run_among_others(task, request);
+        }
+        let me = Me {
+            call: CallId(0),
+            task,
+            cpu,
+            is_fine: false,
+        };
+        let mut call = request.begin(&mut self.kernel, task)?;
+        match call.advance::<Run>(&mut self.kernel, me) {
+            Progress::Done => Ok(call.into_outcome()),
+            Progress::Ran | Progress::Waiting(_) => {
+                unreachable!("a call that is alone meets no lock and runs through")
+            }
+        }
+    }
+
+    /// Steps a call through among paused ones; gives up, with nothing changed, if it must wait.
+    fn run_among_others(&mut self, task: TaskId, request: Request) -> Result<Outcome, Misuse> {
+        let verb = request.verb();
+        let before = self.clone();
+        let id = self.start(task, request, false)?;
+        loop {
+            match self.flights[&id].state {
+                State::Done => {
+                    let flight = self.flights.remove(&id).expect("just started");
+                    return Ok(flight.call.into_outcome());
+                }
+                State::Ready => self.advance(id, false),
+                State::Waiting(lock) => {
+                    let holder = self
+                        .holder(lock, id)
+                        .map_or("nobody".into(), |h| h.to_string());
+                    *self = before;
+                    return Err(Misuse::WouldWait {
+                        verb,
+                        lock: lock.to_string(),
+                        holder,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Begins a call of `task` without making a step. `is_fine`: stop inside critical sections, too.
+    ///
+    /// # Errors
+    /// If the arguments make no sense, or the task is exiting, or about to with calls in flight.
+    pub fn start(
+        &mut self,
+        task: TaskId,
+        request: Request,
+        is_fine: bool,
+    ) -> Result<CallId, Misuse> {
+        self.check_caller(task, request.is_exit())?;
+        let (verb, is_exit) = (request.verb(), request.is_exit());
+        let call = request.begin(&mut self.kernel, task)?;
+        let id = CallId(self.next_call);
+        self.next_call += 1;
+        let cpu = self.kernel.tasks[task].cpu;
+        let flight = Flight {
+            task,
+            cpu,
+            verb,
+            is_fine,
+            is_exit,
+            call,
+            state: State::Ready,
+            history: Vec::new(),
+        };
+        self.flights.insert(id, flight);
+        Ok(id)
+    }
+
+    fn check_caller(&self, task: TaskId, is_exit: bool) -> Result<(), Misuse> {
+        if self.kernel.tasks.find(task).is_none() || (task == KERNEL_TASK && is_exit) {
+            return Err(Misuse::NoSuchTask(task));
+        }
+        let own = self
+            .flights
+            .iter()
+            .filter(|(_, f)| f.task == task && !f.is_done());
+        for (&id, flight) in own {
+            if flight.is_exit {
+                return Err(Misuse::TaskExiting(task));
+            }
+            if is_exit {
+                return Err(Misuse::TaskBusy(task, id));
+            }
+        }
+        Ok(())
+    }
+
+    /// A call by its number.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn flight(&self, call: CallId) -> Result<&Flight, Misuse> {
+        self.flights.get(&call).ok_or(Misuse::NoSuchCall(call))
+    }
+
+    /// All calls, done or not, by number.
+    pub fn flights(&self) -> impl Iterator<Item = (CallId, &Flight)> {
+        self.flights.iter().map(|(&id, flight)| (id, flight))
+    }
+
+    /// Makes one step of a call; tells whether it could.
+    ///
+    /// # Errors
+    /// If there is no such call, or it is done.
+    pub fn step(&mut self, call: CallId) -> Result<bool, Misuse> {
+        match self.flight(call)?.state {
+            State::Done => Err(Misuse::CallDone(call)),
+            State::Waiting(_) => Ok(false),
+            State::Ready => {
+                let is_fine = self.flights[&call].is_fine;
+                self.advance(call, is_fine);
+                Ok(!matches!(self.flights[&call].state, State::Waiting(_)))
+            }
+        }
+    }
+
+    /// Steps a call until its next advance would make step `label`; tells whether it got there.
+    /// Stops inside critical sections, if the label is there, even for a coarse call.
+    ///
+    /// # Errors
+    /// If there is no such call or label, or the call is done.
+    pub fn run_until(&mut self, call: CallId, label: &str) -> Result<bool, Misuse> {
+        if !is_label(label) {
+            return Err(Misuse::NoSuchLabel(label.into()));
+        }
+        if self.flight(call)?.is_done() {
+            return Err(Misuse::CallDone(call));
+        }
+        loop {
+            let flight = &self.flights[&call];
+            match flight.state {
+                State::Ready if flight.call.labels().contains(&label) => return Ok(true),
+                State::Ready => self.advance(call, true),
+                // A call that waits in the middle of a step is before that step still.
+                State::Waiting(_) => return Ok(flight.call.labels().contains(&label)),
+                State::Done => return Ok(false),
+            }
+        }
+    }
+
+    /// Steps one call to its end, without letting others run.
+    ///
+    /// # Errors
+    /// A deadlock, if it must wait: the others are not going to move.
+    pub fn finish(&mut self, call: CallId) -> Result<(), RunError> {
+        loop {
+            match self.flight(call)?.state {
+                State::Done => return Ok(()),
+                State::Ready => self.advance(call, false),
+                State::Waiting(_) => return Err(Deadlock(self.waiters()).into()),
+            }
+        }
+    }
+
+    /// Steps all calls in flight, in turn, until all are done.
+    ///
+    /// # Errors
+    /// A deadlock, if none of those left can go on.
+    pub fn run_all(&mut self) -> Result<(), Deadlock> {
+        loop {
+            let ready: Vec<CallId> = self.ready().collect();
+            if ready.is_empty() {
+                let waiters = self.waiters();
+                return if waiters.is_empty() {
+                    Ok(())
+                } else {
+                    Err(Deadlock(waiters))
+                };
+            }
+            for call in ready {
+                if self.flights[&call].state == State::Ready {
+                    let is_fine = self.flights[&call].is_fine;
+                    self.advance(call, is_fine);
+                }
+            }
+        }
+    }
+
+    /// Calls that can make a step, by number.
+    pub fn ready(&self) -> impl Iterator<Item = CallId> {
+        self.flights
+            .iter()
+            .filter(|(_, f)| f.state == State::Ready)
+            .map(|(&id, _)| id)
+    }
+
+    /// What a call came to.
+    ///
+    /// # Errors
+    /// If there is no such call, or it is not done.
+    pub fn outcome(&self, call: CallId) -> Result<Outcome, Misuse> {
+        let flight = self.flight(call)?;
+        if !flight.is_done() {
+            return Err(Misuse::CallNotDone(call));
+        }
+        Ok(flight.call.clone().into_outcome())
+    }
+
+    /// Forgets a call that is done.
+    ///
+    /// # Errors
+    /// If there is no such call, or it is not done.
+    pub fn forget(&mut self, call: CallId) -> Result<(), Misuse> {
+        if !self.flight(call)?.is_done() {
+            return Err(Misuse::CallNotDone(call));
+        }
+        self.flights.remove(&call);
+        Ok(())
+    }
+
+    /// Who holds what a call waits for.
+    pub fn holder(&self, lock: LockId, waiter: CallId) -> Option<CallId> {
+        self.kernel
+            .locks
+            .holders(lock)
+            .iter()
+            .copied()
+            .find(|&holder| holder != waiter)
+    }
+
+    fn waiters(&self) -> Vec<Waiter> {
+        let waiting = self
+            .flights
+            .iter()
+            .filter_map(|(&call, flight)| match flight.state {
+                State::Waiting(lock) => Some(Waiter {
+                    call,
+                    task: flight.task,
+                    lock,
+                    holder: self.holder(lock, call),
+                }),
+                _ => None,
+            });
+        waiting.collect()
+    }
+
+    /// One advance of a call that is ready, and what follows for those that it wakes.
+    fn advance(&mut self, id: CallId, is_fine: bool) {
+        let flight = self.flights.get_mut(&id).expect("the caller found it");
+        let me = Me {
+            call: id,
+            task: flight.task,
+            cpu: flight.cpu,
+            is_fine,
+        };
+        let label = flight.call.labels().first().copied().unwrap_or("end");
+        let progress = flight.call.advance::<Step>(&mut self.kernel, me);
+        self.kernel.steps += 1;
+        let kind = match progress {
+            Progress::Ran => EventKind::Step,
+            Progress::Waiting(lock) => {
+                flight.state = State::Waiting(lock);
+                EventKind::Wait
+            }
+            Progress::Done => {
+                flight.state = State::Done;
+                EventKind::Done
+            }
+        };
+        if kind != EventKind::Wait {
+            flight.history.push(label);
+        }
+        self.record_step(me, kind, label, progress);
+        for woken in self.kernel.locks.take_woken() {
+            if let Some(flight) = self.flights.get_mut(&woken) {
+                flight.state = State::Ready;
+            }
+        }
+    }
+
+    fn record_step(&mut self, me: Me, kind: EventKind, label: Label, progress: Progress) {
+        if !self.kernel.recorder.is_on() {
+            return;
+        }
+        let value = match progress {
+            Progress::Waiting(lock) => i64::from(lock.number()),
+            _ => 0,
+        };
+        let time = self.kernel.steps - 1;
+        let (task, call) = (me.task, me.call);
+        let event = Event {
+            time,
+            task,
+            call,
+            kind,
+            label,
+            pfn: None,
+            address: 0,
+            value,
+        };
+        self.kernel.recorder.push(event);
+    }
+
+    /// Whether nobody but a call that is done has `mmap_sem` of this memory, for verbs of one step.
+    pub(super) fn check_unlocked(&self, verb: &'static str, lock: LockId) -> Result<(), Misuse> {
+        match self.kernel.locks.holders(lock).first() {
+            Some(holder) => {
+                let holder = holder.to_string();
+                Err(Misuse::WouldWait {
+                    verb,
+                    lock: lock.to_string(),
+                    holder,
+                })
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Verbs of one step: making processes, mapping memory, changing what a process is.
+
+use super::request::memory_of;
+use super::{KERNEL_TASK, Machine};
+use crate::base::{CpuId, Errno, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
+use crate::kernel::Kernel;
+use crate::mmap::area::{self, Style};
+use crate::state::mm::{Mm, VmFlags};
+use crate::state::policy::{Mode, Policy};
+use crate::state::task::{Credentials, Task};
+use crate::step::LockId;
+
+/// Pages of a new process's stack.
+const STACK_PAGES: u64 = 16;
+
+/// What a new process is.
+#[derive(Clone, Debug)]
+pub struct Birth {
+    /// What people call it.
+    pub name: String,
+    /// Who it is.
+    pub credentials: Credentials,
+    /// Nodes it may allocate from.
+    pub mems_allowed: NodeMask,
+    /// The CPU it runs on.
+    pub cpu: CpuId,
+    /// Whether it is a thread of the kernel, without memory.
+    pub is_kernel_thread: bool,
+    /// Whether it has 16 untouched pages of stack just below the top of user space.
+    pub has_stack: bool,
+}
+
+impl Machine {
+    /// A new process.
+    ///
+    /// # Errors
+    /// If there is no such CPU.
+    pub fn spawn(&mut self, birth: Birth) -> Result<TaskId, Misuse> {
+        self.check_cpu(birth.cpu)?;
+        let kernel = &mut self.kernel;
+        let mm = (!birth.is_kernel_thread).then(|| {
+            let root = kernel.tables.create();
+            kernel.mms.insert(Mm::new(root))
+        });
+        if let Some(mm) = mm.filter(|_| birth.has_stack) {
+            let len = STACK_PAGES * PAGE_SIZE;
+            let flags = VmFlags::READ | VmFlags::WRITE;
+            area::map(kernel, mm, len, Some(USER_END - len), flags).expect("nothing is mapped yet");
+        }
+        let first_node = kernel.zones.nodes()[0];
+        Ok(kernel.tasks.insert(Task {
+            name: birth.name,
+            mm,
+            credentials: birth.credentials,
+            cpu: birth.cpu,
+            is_kernel_thread: birth.is_kernel_thread,
+            may_write_swap: false,
+            policy: Policy::default(),
+            next_interleave: first_node,
+            mems_allowed: birth.mems_allowed,
+        }))
+    }
+
+    /// Changes what a process is.
+    ///
+    /// # Errors
+    /// If there is none, or no such CPU.
+    pub fn set_credentials(&mut self, pid: TaskId, to: Credentials) -> Result<(), Misuse> {
+        self.task_mut(pid)?.credentials = to;
+        Ok(())
+    }
+
+    /// Changes the nodes that a process may allocate from.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn set_mems_allowed(&mut self, pid: TaskId, to: NodeMask) -> Result<(), Misuse> {
+        self.task_mut(pid)?.mems_allowed = to;
+        Ok(())
+    }
+
+    /// Moves a process to another CPU. Its calls in flight stay where they are.
+    ///
+    /// # Errors
+    /// If there is no such process or CPU.
+    pub fn set_cpu(&mut self, pid: TaskId, to: CpuId) -> Result<(), Misuse> {
+        self.check_cpu(to)?;
+        self.task_mut(pid)?.cpu = to;
+        Ok(())
+    }
+
+    /// Changes the memory policy of a process (`set_mempolicy`, after its checks).
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn set_task_policy(&mut self, pid: TaskId, policy: Policy) -> Result<(), Misuse> {
+        let task = self.task_mut(pid)?;
+        task.policy = policy;
+        if let (Mode::Interleave, Some(first)) = (policy.mode, policy.nodes.first()) {
+            task.next_interleave = first;
+        }
+        Ok(())
+    }
+
+    /// Maps an anonymous area for a process and returns its start.
+    ///
+    /// # Errors
+    /// If the range makes no sense or is in use, or a call in flight holds `mmap_sem`.
+    pub fn mmap(
+        &mut self,
+        pid: TaskId,
+        len: u64,
+        at: Option<u64>,
+        flags: VmFlags,
+    ) -> Result<u64, Misuse> {
+        let mm = memory_of(&self.kernel, pid)?;
+        self.check_unlocked("mmap", LockId::MmapSem(mm))?;
+        area::map(&mut self.kernel, mm, len, at, flags)
+    }
+
+    /// Gives a range a memory policy (syscalls 6.2, step 14, without the move).
+    ///
+    /// # Errors
+    /// Outside: if there is no such process, or a call in flight holds `mmap_sem`. Inside: `Fault`
+    /// where nothing is mapped; what comes before has the policy then.
+    pub fn set_range_policy(
+        &mut self,
+        pid: TaskId,
+        start: u64,
+        end: u64,
+        policy: Option<Policy>,
+    ) -> Result<Result<(), Errno>, Misuse> {
+        let mm = memory_of(&self.kernel, pid)?;
+        self.check_unlocked("mbind", LockId::MmapSem(mm))?;
+        let kernel = &mut self.kernel;
+        if let Err(errno) = check_covered(kernel, mm, start, end, policy.is_none()) {
+            return Ok(Err(errno));
+        }
+        let mut address = start;
+        while let Some(id) = kernel.mms[mm].find_vma(address) {
+            let vma = &kernel.vmas[id];
+            let (from, to) = (vma.start.max(address), vma.end.min(end));
+            if from >= end {
+                break;
+            }
+            let style = Style {
+                policy,
+                ..Style::of(vma)
+            };
+            if Style::of(vma) != style {
+                area::restyle(kernel, id, from, to, style);
+            }
+            address = to;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Takes a page off its LRU list, as some other part of the kernel might (counted as isolated).
+    ///
+    /// # Errors
+    /// Outside: if there is no such frame. Inside: `Busy` if the page is on no list.
+    pub fn isolate(&mut self, page: Pfn) -> Result<Result<(), Errno>, Misuse> {
+        self.check_frame(page)?;
+        let done = self.kernel.isolate_page(page);
+        if done.is_ok() {
+            self.kernel.isolated_by_hand.push(page);
+        }
+        Ok(done)
+    }
+
+    /// Puts a page back that was isolated by hand.
+    ///
+    /// # Errors
+    /// If it was not.
+    pub fn putback(&mut self, page: Pfn) -> Result<(), Misuse> {
+        let by_hand = &mut self.kernel.isolated_by_hand;
+        let at = by_hand.iter().position(|&isolated| isolated == page);
+        by_hand.remove(at.ok_or(Misuse::NotIsolated(page.0.into()))?);
+        self.kernel.put_back_isolated(CpuId(0), page);
+        Ok(())
+    }
+
+    /// Drains the pagevecs of one CPU, or of all.
+    ///
+    /// # Errors
+    /// If there is no such CPU.
+    pub fn drain(&mut self, cpu: Option<CpuId>) -> Result<(), Misuse> {
+        match cpu {
+            Some(cpu) => {
+                self.check_cpu(cpu)?;
+                self.kernel.drain(cpu);
+            }
+            None => self.kernel.drain_all(),
+        }
+        Ok(())
+    }
+
+    /// Keeps the last `limit` events; 0 stops recording. While it records, every call is stepped.
+    pub fn record(&mut self, limit: usize) {
+        self.kernel.recorder.keep(limit);
+    }
+
+    /// Checks a frame number.
+    ///
+    /// # Errors
+    /// If the machine has no such frame.
+    pub fn check_frame(&self, page: Pfn) -> Result<(), Misuse> {
+        let last = self.kernel.frames.len();
+        if page.index() > last {
+            return Err(Misuse::NoSuchFrame(page.0.into(), last as u64 - 1));
+        }
+        Ok(())
+    }
+
+    /// Checks a CPU number.
+    ///
+    /// # Errors
+    /// If the machine has no such CPU.
+    pub fn check_cpu(&self, cpu: CpuId) -> Result<(), Misuse> {
+        let cpus = self.kernel.zones.cpus();
+        if cpu.index() >= cpus {
+            return Err(Misuse::NoSuchCpu(cpu.0.into(), cpus as u64 - 1));
+        }
+        Ok(())
+    }
+
+    fn task_mut(&mut self, pid: TaskId) -> Result<&mut Task, Misuse> {
+        let found = self
+            .kernel
+            .tasks
+            .find_mut(pid)
+            .filter(|_| pid != KERNEL_TASK);
+        found.ok_or(Misuse::NoSuchTask(pid))
+    }
+}
+
+/// What the scan of `mbind` demands of a range: no holes, unless the policy is taken away; and an
+/// area at its start in any case (syscalls 6.2 and 6.3).
+fn check_covered(
+    kernel: &Kernel,
+    mm: crate::base::MmId,
+    start: u64,
+    end: u64,
+    may_have_holes: bool,
+) -> Result<(), Errno> {
+    let space = &kernel.mms[mm];
+    let mut next = start;
+    space.area_at(&kernel.vmas, start).ok_or(Errno::Fault)?;
+    while next < end && !may_have_holes {
+        let area = space.area_at(&kernel.vmas, next).ok_or(Errno::Fault)?;
+        next = kernel.vmas[area].end;
+    }
+    Ok(())
+}

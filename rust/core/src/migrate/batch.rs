@@ -1,0 +1,271 @@
+//! `migrate_pages`: ten passes over a list of isolated pages (migration 15 and 2).
+
+use super::page_move::{Outcome, PageMove};
+use super::target::Target;
+use crate::base::{Errno, NodeId, Pfn};
+use crate::kernel::Kernel;
+use crate::step::{Label, Me, Mode, Point, Progress};
+
+/// Passes at most (Q01).
+const PASSES: u32 = 10;
+/// Passes after this one may sleep for a page.
+const LAST_PATIENT_PASS: u32 = 2;
+
+/// One page of the list.
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    page: Pfn,
+    /// Which record, or frame, of the caller it stands for.
+    number: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Starting,
+    /// Before the next item of the pass: a reschedule point.
+    Next,
+    Moving(PageMove),
+    /// MP-5: what is still on the list goes back, from this item on.
+    PuttingBack(usize, Outcome),
+    Done(Result<u32, Errno>),
+}
+
+/// A list of isolated pages on its way.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    target: Target,
+    /// Pages still on the list; those of this pass that leave it are closed up at its end.
+    items: Vec<Item>,
+    /// Items before this one have been visited in this pass.
+    next: usize,
+    /// Visited items that stay on the list are moved down to here.
+    kept: usize,
+    pass: u32,
+    retry: u32,
+    failed: u32,
+    had_swap_write: bool,
+    report: Report,
+    phase: Phase,
+}
+
+/// What became of the items, for the caller.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Result of each item's last attempt that got past allocation (Q04): node or errno.
+    pub results: Vec<Option<Result<NodeId, Errno>>>,
+    /// Attempts that had a target frame, by item.
+    pub attempts: Vec<u32>,
+    /// Passes made.
+    pub passes: u32,
+    /// Target frames that were allocated and thrown away.
+    pub frames_discarded: u32,
+}
+
+impl Batch {
+    /// An empty list; fill it before it runs. `numbers`: how many records, or frames, items can stand for.
+    pub fn new(target: Target, numbers: usize) -> Batch {
+        let report = Report {
+            results: vec![None; numbers],
+            attempts: vec![0; numbers],
+            ..Report::default()
+        };
+        Batch {
+            target,
+            items: Vec::new(),
+            next: 0,
+            kept: 0,
+            pass: 0,
+            retry: 0,
+            failed: 0,
+            had_swap_write: false,
+            report,
+            phase: Phase::Starting,
+        }
+    }
+
+    /// An empty list again, with other targets; keeps its memory.
+    pub fn reset(&mut self, numbers: usize, fill_nodes: impl FnOnce(&mut Vec<NodeId>)) {
+        if let Target::Exactly(nodes) = &mut self.target {
+            nodes.clear();
+            fill_nodes(nodes);
+        }
+        self.items.clear();
+        self.report.results.clear();
+        self.report.results.resize(numbers, None);
+        self.report.attempts.clear();
+        self.report.attempts.resize(numbers, 0);
+        (self.report.passes, self.report.frames_discarded) = (0, 0);
+        (self.next, self.kept, self.pass, self.retry, self.failed) = (0, 0, 0, 0, 0);
+        self.phase = Phase::Starting;
+    }
+
+    /// Adds an isolated page at the tail; its result is reported under `number`.
+    #[inline]
+    pub fn push(&mut self, page: Pfn, number: usize) {
+        self.items.push(Item {
+            page,
+            number: number as u32,
+        });
+    }
+
+    /// Whether nothing was collected.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// What became of the items.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Pages not migrated, or `NoMemory`. Only once done.
+    pub fn result(&self) -> Result<u32, Errno> {
+        match self.phase {
+            Phase::Done(result) => result,
+            _ => unreachable!("asked before the batch was done"),
+        }
+    }
+
+    /// The steps that the next advance makes.
+    pub fn labels(&self) -> &'static [Label] {
+        match &self.phase {
+            Phase::Starting => &["MP-1"],
+            Phase::Next if self.next == self.items.len() && self.retry == 0 => &["MP-2"],
+            Phase::Next => &["MP-2", "UM-1", "NP-1", "NP-2", "NP-3", "NP-4", "UM-2"],
+            Phase::Moving(page_move) => page_move.labels(),
+            Phase::PuttingBack(..) => &["MP-3", "MP-4", "MP-5", "PB-1", "PB-2", "PB-3", "PB-4"],
+            Phase::Done(_) => &["MP-6"],
+        }
+    }
+
+    /// The attempt under way.
+    pub fn current(&self) -> Option<&PageMove> {
+        match &self.phase {
+            Phase::Moving(page_move) => Some(page_move),
+            _ => None,
+        }
+    }
+
+    /// Pages that the list holds isolated.
+    pub fn isolated(&self) -> Vec<Pfn> {
+        let (kept, rest) = match &self.phase {
+            Phase::PuttingBack(from, _) => (0, *from),
+            Phase::Done(_) => (0, self.items.len()),
+            Phase::Moving(page_move) if !page_move.has_let_go() => (self.kept, self.next - 1),
+            _ => (self.kept, self.next),
+        };
+        let on_list = self.items[..kept].iter().chain(&self.items[rest..]);
+        on_list.map(|item| item.page).collect()
+    }
+
+    /// Makes one step; in mode `Run`, all of them.
+    pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
+        loop {
+            match &mut self.phase {
+                Phase::Starting => self.start(kernel, me),
+                Phase::Next => {
+                    self.next_item(kernel, me);
+                    // Choosing the item is no step of its own: the attempt begins in this one.
+                    if let Phase::Moving(_) = self.phase {
+                        continue;
+                    }
+                }
+                Phase::Moving(page_move) => {
+                    match page_move.advance::<M>(kernel, me, &self.target) {
+                        Progress::Done => {
+                            let ended = *page_move;
+                            self.end_attempt(kernel, me, &ended);
+                        }
+                        other => return other,
+                    }
+                }
+                Phase::PuttingBack(from, outcome) => {
+                    let (from, outcome) = (*from, *outcome);
+                    match self.items.get(from) {
+                        Some(item) => {
+                            kernel.put_back_isolated(me.cpu, item.page);
+                            self.phase = Phase::PuttingBack(from + 1, outcome);
+                        }
+                        None => {
+                            let count = self.failed + self.retry;
+                            self.phase = Phase::Done(outcome.map(|()| count));
+                        }
+                    }
+                }
+                Phase::Done(_) => return Progress::Done,
+            }
+            if let Phase::Done(_) = self.phase {
+                return Progress::Done;
+            }
+            if Point::Open.stops::<M>(me) {
+                return Progress::Ran;
+            }
+        }
+    }
+
+    /// MP-1.
+    fn start(&mut self, kernel: &mut Kernel, me: Me) {
+        kernel.cost.batches += 1;
+        let task = &mut kernel.tasks[me.task];
+        self.had_swap_write = std::mem::replace(&mut task.may_write_swap, true);
+        self.retry = 1;
+        (self.next, self.kept) = (self.items.len(), self.items.len());
+        self.pass = 0;
+        self.phase = Phase::Next;
+    }
+
+    /// MP-2: the next item of the pass, or the next pass, or the end.
+    #[inline]
+    fn next_item(&mut self, kernel: &mut Kernel, me: Me) {
+        if self.next == self.items.len() {
+            self.items.truncate(self.kept);
+            if self.retry == 0 || self.pass == PASSES {
+                self.leave(kernel, me, Ok(()));
+                return;
+            }
+            self.pass += 1;
+            self.report.passes += 1;
+            kernel.cost.passes += 1;
+            (self.next, self.kept, self.retry) = (0, 0, 0);
+        }
+        let item = self.items[self.next];
+        self.next += 1;
+        let may_sleep = self.pass - 1 > LAST_PATIENT_PASS;
+        self.phase = Phase::Moving(PageMove::new(item.page, item.number, may_sleep));
+    }
+
+    /// What an attempt means for the list and for its record (UM-18).
+    #[inline]
+    fn end_attempt(&mut self, kernel: &mut Kernel, me: Me, ended: &PageMove) {
+        let outcome = ended.outcome();
+        self.phase = Phase::Next;
+        if outcome == Err(Errno::NoMemory) {
+            // The rest of the list closes up behind what was kept; this item stays, too (UM-1).
+            self.items.copy_within(self.next - 1.., self.kept);
+            self.items
+                .truncate(self.kept + self.items.len() - (self.next - 1));
+            self.leave(kernel, me, Err(Errno::NoMemory));
+            return;
+        }
+        let number = ended.item();
+        self.report.attempts[number] += 1;
+        self.report.results[number] = Some(outcome.map(|()| kernel.zones.node_of(ended.target())));
+        if !ended.has_let_go() {
+            self.items[self.kept] = self.items[self.next - 1];
+            self.kept += 1;
+        }
+        self.report.frames_discarded += u32::from(ended.has_wasted_frame());
+        match outcome {
+            Ok(()) => {}
+            Err(Errno::Again) => self.retry += 1,
+            Err(_) => self.failed += 1,
+        }
+    }
+
+    /// MP-3 and MP-4.
+    fn leave(&mut self, kernel: &mut Kernel, me: Me, outcome: Outcome) {
+        kernel.tasks[me.task].may_write_swap = self.had_swap_write;
+        (self.next, self.kept) = (0, 0);
+        self.phase = Phase::PuttingBack(0, outcome);
+    }
+}

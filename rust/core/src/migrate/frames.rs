@@ -1,0 +1,112 @@
+//! The engine for embedders: isolates the named frames and hands them to `migrate_pages`.
+
+use super::batch::{Batch, Report};
+use super::target::Target;
+use crate::base::{Errno, Pfn};
+use crate::kernel::Kernel;
+use crate::step::{Label, Me, Mode, Point, Progress};
+use crate::trace::EventKind;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Preparing,
+    Isolating(usize),
+    Moving,
+    Done(Result<u32, Errno>),
+}
+
+/// One run of the engine over frames.
+#[derive(Clone, Debug)]
+pub struct MigrateFrames {
+    frames: Vec<Pfn>,
+    /// Why a frame was not even queued.
+    refused: Vec<Option<Errno>>,
+    batch: Batch,
+    phase: Phase,
+}
+
+impl MigrateFrames {
+    /// Will move the pages in `frames`, after draining all pagevecs.
+    pub fn new(frames: Vec<Pfn>, target: Target) -> MigrateFrames {
+        let batch = Batch::new(target, frames.len());
+        let refused = vec![None; frames.len()];
+        MigrateFrames {
+            frames,
+            refused,
+            batch,
+            phase: Phase::Preparing,
+        }
+    }
+
+    /// Pages not migrated or an errno, the status of every frame, and the engine's report.
+    pub fn into_outcome(self) -> (Result<u32, Errno>, Vec<i32>, Report) {
+        let Phase::Done(result) = self.phase else {
+            unreachable!("asked before it was done")
+        };
+        let report = self.batch.report().clone();
+        let rows = self.refused.iter().zip(&report.results);
+        let status = |(refused, result): (&Option<Errno>, &Option<Result<_, Errno>>)| match (
+            refused, result,
+        ) {
+            (Some(errno), _) | (None, Some(Err(errno))) => errno.negative(),
+            (None, Some(Ok(crate::base::NodeId(node)))) => i32::from(*node),
+            (None, None) => Errno::NoMemory.negative(),
+        };
+        (result, rows.map(status).collect(), report)
+    }
+
+    /// The batch under way.
+    pub fn batch(&self) -> Option<&Batch> {
+        matches!(self.phase, Phase::Isolating(_) | Phase::Moving).then_some(&self.batch)
+    }
+
+    /// The steps that the next advance makes.
+    pub fn labels(&self) -> &'static [Label] {
+        match self.phase {
+            Phase::Preparing => &["PREP-1"],
+            Phase::Isolating(_) => &["DM-2"],
+            Phase::Moving => self.batch.labels(),
+            Phase::Done(_) => &[],
+        }
+    }
+
+    /// Makes one step; in mode `Run`, all of them.
+    pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
+        loop {
+            match self.phase {
+                Phase::Preparing => {
+                    kernel.drain_all();
+                    self.phase = Phase::Isolating(0);
+                }
+                Phase::Isolating(at) => match self.frames.get(at) {
+                    Some(&page) => {
+                        match kernel.isolate_page(page) {
+                            Ok(()) => {
+                                self.batch.push(page, at);
+                                kernel.note::<M>(me, EventKind::Isolate, Some(page), 0, 0);
+                            }
+                            Err(errno) => self.refused[at] = Some(errno),
+                        }
+                        self.phase = Phase::Isolating(at + 1);
+                    }
+                    None if self.batch.is_empty() => self.phase = Phase::Done(Ok(0)),
+                    None => {
+                        self.phase = Phase::Moving;
+                        continue;
+                    }
+                },
+                Phase::Moving => match self.batch.advance::<M>(kernel, me) {
+                    Progress::Done => self.phase = Phase::Done(self.batch.result()),
+                    other => return other,
+                },
+                Phase::Done(_) => return Progress::Done,
+            }
+            if let Phase::Done(_) = self.phase {
+                return Progress::Done;
+            }
+            if Point::Open.stops::<M>(me) {
+                return Progress::Ran;
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! THE ENGINE: moving pages from one frame to another while programs go on using them.
+//!
+//! Where to find what, from the inside out (migration.md, section by section):
+//!
+//! | file | sections |
+//! |---|---|
+//! | [`replace`] | 6 `migrate_page_move_mapping`: is the page ours alone? |
+//! | [`copy`] | 7 `migrate_page_copy`: bytes and flags |
+//! | [`methods`] | 9 `migrate_page`: how a kind of page is moved |
+//! | [`page_move`] | 13 `move_to_new_page`, 14 `unmap_and_move`: one page, phase by phase |
+//! | [`target`] | 17 `new_page_node` and the other allocators: where the new frame comes from |
+//! | [`batch`] | 2 `putback_lru_pages`, 15 `migrate_pages`: ten passes over a list |
+//! | [`move_pages`] | 1 `migrate_prep`, 18 and 19: the node-array mode of `move_pages(2)` |
+//! | [`query`] | 20 and 21: its query mode |
+//! | [`frames`] | the engine itself, for a list of frames |
+//!
+//! Below us: [`crate::unmap`] replaces the entries. Above us: [`crate::machine`] runs the calls.
+//! Left out: everything that has an address space, KSM, memory cgroups.
+
+pub mod batch;
+pub mod copy;
+pub mod frames;
+pub mod methods;
+pub mod move_pages;
+pub mod page_move;
+pub mod query;
+pub mod replace;
+pub mod target;

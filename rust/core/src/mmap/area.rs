@@ -1,0 +1,255 @@
+//! Areas: made, split, merged.
+//!
+//! [`restyle`] is what `mprotect`, `mlock` and a new policy have in common: a part of an area
+//! becomes different, and where it then equals a neighbour the two become one.
+
+use crate::base::{Misuse, MmId, VmaId};
+use crate::kernel::Kernel;
+use crate::state::mm::{VmFlags, Vma, check_range};
+use crate::state::policy::Policy;
+
+/// What two areas must share to be one, besides touching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// Flags.
+    pub flags: VmFlags,
+    /// Memory policy.
+    pub policy: Option<Policy>,
+}
+
+impl Style {
+    /// The style of an area as it is.
+    pub fn of(vma: &Vma) -> Style {
+        Style {
+            flags: vma.flags,
+            policy: vma.policy,
+        }
+    }
+}
+
+/// Maps an anonymous area and returns its start. Never merges it with a neighbour.
+///
+/// # Errors
+/// For a range that is empty, unaligned, outside user space, or in use; nothing has changed then.
+pub fn map(
+    kernel: &mut Kernel,
+    mm: MmId,
+    len: u64,
+    at: Option<u64>,
+    flags: VmFlags,
+) -> Result<u64, Misuse> {
+    let (start, end) = match at {
+        Some(start) => {
+            let end = check_range(start, len)?;
+            kernel.mms[mm].check_free(&kernel.vmas, start, end)?;
+            (start, end)
+        }
+        None => {
+            let len = check_range(0, len)?;
+            let Kernel { mms, vmas, .. } = kernel;
+            let start = mms[mm].place(vmas, len)?;
+            (start, start + len)
+        }
+    };
+    let vma = Vma::anonymous(mm, start, end, flags | VmFlags::MAY_ALL);
+    if flags.contains(VmFlags::LOCKED) {
+        kernel.mms[mm].locked_vm += vma.pages();
+    }
+    let id = kernel.vmas.insert(vma);
+    kernel.mms[mm].insert(end, id);
+    Ok(start)
+}
+
+/// Cuts an area in two at `at`. The part above (`new_is_above`) or below becomes a new area, which
+/// joins all lists of the old one at their tails (data-model 7.1).
+pub fn split(kernel: &mut Kernel, id: VmaId, at: u64, new_is_above: bool) -> VmaId {
+    let mut part = kernel.vmas[id].clone();
+    debug_assert!(part.start < at && at < part.end);
+    let (mm, end, pgoff_at) = (part.mm, part.end, part.linear_index(at));
+    let old = &mut kernel.vmas[id];
+    if new_is_above {
+        (part.start, part.pgoff) = (at, pgoff_at);
+        old.end = at;
+    } else {
+        part.end = at;
+        (old.start, old.pgoff) = (at, pgoff_at);
+    }
+    part.links.clear();
+    let new = kernel.vmas.insert(part);
+    kernel.anon_vmas.clone_links(&mut kernel.vmas, id, new);
+    let (low, high) = if new_is_above { (id, new) } else { (new, id) };
+    kernel.mms[mm].remove(end);
+    kernel.mms[mm].insert(at, low);
+    kernel.mms[mm].insert(end, high);
+    new
+}
+
+/// Gives `start..end`, a part of area `id`, a new style; returns the area that now covers it.
+///
+/// The part goes to the area below it, to the one above, or to both, if they have that style,
+/// follow on in linear index and share a list (or lack one); otherwise it is split off.
+pub fn restyle(kernel: &mut Kernel, id: VmaId, start: u64, end: u64, style: Style) -> VmaId {
+    let mm = kernel.vmas[id].mm;
+    let below = kernel.mms[mm]
+        .area_before(start)
+        .filter(|&b| kernel.vmas[b].end == start);
+    let below = below.filter(|&b| joins(kernel, b, id, start, style));
+    let above = kernel.mms[mm]
+        .find_vma(end)
+        .filter(|&a| kernel.vmas[a].start == end);
+    let above = above.filter(|&a| joins(kernel, a, id, end, style));
+    let shared = |a: VmaId, b: VmaId| {
+        let (a, b) = (kernel.vmas[a].anon_vma, kernel.vmas[b].anon_vma);
+        a.is_none() || b.is_none() || a == b
+    };
+    match (below, above) {
+        (Some(below), Some(above)) if shared(below, above) => {
+            adopt_links(kernel, below, id);
+            adopt_links(kernel, below, above);
+            let top = kernel.vmas[above].end;
+            remove(kernel, id);
+            remove(kernel, above);
+            move_end(kernel, below, top);
+            below
+        }
+        (Some(below), _) => {
+            adopt_links(kernel, below, id);
+            if kernel.vmas[id].end == end {
+                remove(kernel, id);
+            } else {
+                move_start(kernel, id, end);
+            }
+            move_end(kernel, below, end);
+            below
+        }
+        (None, Some(above)) => {
+            adopt_links(kernel, above, id);
+            if kernel.vmas[id].start == start {
+                remove(kernel, id);
+            } else {
+                move_end(kernel, id, start);
+            }
+            move_start(kernel, above, start);
+            above
+        }
+        (None, None) => {
+            if kernel.vmas[id].start < start {
+                split(kernel, id, start, false);
+            }
+            if end < kernel.vmas[id].end {
+                split(kernel, id, end, true);
+            }
+            kernel.vmas[id].set_flags(style.flags);
+            kernel.vmas[id].policy = style.policy;
+            id
+        }
+    }
+}
+
+/// Whether area `other`, which touches area `id` or a part of it at `edge`, could take it over.
+fn joins(kernel: &Kernel, other: VmaId, id: VmaId, edge: u64, style: Style) -> bool {
+    let (a, b) = (&kernel.vmas[other], &kernel.vmas[id]);
+    let shares_list = a.anon_vma.is_none() || b.anon_vma.is_none() || a.anon_vma == b.anon_vma;
+    other != id
+        && Style::of(a) == style
+        && a.linear_index(edge) == b.linear_index(edge)
+        && shares_list
+}
+
+/// A growing area that was never written to takes over the lists of what it swallows.
+fn adopt_links(kernel: &mut Kernel, growing: VmaId, swallowed: VmaId) {
+    if kernel.vmas[growing].anon_vma.is_none() && kernel.vmas[swallowed].anon_vma.is_some() {
+        kernel
+            .anon_vmas
+            .clone_links(&mut kernel.vmas, swallowed, growing);
+        kernel.vmas[growing].anon_vma = kernel.vmas[swallowed].anon_vma;
+    }
+}
+
+/// Takes an area out of its address space and off its lists.
+fn remove(kernel: &mut Kernel, id: VmaId) {
+    kernel.anon_vmas.unlink(&mut kernel.vmas, id);
+    let vma = kernel.vmas.remove(id);
+    kernel.mms[vma.mm].remove(vma.end);
+}
+
+fn move_end(kernel: &mut Kernel, id: VmaId, end: u64) {
+    let vma = &mut kernel.vmas[id];
+    let before = std::mem::replace(&mut vma.end, end);
+    let mm = &mut kernel.mms[vma.mm];
+    mm.remove(before);
+    mm.insert(end, id);
+}
+
+fn move_start(kernel: &mut Kernel, id: VmaId, start: u64) {
+    let vma = &mut kernel.vmas[id];
+    vma.pgoff = vma.linear_index(start);
+    vma.start = start;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::MachineSpec;
+    use crate::state::mm::Mm;
+
+    const RW: VmFlags = VmFlags::READ.union(VmFlags::WRITE);
+
+    fn space() -> (Kernel, MmId) {
+        let mut kernel = Kernel::new(&MachineSpec::simple(&[8], 1, false)).unwrap();
+        let root = kernel.tables.create();
+        let mm = kernel.mms.insert(Mm::new(root));
+        (kernel, mm)
+    }
+
+    fn spans(kernel: &Kernel, mm: MmId) -> Vec<(u64, u64)> {
+        let span = |id: VmaId| (kernel.vmas[id].start, kernel.vmas[id].end);
+        kernel.mms[mm].areas().map(span).collect()
+    }
+
+    #[test]
+    fn a_part_is_split_off_and_merges_again_when_it_is_alike_again() {
+        let (mut kernel, mm) = space();
+        map(&mut kernel, mm, 0x6000, Some(0x10000), RW).unwrap();
+        let id = kernel.mms[mm].find_vma(0x10000).unwrap();
+        let style = Style::of(&kernel.vmas[id]);
+        let read = Style {
+            flags: style.flags.difference(VmFlags::WRITE),
+            ..style
+        };
+        let part = restyle(&mut kernel, id, 0x12000, 0x14000, read);
+        assert_eq!(
+            spans(&kernel, mm),
+            [(0x10000, 0x12000), (0x12000, 0x14000), (0x14000, 0x16000)]
+        );
+        let whole = restyle(&mut kernel, part, 0x12000, 0x14000, style);
+        assert_eq!(spans(&kernel, mm), [(0x10000, 0x16000)]);
+        assert_eq!(kernel.vmas[whole].pgoff, 0x10);
+        assert_eq!(kernel.vmas.len(), 1);
+    }
+
+    #[test]
+    fn a_boundary_moves_when_the_part_equals_one_neighbour() {
+        let (mut kernel, mm) = space();
+        map(&mut kernel, mm, 0x2000, Some(0x10000), RW).unwrap();
+        map(&mut kernel, mm, 0x4000, Some(0x12000), VmFlags::READ).unwrap();
+        assert_eq!(kernel.mms[mm].len(), 2, "mapping never merges");
+        let style = Style::of(&kernel.vmas[kernel.mms[mm].find_vma(0x10000).unwrap()]);
+        let high = kernel.mms[mm].find_vma(0x12000).unwrap();
+        restyle(&mut kernel, high, 0x12000, 0x13000, style);
+        assert_eq!(spans(&kernel, mm), [(0x10000, 0x13000), (0x13000, 0x16000)]);
+        assert_eq!(kernel.vmas[high].pgoff, 0x13);
+    }
+
+    #[test]
+    fn an_overlapping_area_is_refused() {
+        let (mut kernel, mm) = space();
+        map(&mut kernel, mm, 0x2000, Some(0x10000), RW).unwrap();
+        for (at, len) in [(0x11000, 0x1000), (0xf000, 0x2000), (0xf000, 0x9000)] {
+            assert!(matches!(
+                map(&mut kernel, mm, len, Some(at), RW),
+                Err(Misuse::Overlap { other: 0x10000, .. })
+            ));
+        }
+    }
+}

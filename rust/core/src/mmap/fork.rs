@@ -1,0 +1,232 @@
+//! `fork`: a child with a copy of the parent's memory (supporting-paths 3).
+
+use super::lists_are_free;
+use crate::base::{MmId, PAGE_SIZE, Profile, TableId, TaskId, VmaId};
+use crate::kernel::Kernel;
+use crate::state::lock::Want;
+use crate::state::mm::{Mm, VmFlags};
+use crate::state::pagetable::{Entry, leaf_index, leaf_span_end};
+use crate::state::task::Task;
+use crate::step::{Label, LockId, Me, Mode, Point, Progress};
+
+/// How far the fork has got. From `Linking` on, the parent's `mmap_sem` is held for writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    /// The parent's area after this address is next.
+    Linking {
+        child: MmId,
+        from: u64,
+    },
+    /// Entries of a linked pair of areas, from this address on.
+    Copying {
+        child: MmId,
+        area: VmaId,
+        address: u64,
+    },
+    Ending {
+        child: MmId,
+    },
+    Done(TaskId),
+}
+
+/// One fork of the task that makes the call.
+#[derive(Clone, Debug)]
+pub struct Fork {
+    name: String,
+    mm: MmId,
+    phase: Phase,
+}
+
+impl Fork {
+    /// Will make a child called `name` of the task whose memory is `mm`.
+    pub const fn new(name: String, mm: MmId) -> Fork {
+        Fork {
+            name,
+            mm,
+            phase: Phase::Starting,
+        }
+    }
+
+    /// The child. Only once done.
+    pub fn child(&self) -> TaskId {
+        match self.phase {
+            Phase::Done(child) => child,
+            _ => unreachable!("asked before the fork was done"),
+        }
+    }
+
+    /// The steps that the next advance makes.
+    pub const fn labels(&self) -> &'static [Label] {
+        match self.phase {
+            Phase::Starting => &["SP3-start"],
+            Phase::Linking { .. } => &["SP3-link"],
+            Phase::Copying { .. } => &["SP3-copy"],
+            Phase::Ending { .. } => &["SP3-end"],
+            Phase::Done(_) => &[],
+        }
+    }
+
+    /// Makes one step: an area linked, or at most one leaf table's entries copied.
+    pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
+        let sem = LockId::MmapSem(self.mm);
+        loop {
+            match self.phase {
+                Phase::Starting => {
+                    if !kernel.lock::<M>(me, sem, Want::Exclusive) {
+                        return Progress::Waiting(sem);
+                    }
+                    let root = kernel.tables.create();
+                    let child = kernel.mms.insert(Mm::new(root));
+                    self.phase = Phase::Linking { child, from: 0 };
+                }
+                Phase::Linking { child, from } => match self.link::<M>(kernel, me, child, from) {
+                    Ok(next) => self.phase = next,
+                    Err(lock) => return Progress::Waiting(lock),
+                },
+                Phase::Copying {
+                    child,
+                    area,
+                    address,
+                } => match self.copy::<M>(kernel, me, child, area, address) {
+                    Ok(next) => self.phase = next,
+                    Err(lock) => return Progress::Waiting(lock),
+                },
+                Phase::Ending { child } => {
+                    let task = Task {
+                        name: self.name.clone(),
+                        mm: Some(child),
+                        ..kernel.tasks[me.task].clone()
+                    };
+                    let pid = kernel.tasks.insert(task);
+                    kernel.unlock::<M>(me, sem);
+                    self.phase = Phase::Done(pid);
+                    return Progress::Done;
+                }
+                Phase::Done(_) => return Progress::Done,
+            }
+            if Point::Open.stops::<M>(me) {
+                return Progress::Ran;
+            }
+        }
+    }
+
+    /// Copies the next area and links it into the reverse map, behind its parent; its entries
+    /// follow, unless no page of it was ever written.
+    fn link<M: Mode>(
+        &self,
+        kernel: &mut Kernel,
+        me: Me,
+        child: MmId,
+        from: u64,
+    ) -> Result<Phase, LockId> {
+        let Some(parent) = kernel.mms[self.mm].find_vma(from) else {
+            return Ok(Phase::Ending { child });
+        };
+        lists_are_free::<M>(kernel, me, parent)?;
+        let original = &kernel.vmas[parent];
+        let (start, end, flags) = (original.start, original.end, original.flags);
+        if flags.contains(VmFlags::DONTCOPY) {
+            return Ok(Phase::Linking { child, from: end });
+        }
+        let mut copy = original.clone();
+        copy.mm = child;
+        copy.set_flags(flags.difference(VmFlags::LOCKED));
+        copy.links.clear();
+        copy.anon_vma = None;
+        let id = kernel.vmas.insert(copy);
+        kernel.anon_vmas.fork(&mut kernel.vmas, parent, id);
+        kernel.mms[child].insert(end, id);
+        let has_pages = kernel.vmas[parent].anon_vma.is_some();
+        Ok(if has_pages || flags.intersects(VmFlags::ALWAYS_COPIED) {
+            Phase::Copying {
+                child,
+                area: id,
+                address: start,
+            }
+        } else {
+            Phase::Linking { child, from: end }
+        })
+    }
+
+    /// Copies the entries of one leaf table, with both leaf locks held, the child's first.
+    fn copy<M: Mode>(
+        &self,
+        kernel: &mut Kernel,
+        me: Me,
+        child: MmId,
+        area: VmaId,
+        address: u64,
+    ) -> Result<Phase, LockId> {
+        let end = kernel.vmas[area].end;
+        let stop = leaf_span_end(address).min(end);
+        if let Some(from) = kernel.tables.find_leaf(kernel.mms[self.mm].root, address) {
+            let root = kernel.mms[child].root;
+            let to = kernel.tables.make_leaf(root, address);
+            if !kernel.lock::<M>(me, LockId::Leaf(to), Want::Exclusive) {
+                return Err(LockId::Leaf(to));
+            }
+            if !kernel.lock::<M>(me, LockId::Leaf(from), Want::Exclusive) {
+                kernel.unlock::<M>(me, LockId::Leaf(to));
+                return Err(LockId::Leaf(from));
+            }
+            let is_private = kernel.vmas[area].is_copy_on_write();
+            for page in (address..stop).step_by(PAGE_SIZE as usize) {
+                copy_entry(kernel, child, (from, to), leaf_index(page), is_private);
+            }
+            kernel.unlock::<M>(me, LockId::Leaf(from));
+            kernel.unlock::<M>(me, LockId::Leaf(to));
+        }
+        Ok(if stop == end {
+            Phase::Linking { child, from: end }
+        } else {
+            Phase::Copying {
+                child,
+                area,
+                address: stop,
+            }
+        })
+    }
+}
+
+/// One entry of the parent's, and what the child gets. `is_private`: copy-on-write.
+#[inline]
+fn copy_entry(
+    kernel: &mut Kernel,
+    child: MmId,
+    (from, to): (TableId, TableId),
+    at: usize,
+    is_private: bool,
+) {
+    let mut entry = kernel.tables.get(from, at);
+    if entry.is_none() {
+        return;
+    }
+    kernel.cost.forked_entries += 1;
+    if let Some((page, is_write)) = entry.as_migration() {
+        if is_write && is_private {
+            entry = Entry::migration(page, false);
+            kernel.tables.set(from, at, entry);
+        }
+        // The child's counter misses the page that the entry stands for (Q16).
+        match kernel.profile {
+            Profile::Exact => kernel.mms[child].anon_drift -= 1,
+            Profile::Repaired => kernel.mms[child].resident.anon += 1,
+        }
+    } else if entry.is_present() {
+        if is_private && entry.has(Entry::WRITABLE) {
+            entry = entry.without(Entry::WRITABLE);
+            kernel.tables.set(from, at, entry);
+        }
+        if !is_private {
+            entry = entry.without(Entry::DIRTY);
+        }
+        entry = entry.without(Entry::ACCESSED);
+        if let Some(page) = entry.normal_page() {
+            kernel.frames[page].get();
+            kernel.frames[page].add_mapping();
+            kernel.mms[child].resident.anon += 1;
+        }
+    }
+    kernel.tables.set(to, at, entry);
+}

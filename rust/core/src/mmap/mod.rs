@@ -1,0 +1,43 @@
+//! Changing an address space: map, unmap, protect, lock, fork, exit.
+//!
+//! Everything that takes `mmap_sem` for writing. One file a verb; [`area`] splits and merges
+//! areas for all of them, [`teardown`] takes areas away for `munmap` and exit alike.
+//!
+//! data-model 6 and 7, supporting-paths 3, 6 and 15. Left out: file mappings, mremap.
+
+pub mod area;
+mod exit;
+mod fork;
+mod mlock;
+mod mprotect;
+mod munlock;
+mod munmap;
+mod teardown;
+mod zap;
+
+pub use exit::{Exit, MmRelease};
+pub use fork::Fork;
+pub use mlock::Mlock;
+pub use mprotect::Mprotect;
+pub use munmap::Munmap;
+
+use crate::base::VmaId;
+use crate::kernel::Kernel;
+use crate::state::lock::Want;
+use crate::step::{LockId, Me, Mode};
+
+/// Whether nobody else is inside a list that the area is on; otherwise the lock to wait for.
+///
+/// Lists are changed within one step, so their locks need not be kept.
+fn lists_are_free<M: Mode>(kernel: &mut Kernel, me: Me, vma: VmaId) -> Result<(), LockId> {
+    if M::STEPS {
+        for list in kernel.vmas[vma].links.clone() {
+            let lock = LockId::AnonVma(list);
+            if !kernel.lock::<M>(me, lock, Want::Exclusive) {
+                return Err(lock);
+            }
+            kernel.unlock::<M>(me, lock);
+        }
+    }
+    Ok(())
+}

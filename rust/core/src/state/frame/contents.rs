@@ -1,0 +1,73 @@
+//! The bytes of the frames, for machines that have them.
+
+use crate::base::{PAGE_SIZE, Pfn};
+
+const PAGE: usize = PAGE_SIZE as usize;
+
+/// 4096 bytes a frame, or nothing at all: both on the same code path.
+#[derive(Debug, Default)]
+pub struct Contents {
+    bytes: Vec<u8>,
+}
+
+impl Contents {
+    /// Bytes for `frames` frames, committed by the host only as they are written.
+    pub fn new(frames: usize, has_bytes: bool) -> Contents {
+        Contents {
+            bytes: if has_bytes {
+                bytemuck::zeroed_vec(frames * PAGE)
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    /// Whether this machine has bytes.
+    #[inline]
+    pub fn exist(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    /// Makes a frame all zeroes.
+    #[inline]
+    pub fn clear(&mut self, pfn: Pfn) {
+        if self.exist() {
+            self.page_mut(pfn).fill(0);
+        }
+    }
+
+    /// Copies one frame's bytes to another (MC-1).
+    #[inline]
+    pub fn copy(&mut self, from: Pfn, to: Pfn) {
+        if self.exist() {
+            let from = from.index() * PAGE;
+            self.bytes.copy_within(from..from + PAGE, to.index() * PAGE);
+        }
+    }
+
+    /// The bytes of a frame. Empty on a machine without bytes.
+    pub fn page(&self, pfn: Pfn) -> &[u8] {
+        self.bytes
+            .get(pfn.index() * PAGE..(pfn.index() + 1) * PAGE)
+            .unwrap_or_default()
+    }
+
+    /// The bytes of a frame, to be written.
+    pub fn page_mut(&mut self, pfn: Pfn) -> &mut [u8] {
+        &mut self.bytes[pfn.index() * PAGE..(pfn.index() + 1) * PAGE]
+    }
+
+    /// A copy that reads only the spans of frames that may have been written.
+    pub fn clone_spans(&self, spans: impl Iterator<Item = std::ops::Range<usize>>) -> Contents {
+        let mut copy = Contents {
+            bytes: bytemuck::zeroed_vec(self.bytes.len()),
+        };
+        if self.exist() {
+            for span in spans {
+                let bytes = span.start * PAGE..span.end * PAGE;
+                copy.bytes[bytes.clone()].copy_from_slice(&self.bytes[bytes]);
+            }
+        }
+        copy
+    }
+}

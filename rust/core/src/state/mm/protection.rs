@@ -1,0 +1,34 @@
+//! Which entry bits follow from an area's flags (data-model 6.1).
+
+use super::super::pagetable::Entry;
+use super::VmFlags;
+
+/// `vm_page_prot` of an area with these flags. A private area's entries are never writable by
+/// protection alone: the first store must copy or reuse.
+pub fn page_protection(flags: VmFlags) -> u64 {
+    if !flags.intersects(VmFlags::PROTECTION) {
+        return Entry::PROTNONE | Entry::ACCESSED;
+    }
+    let mut bits = Entry::PRESENT | Entry::USER | Entry::ACCESSED;
+    if !flags.contains(VmFlags::EXEC) {
+        bits |= Entry::NO_EXECUTE;
+    }
+    if flags.contains(VmFlags::SHARED | VmFlags::WRITE) {
+        bits |= Entry::WRITABLE;
+    }
+    bits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_shared_writable_areas_have_writable_protection() {
+        let writable = |flags| page_protection(flags) & Entry::WRITABLE != 0;
+        assert!(!writable(VmFlags::READ | VmFlags::WRITE));
+        assert!(writable(VmFlags::READ | VmFlags::WRITE | VmFlags::SHARED));
+        assert!(!writable(VmFlags::READ | VmFlags::SHARED));
+        assert_eq!(page_protection(VmFlags::empty()) & Entry::PRESENT, 0);
+    }
+}

@@ -1,0 +1,185 @@
+//! One area of an address space.
+
+use smallvec::SmallVec;
+
+use super::super::policy::Policy;
+use super::page_protection;
+use crate::base::{AnonVmaId, MmId, PAGE_SHIFT};
+
+bitflags::bitflags! {
+    /// Flags of an area (data-model 6.1).
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub struct VmFlags: u64 {
+        /// Loads are permitted.
+        const READ = 0x1;
+        /// Stores are permitted.
+        const WRITE = 0x2;
+        /// Execution is permitted.
+        const EXEC = 0x4;
+        /// Stores reach other mappings.
+        const SHARED = 0x8;
+        /// READ may be granted.
+        const MAYREAD = 0x10;
+        /// WRITE may be granted.
+        const MAYWRITE = 0x20;
+        /// EXEC may be granted.
+        const MAYEXEC = 0x40;
+        /// SHARED may be granted.
+        const MAYSHARE = 0x80;
+        /// Grows towards lower addresses.
+        const GROWSDOWN = 0x100;
+        /// Maps frames that have no page.
+        const PFNMAP = 0x400;
+        /// Pages must stay (mlock).
+        const LOCKED = 0x2000;
+        /// Maps a device.
+        const IO = 0x4000;
+        /// Read in order.
+        const SEQ_READ = 0x8000;
+        /// Read in any order.
+        const RAND_READ = 0x10000;
+        /// Fork leaves it out.
+        const DONTCOPY = 0x20000;
+        /// Must not grow.
+        const DONTEXPAND = 0x40000;
+        /// Must not be swapped.
+        const RESERVED = 0x80000;
+        /// Huge pages.
+        const HUGETLB = 0x400000;
+        /// Pages in any order.
+        const NONLINEAR = 0x800000;
+        /// Pages put in by a driver.
+        const INSERTPAGE = 0x2000000;
+        /// May hold entries without page.
+        const MIXEDMAP = 0x10000000;
+        /// KSM may merge its pages.
+        const MERGEABLE = 0x80000000;
+    }
+}
+
+impl VmFlags {
+    /// What `mprotect` may change.
+    pub const PROTECTION: VmFlags = VmFlags::READ.union(VmFlags::WRITE).union(VmFlags::EXEC);
+    /// Areas with one of these cannot be migrated (`vma_migratable`).
+    pub const UNMOVABLE: VmFlags = VmFlags::IO
+        .union(VmFlags::HUGETLB)
+        .union(VmFlags::PFNMAP)
+        .union(VmFlags::RESERVED);
+    /// Areas with one of these are never mlocked page by page.
+    pub const UNLOCKABLE: VmFlags = VmFlags::IO
+        .union(VmFlags::DONTEXPAND)
+        .union(VmFlags::RESERVED)
+        .union(VmFlags::PFNMAP);
+    /// Areas with one of these are copied by fork even if no page of them was ever written.
+    pub const ALWAYS_COPIED: VmFlags = VmFlags::HUGETLB
+        .union(VmFlags::NONLINEAR)
+        .union(VmFlags::PFNMAP)
+        .union(VmFlags::INSERTPAGE);
+    /// What every area may be turned into.
+    pub const MAY_ALL: VmFlags = VmFlags::MAYREAD
+        .union(VmFlags::MAYWRITE)
+        .union(VmFlags::MAYEXEC);
+}
+
+/// A run of addresses that behave alike.
+#[derive(Clone, Debug)]
+pub struct Vma {
+    /// Whose.
+    pub mm: MmId,
+    /// First address.
+    pub start: u64,
+    /// First address beyond.
+    pub end: u64,
+    /// What it permits, and what it is.
+    pub flags: VmFlags,
+    /// Entry bits for its pages (`vm_page_prot`).
+    pub protection: u64,
+    /// Linear index of its first page (`vm_pgoff`).
+    pub pgoff: u64,
+    /// Its own memory policy.
+    pub policy: Option<Policy>,
+    /// The list that new pages belong to.
+    pub anon_vma: Option<AnonVmaId>,
+    /// All lists it is on, newest first: the last is its oldest ancestor's.
+    pub links: SmallVec<[AnonVmaId; 2]>,
+}
+
+impl Vma {
+    /// An anonymous area that nothing was written to yet.
+    pub fn anonymous(mm: MmId, start: u64, end: u64, flags: VmFlags) -> Vma {
+        Vma {
+            mm,
+            start,
+            end,
+            flags,
+            protection: page_protection(flags),
+            pgoff: start >> PAGE_SHIFT,
+            policy: None,
+            anon_vma: None,
+            links: SmallVec::new(),
+        }
+    }
+
+    /// Whether it contains `address`.
+    #[inline]
+    pub fn contains(&self, address: u64) -> bool {
+        self.start <= address && address < self.end
+    }
+
+    /// Its length in pages.
+    pub fn pages(&self) -> u64 {
+        (self.end - self.start) >> PAGE_SHIFT
+    }
+
+    /// `linear_page_index`: the index of the page at `address`.
+    #[inline]
+    pub fn linear_index(&self, address: u64) -> u64 {
+        (address.wrapping_sub(self.start) >> PAGE_SHIFT).wrapping_add(self.pgoff)
+    }
+
+    /// `vma_address`: where the page with `index` is mapped, if that is inside.
+    #[inline]
+    pub fn address_of(&self, index: u64) -> Option<u64> {
+        let offset = index.wrapping_sub(self.pgoff) << PAGE_SHIFT;
+        let address = self.start.wrapping_add(offset);
+        self.contains(address).then_some(address)
+    }
+
+    /// Whether stores go to a private copy.
+    #[inline]
+    pub fn is_copy_on_write(&self) -> bool {
+        self.flags & (VmFlags::SHARED | VmFlags::MAYWRITE) == VmFlags::MAYWRITE
+    }
+
+    /// Whether its pages may be migrated at all (`vma_migratable`).
+    #[inline]
+    pub fn is_migratable(&self) -> bool {
+        !self.flags.intersects(VmFlags::UNMOVABLE)
+    }
+
+    /// The list that a page restored or swapped in is put on: the oldest (Q14).
+    #[inline]
+    pub fn oldest_anon_vma(&self) -> Option<AnonVmaId> {
+        self.links.last().copied()
+    }
+
+    /// Changes the flags and the entry bits that follow from them.
+    pub fn set_flags(&mut self, flags: VmFlags) {
+        self.flags = flags;
+        self.protection = page_protection(flags);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_outside_the_area_has_no_address() {
+        let vma = Vma::anonymous(MmId(0), 0x5000, 0x8000, VmFlags::READ);
+        assert_eq!(vma.linear_index(0x6000), 6);
+        assert_eq!(vma.address_of(6), Some(0x6000));
+        assert_eq!(vma.address_of(8), None);
+        assert_eq!(vma.address_of(0), None, "the arithmetic wraps");
+    }
+}

@@ -1,0 +1,247 @@
+//! The pool of page tables, and the way from a root down to a leaf.
+
+use std::ops::Range;
+
+use super::Entry;
+use crate::base::{PAGE_SHIFT, TableId};
+
+const ENTRIES: usize = 512;
+/// Levels above the leaf table.
+const UPPER_LEVELS: u32 = 3;
+/// Bytes that one leaf table covers.
+const LEAF_SPAN: u64 = 1 << 21;
+
+/// The slot of an address in its leaf table.
+#[inline]
+pub const fn leaf_index(address: u64) -> usize {
+    (address >> PAGE_SHIFT) as usize % ENTRIES
+}
+
+/// The first address beyond the leaf table of `address`.
+#[inline]
+pub const fn leaf_span_end(address: u64) -> u64 {
+    (address | (LEAF_SPAN - 1)) + 1
+}
+
+const fn slot(address: u64, level: u32) -> usize {
+    (address >> (PAGE_SHIFT + 9 * level)) as usize % ENTRIES
+}
+
+/// All page tables of the machine. A table that nobody uses is empty and waits for the next user.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    tables: Vec<[Entry; ENTRIES]>,
+    vacant: Vec<TableId>,
+    /// The last walk: (root, 2 MiB range, leaf). Forgotten whenever a table is freed.
+    last_walk: Option<(TableId, u64, TableId)>,
+}
+
+impl Tables {
+    /// A new, empty table.
+    pub fn create(&mut self) -> TableId {
+        self.vacant.pop().unwrap_or_else(|| {
+            self.tables.push([Entry::NONE; ENTRIES]);
+            TableId::from(self.tables.len() - 1)
+        })
+    }
+
+    /// The leaf table for `address` under `root`, if all levels above it exist.
+    #[inline]
+    pub fn find_leaf(&self, root: TableId, address: u64) -> Option<TableId> {
+        let mut table = root;
+        for level in (1..=UPPER_LEVELS).rev() {
+            table = self.below(table, slot(address, level))?;
+        }
+        Some(table)
+    }
+
+    /// As [`Tables::find_leaf`], without a walk where the last one went to the same leaf table.
+    #[inline]
+    pub fn leaf_of(&mut self, root: TableId, address: u64) -> Option<TableId> {
+        let range = address / LEAF_SPAN;
+        match self.last_walk {
+            Some((last_root, last_range, leaf)) if (last_root, last_range) == (root, range) => {
+                Some(leaf)
+            }
+            _ => {
+                let leaf = self.find_leaf(root, address)?;
+                self.last_walk = Some((root, range, leaf));
+                Some(leaf)
+            }
+        }
+    }
+
+    /// The leaf table for `address` under `root`, made with all levels above it if need be.
+    pub fn make_leaf(&mut self, root: TableId, address: u64) -> TableId {
+        let mut table = root;
+        for level in (1..=UPPER_LEVELS).rev() {
+            let at = slot(address, level);
+            table = self.below(table, at).unwrap_or_else(|| {
+                let new = self.create();
+                self.tables[table.index()][at] = pointer_to(new);
+                new
+            });
+        }
+        table
+    }
+
+    /// The entry for `address` under `root`; none where a table is missing.
+    pub fn entry(&self, root: TableId, address: u64) -> Entry {
+        let leaf = self.find_leaf(root, address);
+        leaf.map_or(Entry::NONE, |leaf| self.get(leaf, leaf_index(address)))
+    }
+
+    /// One entry of a leaf table.
+    #[inline]
+    pub fn get(&self, leaf: TableId, at: usize) -> Entry {
+        self.tables[leaf.index()][at % ENTRIES]
+    }
+
+    /// Replaces one entry of a leaf table.
+    #[inline]
+    pub fn set(&mut self, leaf: TableId, at: usize, entry: Entry) {
+        self.tables[leaf.index()][at % ENTRIES] = entry;
+    }
+
+    /// Frees the tables under `root` that lie wholly in `gap`, where nothing is mapped any more;
+    /// tells how many. Entries left there by mistake keep their table.
+    pub fn free_range(&mut self, root: TableId, gap: Range<u64>) -> usize {
+        self.last_walk = None;
+        self.free_below(root, UPPER_LEVELS, 0, &gap)
+    }
+
+    /// Frees the root of an address space whose other tables are gone.
+    pub fn free_root(&mut self, root: TableId) {
+        self.last_walk = None;
+        self.tables[root.index()] = [Entry::NONE; ENTRIES];
+        self.vacant.push(root);
+    }
+
+    /// Every leaf entry under `root` that is not empty, with its address, ascending.
+    pub fn entries(&self, root: TableId) -> impl Iterator<Item = (u64, TableId, Entry)> {
+        self.leaves(root).into_iter().flat_map(move |(base, leaf)| {
+            let page = move |at: usize| base + ((at as u64) << PAGE_SHIFT);
+            let slots = self.tables[leaf.index()].iter().enumerate();
+            slots
+                .filter(|(_, entry)| !entry.is_none())
+                .map(move |(at, &e)| (page(at), leaf, e))
+        })
+    }
+
+    /// How many tables are in use.
+    pub fn in_use(&self) -> usize {
+        self.tables.len() - self.vacant.len()
+    }
+
+    fn leaves(&self, root: TableId) -> Vec<(u64, TableId)> {
+        let mut tables = vec![(0, root)];
+        for level in (1..=UPPER_LEVELS).rev() {
+            let shift = PAGE_SHIFT + 9 * level;
+            tables = tables
+                .into_iter()
+                .flat_map(|(base, table)| {
+                    (0..ENTRIES).filter_map(move |at| {
+                        let below = self.below(table, at)?;
+                        Some((base + ((at as u64) << shift), below))
+                    })
+                })
+                .collect();
+        }
+        tables
+    }
+
+    fn below(&self, table: TableId, at: usize) -> Option<TableId> {
+        let entry = self.tables[table.index()][at];
+        (!entry.is_none()).then(|| TableId(entry.pfn().0))
+    }
+
+    fn free_below(&mut self, table: TableId, level: u32, base: u64, gap: &Range<u64>) -> usize {
+        let span = 1u64 << (PAGE_SHIFT + 9 * level);
+        let first = (gap.start.saturating_sub(base) / span) as usize;
+        let last = ((gap.end.saturating_sub(base)).div_ceil(span) as usize).min(ENTRIES);
+        let mut freed = 0;
+        for at in first..last {
+            let Some(below) = self.below(table, at) else {
+                continue;
+            };
+            let start = base + at as u64 * span;
+            if level > 1 {
+                freed += self.free_below(below, level - 1, start, gap);
+            }
+            let is_inside = gap.start <= start && start + span <= gap.end;
+            if is_inside
+                && self.tables[below.index()]
+                    .iter()
+                    .all(|entry| entry.is_none())
+            {
+                self.vacant.push(below);
+                self.tables[table.index()][at] = Entry::NONE;
+                freed += 1;
+            }
+        }
+        freed
+    }
+}
+
+/// An upper entry: present, writable, user, accessed and dirty, as the hardware leaves it.
+fn pointer_to(table: TableId) -> Entry {
+    let bits = Entry::PRESENT | Entry::WRITABLE | Entry::USER | Entry::ACCESSED | Entry::DIRTY;
+    Entry::page(crate::base::Pfn(table.0), bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Pfn;
+
+    #[test]
+    fn neighbours_share_a_leaf_and_an_empty_range_gives_its_tables_back() {
+        let mut tables = Tables::default();
+        let root = tables.create();
+        let (near, far) = (0x2000_0000_0000, 0x2000_0020_0000);
+        let leaf = tables.make_leaf(root, near);
+        assert_eq!(tables.make_leaf(root, near + 0x1f_f000), leaf);
+        let other = tables.make_leaf(root, far);
+        assert_ne!(other, leaf);
+        assert_eq!(tables.in_use(), 5);
+        tables.set(leaf, leaf_index(near), Entry::page(Pfn(1), Entry::PRESENT));
+        assert_eq!(
+            tables.entries(root).map(|(at, ..)| at).collect::<Vec<_>>(),
+            [near]
+        );
+        assert_eq!(
+            tables.free_range(root, 0..1 << 47),
+            1,
+            "only the empty leaf goes"
+        );
+        tables.set(leaf, leaf_index(near), Entry::NONE);
+        assert_eq!(
+            tables.free_range(root, near..near + 0x1000),
+            0,
+            "the range must cover a table"
+        );
+        assert_eq!(tables.free_range(root, 0..1 << 47), 3);
+        assert_eq!(tables.in_use(), 1);
+        assert_eq!(tables.entry(root, near), Entry::NONE);
+    }
+
+    #[test]
+    fn a_remembered_walk_answers_like_a_new_one() {
+        let mut tables = Tables::default();
+        let (root, other) = (tables.create(), tables.create());
+        assert_eq!(tables.leaf_of(root, 0x1000), None);
+        let leaf = tables.make_leaf(root, 0x1000);
+        tables.make_leaf(other, 0x1000);
+        for address in [0x1000, 0x5000, 0x20_0000, 0x7000] {
+            for root in [root, other] {
+                assert_eq!(
+                    tables.leaf_of(root, address),
+                    tables.find_leaf(root, address)
+                );
+            }
+        }
+        assert_eq!(tables.leaf_of(root, 0), Some(leaf));
+        assert_eq!(tables.free_range(root, 0..1 << 47), 3);
+        assert_eq!(tables.leaf_of(root, 0), None);
+    }
+}

@@ -1,0 +1,185 @@
+//! Who maps this page: from a frame back to every page-table entry.
+//!
+//! A page table answers "which frame is at this address?". Migration needs the opposite
+//! question, and asks it twice: once to replace each entry, once to put real entries back. An
+//! anonymous page names an [`AnonVmas`] list; the areas on it are the only ones that can map the
+//! page, each at the one address that the page's `index` gives.
+//!
+//! Start with [`AnonVmas::areas`]. Fork makes a chain: the child's areas join every list of the
+//! parent's and get one of their own. Below us: [`super::mm`]. Above us: [`crate::unmap`].
+//!
+//! Data-model 7.1, as of 2.6.34. Left out: file mappings and KSM.
+
+use smallvec::SmallVec;
+
+use super::mm::{Mm, VmFlags, Vmas};
+use crate::base::{AnonVmaId, VmaId};
+
+/// All `anon_vma` lists. One that is empty stays for ever, so that a late walk finds nothing (Q26).
+#[derive(Clone, Debug, Default)]
+pub struct AnonVmas {
+    lists: Vec<SmallVec<[VmaId; 4]>>,
+}
+
+impl AnonVmas {
+    /// The areas on a list, in the order of a walk.
+    #[inline]
+    pub fn areas(&self, list: AnonVmaId) -> &[VmaId] {
+        &self.lists[list.index()]
+    }
+
+    /// Whether a list has an area: otherwise it is a tombstone.
+    pub fn is_live(&self, list: AnonVmaId) -> bool {
+        !self.lists[list.index()].is_empty()
+    }
+
+    /// How many lists were ever made.
+    pub fn len(&self) -> usize {
+        self.lists.len()
+    }
+
+    /// Whether none was.
+    pub fn is_empty(&self) -> bool {
+        self.lists.is_empty()
+    }
+
+    fn create(&mut self) -> AnonVmaId {
+        self.lists.push(SmallVec::new());
+        AnonVmaId::from(self.lists.len() - 1)
+    }
+
+    /// The list of a neighbour that [`AnonVmas::prepare`] would share.
+    pub fn list_to_join(&self, mm: &Mm, vmas: &Vmas, id: VmaId) -> Option<AnonVmaId> {
+        reusable_list(mm, vmas, id)
+    }
+
+    /// Gives an area its `anon_vma` before the first page is written there (`anon_vma_prepare`).
+    ///
+    /// A neighbour's list is shared if the two areas could be one; the next area is asked first.
+    /// The new link goes to the head of both lists.
+    pub fn prepare(&mut self, mm: &Mm, vmas: &mut Vmas, id: VmaId) {
+        if vmas[id].anon_vma.is_some() {
+            return;
+        }
+        let list = reusable_list(mm, vmas, id).unwrap_or_else(|| self.create());
+        self.lists[list.index()].insert(0, id);
+        let vma = &mut vmas[id];
+        vma.anon_vma = Some(list);
+        vma.links.insert(0, list);
+    }
+
+    /// Puts area `to` on every list of area `from`, at the tail, in the same order of links.
+    pub fn clone_links(&mut self, vmas: &mut Vmas, from: VmaId, to: VmaId) {
+        let links = vmas[from].links.clone();
+        for &list in &links {
+            self.lists[list.index()].push(to);
+        }
+        vmas[to].links = links;
+    }
+
+    /// Links a child's area: on every list of the parent's, behind it, and on a new one of its
+    /// own, which its new pages belong to (`anon_vma_fork`).
+    pub fn fork(&mut self, vmas: &mut Vmas, parent: VmaId, child: VmaId) {
+        if vmas[parent].anon_vma.is_none() {
+            return;
+        }
+        self.clone_links(vmas, parent, child);
+        let own = self.create();
+        self.lists[own.index()].push(child);
+        let vma = &mut vmas[child];
+        vma.links.insert(0, own);
+        vma.anon_vma = Some(own);
+    }
+
+    /// Takes an area off all its lists.
+    pub fn unlink(&mut self, vmas: &mut Vmas, id: VmaId) {
+        let links = std::mem::take(&mut vmas[id].links);
+        for list in links {
+            let areas = &mut self.lists[list.index()];
+            let at = areas.iter().position(|&other| other == id);
+            areas.remove(at.expect("an area is on every list that it names"));
+        }
+        vmas[id].anon_vma = None;
+    }
+}
+
+/// The list of a neighbour that could be one with this area.
+fn reusable_list(mm: &Mm, vmas: &Vmas, id: VmaId) -> Option<AnonVmaId> {
+    let vma = &vmas[id];
+    let next = mm
+        .find_vma(vma.end)
+        .filter(|&next| vmas[next].start == vma.end);
+    let previous = mm
+        .area_before(vma.start)
+        .filter(|&before| vmas[before].end == vma.start);
+    let share = |low: VmaId, high: VmaId, owner: VmaId| {
+        let (a, b) = (&vmas[low], &vmas[high]);
+        let alike = a.policy == b.policy
+            && (a.flags ^ b.flags)
+                .difference(VmFlags::PROTECTION)
+                .is_empty()
+            && b.pgoff == a.pgoff + a.pages();
+        vmas[owner]
+            .anon_vma
+            .filter(|_| alike && vmas[owner].links.len() == 1)
+    };
+    let from_next = next.and_then(|next| share(id, next, next));
+    from_next.or_else(|| previous.and_then(|before| share(before, id, before)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{MmId, TableId};
+    use crate::state::mm::Vma;
+
+    fn areas(spans: &[(u64, u64)]) -> (Mm, Vmas, Vec<VmaId>) {
+        let (mut mm, mut vmas) = (Mm::new(TableId(0)), Vmas::default());
+        let flags = VmFlags::READ | VmFlags::WRITE;
+        let ids = spans.iter().map(|&(start, end)| {
+            let id = vmas.insert(Vma::anonymous(MmId(0), start, end, flags));
+            mm.insert(end, id);
+            id
+        });
+        let ids = ids.collect();
+        (mm, vmas, ids)
+    }
+
+    #[test]
+    fn touching_areas_share_a_list_and_distant_ones_do_not() {
+        let (mm, mut vmas, ids) = areas(&[(0x1000, 0x2000), (0x2000, 0x3000), (0x9000, 0xa000)]);
+        let mut lists = AnonVmas::default();
+        ids.iter().for_each(|&id| lists.prepare(&mm, &mut vmas, id));
+        assert_eq!(vmas[ids[0]].anon_vma, vmas[ids[1]].anon_vma);
+        assert_ne!(vmas[ids[0]].anon_vma, vmas[ids[2]].anon_vma);
+        let shared = vmas[ids[0]].anon_vma.unwrap();
+        assert_eq!(
+            lists.areas(shared),
+            [ids[1], ids[0]],
+            "the newcomer is at the head"
+        );
+    }
+
+    #[test]
+    fn a_forked_area_comes_after_its_parent_and_keeps_the_oldest_list_last() {
+        let (mm, mut vmas, ids) = areas(&[(0x1000, 0x2000)]);
+        let mut lists = AnonVmas::default();
+        lists.prepare(&mm, &mut vmas, ids[0]);
+        let oldest = vmas[ids[0]].anon_vma.unwrap();
+        let clone = |vmas: &mut Vmas, parent: VmaId| {
+            let mut child = vmas[parent].clone();
+            child.links.clear();
+            child.anon_vma = None;
+            vmas.insert(child)
+        };
+        let child = clone(&mut vmas, ids[0]);
+        lists.fork(&mut vmas, ids[0], child);
+        let grandchild = clone(&mut vmas, child);
+        lists.fork(&mut vmas, child, grandchild);
+        assert_eq!(lists.areas(oldest), [ids[0], child, grandchild]);
+        assert_eq!(vmas[grandchild].oldest_anon_vma(), Some(oldest));
+        assert_eq!(vmas[grandchild].links.len(), 3);
+        lists.unlink(&mut vmas, child);
+        assert_eq!(lists.areas(oldest), [ids[0], grandchild]);
+    }
+}

@@ -1,0 +1,301 @@
+//! Nodes and zones: which frames are free, in which order zones are tried, and how many
+//! pages there are of each sort.
+//!
+//! Start with [`Zones::allocate`]. Above us: [`crate::state::policy`] turns a memory policy
+//! into a zone list. Data-model 1 and 3, supporting-paths 14. Left out: orders above 0,
+//! per-CPU free lists, reclaim inside an allocation (`docs/rooms/zone.md`).
+
+mod counters;
+mod free;
+mod zonelist;
+
+use std::ops::Range;
+
+pub use counters::{Counter, Counters};
+pub use free::FreeFrames;
+
+use super::frame::FrameTable;
+use crate::base::{CpuId, MachineSpec, NodeId, NodeMask, Pfn, Watermarks, ZoneId, ZoneKind};
+
+/// A run of frames of one node and one type.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// Its node.
+    pub node: NodeId,
+    /// Its type.
+    pub kind: ZoneKind,
+    /// Its first frame.
+    pub first: Pfn,
+    /// Its free frames.
+    pub free: FreeFrames,
+    /// When there are too few of them.
+    pub marks: Watermarks,
+    /// Frames kept from requests that prefer a higher type, by that type.
+    pub lowmem_reserve: [u64; 4],
+    /// How many pages there are of each sort.
+    pub counters: Counters,
+}
+
+/// What one frame is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Whose zone list.
+    pub node: NodeId,
+    /// The full this-node combination: no other node, one attempt, no reclaim.
+    pub is_this_node_only: bool,
+    /// Nodes that a BIND policy permits; all, otherwise.
+    pub policy: NodeMask,
+    /// Nodes that the caller's cpuset permits (not asked with this-node).
+    pub mems_allowed: NodeMask,
+}
+
+/// All zones, the zone lists of all nodes, and which CPU is where.
+#[derive(Clone, Debug)]
+pub struct Zones {
+    zones: Vec<Zone>,
+    /// First zone that a block of frames can belong to; blocks are `1 << block_shift` frames.
+    by_block: Vec<u8>,
+    block_shift: u32,
+    nodes: Vec<NodeId>,
+    cpu_nodes: Vec<NodeId>,
+    fallback: Vec<Vec<ZoneId>>,
+    this_node: Vec<Vec<ZoneId>>,
+}
+
+/// No more entries than this in the frame-to-zone table.
+const BLOCKS_MAX: usize = 4096;
+
+impl Zones {
+    /// Zones as the description says, all free. The description has been checked.
+    pub fn new(spec: &MachineSpec) -> Zones {
+        let mut first = 0;
+        let mut zones = Vec::with_capacity(spec.zones.len());
+        for zone in &spec.zones {
+            zones.push(Zone {
+                node: zone.node,
+                kind: zone.kind,
+                first: Pfn::from(first),
+                free: FreeFrames::new(zone.frames as usize),
+                marks: zone.marks,
+                lowmem_reserve: [0; 4],
+                counters: Counters::default(),
+            });
+            first += zone.frames as usize;
+        }
+        let mut block_shift = 0;
+        while first >> block_shift >= BLOCKS_MAX {
+            block_shift += 1;
+        }
+        let zone_of = |pfn: usize| zones.iter().take_while(|z| z.end() <= pfn).count() as u8;
+        let by_block = (0..=(first - 1) >> block_shift)
+            .map(|b| zone_of(b << block_shift))
+            .collect();
+        let (fallback, this_node) = zonelist::build(spec, &zones);
+        Zones {
+            zones,
+            by_block,
+            block_shift,
+            nodes: spec.nodes.clone(),
+            cpu_nodes: spec.cpu_nodes.clone(),
+            fallback,
+            this_node,
+        }
+    }
+
+    /// The zone of a frame.
+    #[inline]
+    pub fn zone_of(&self, pfn: Pfn) -> ZoneId {
+        let mut zone = usize::from(self.by_block[pfn.index() >> self.block_shift]);
+        while pfn.index() >= self.zones[zone].end() {
+            zone += 1;
+        }
+        ZoneId(zone as u8)
+    }
+
+    /// The node of a frame; for the zero page the lowest node with memory.
+    #[inline]
+    pub fn node_of(&self, pfn: Pfn) -> NodeId {
+        match self.zones.last() {
+            Some(last) if pfn.index() >= last.end() => self.zones[0].node,
+            _ => self[self.zone_of(pfn)].node,
+        }
+    }
+
+    /// The counters of a frame's zone.
+    #[inline]
+    pub fn counters_of(&mut self, pfn: Pfn) -> &mut Counters {
+        let zone = self.zone_of(pfn);
+        &mut self[zone].counters
+    }
+
+    /// All zones in frame order.
+    pub fn iter(&self) -> impl Iterator<Item = (ZoneId, &Zone)> {
+        self.zones
+            .iter()
+            .enumerate()
+            .map(|(id, zone)| (ZoneId::from(id), zone))
+    }
+
+    /// Ids of all nodes, ascending.
+    pub fn nodes(&self) -> &[NodeId] {
+        &self.nodes
+    }
+
+    /// Nodes that have memory (`N_HIGH_MEMORY`).
+    pub fn nodes_with_memory(&self) -> NodeMask {
+        self.zones.iter().map(|zone| zone.node).collect()
+    }
+
+    /// How many CPUs there are.
+    pub fn cpus(&self) -> usize {
+        self.cpu_nodes.len()
+    }
+
+    /// The node of a CPU.
+    pub fn node_of_cpu(&self, cpu: CpuId) -> NodeId {
+        self.cpu_nodes[cpu.index()]
+    }
+
+    /// The zones that a request starting at `node` tries, in order.
+    pub fn fallback_list(&self, node: NodeId) -> &[ZoneId] {
+        &self.fallback[node.index()]
+    }
+
+    /// Takes the lowest free frame of the first zone that qualifies, with one reference.
+    ///
+    /// `None` when no zone does: first by the LOW watermark and, unless only this node was
+    /// wanted, then by MIN (supporting-paths 14). The caller owns the reference.
+    pub fn allocate(&mut self, frames: &mut FrameTable, request: Request) -> Option<Pfn> {
+        let list = if request.is_this_node_only {
+            &self.this_node[request.node.index()]
+        } else {
+            &self.fallback[request.node.index()]
+        };
+        let preferred = self.zones[list.first()?.index()].kind;
+        let permits = |zone: &Zone| {
+            request.policy.contains(zone.node)
+                && (request.is_this_node_only || request.mems_allowed.contains(zone.node))
+        };
+        let qualifies = |zone: &Zone, mark: u64| {
+            permits(zone) && zone.free.count() > mark + zone.lowmem_reserve[preferred as usize]
+        };
+        let found = list
+            .iter()
+            .find(|id| qualifies(&self.zones[id.index()], self.zones[id.index()].marks.low))
+            .or_else(|| {
+                let mut retry = list.iter().filter(|_| !request.is_this_node_only);
+                retry
+                    .find(|id| qualifies(&self.zones[id.index()], self.zones[id.index()].marks.min))
+            });
+        let zone = &mut self.zones[found?.index()];
+        let pfn = Pfn::from(zone.first.index() + zone.free.take_lowest()?);
+        frames.open(pfn);
+        Some(pfn)
+    }
+
+    /// Gives a page that has lost its last reference back to its zone.
+    ///
+    /// PG_mlocked is cleared and uncounted on the way (data-model 2.2).
+    #[inline]
+    pub fn release(&mut self, frames: &mut FrameTable, pfn: Pfn) {
+        let id = self.zone_of(pfn);
+        let zone = &mut self[id];
+        if frames[pfn].take(super::frame::PageFlags::MLOCKED) {
+            zone.counters.add(Counter::Mlock, -1);
+        }
+        frames.close(pfn);
+        zone.free.give_back(pfn.index() - zone.first.index());
+    }
+
+    /// The spans of frames that were ever taken: all others are free and untouched.
+    pub fn touched_spans(&self) -> impl Iterator<Item = Range<usize>> {
+        self.zones
+            .iter()
+            .map(|zone| zone.first.index()..zone.first.index() + zone.free.touched())
+    }
+}
+
+impl Zone {
+    /// One past the last frame.
+    #[inline]
+    pub fn end(&self) -> usize {
+        self.first.index() + self.free.len()
+    }
+}
+
+impl std::ops::Index<ZoneId> for Zones {
+    type Output = Zone;
+
+    #[inline]
+    fn index(&self, id: ZoneId) -> &Zone {
+        &self.zones[id.index()]
+    }
+}
+
+impl std::ops::IndexMut<ZoneId> for Zones {
+    #[inline]
+    fn index_mut(&mut self, id: ZoneId) -> &mut Zone {
+        &mut self.zones[id.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(node: u8) -> Request {
+        Request {
+            node: NodeId(node),
+            is_this_node_only: false,
+            policy: NodeMask(u64::MAX),
+            mems_allowed: NodeMask(u64::MAX),
+        }
+    }
+
+    #[test]
+    fn frames_come_lowest_first_and_from_the_next_node_when_one_is_empty() {
+        let mut zones = Zones::new(&MachineSpec::simple(&[2, 2], 1, false));
+        let mut frames = FrameTable::new(4);
+        let mut take = |request| zones.allocate(&mut frames, request).map(|pfn| pfn.0);
+        assert_eq!(take(request(1)), Some(2));
+        assert_eq!(
+            take(Request {
+                is_this_node_only: true,
+                ..request(1)
+            }),
+            Some(3)
+        );
+        assert_eq!(
+            take(Request {
+                is_this_node_only: true,
+                ..request(1)
+            }),
+            None
+        );
+        assert_eq!(take(request(1)), Some(0));
+        assert_eq!(
+            take(Request {
+                mems_allowed: NodeMask(2),
+                ..request(0)
+            }),
+            None
+        );
+        assert_eq!(take(request(1)), Some(1));
+        assert_eq!(take(request(0)), None);
+    }
+
+    #[test]
+    fn a_frame_is_found_in_its_zone_whatever_the_sizes() {
+        for sizes in [vec![3, 0, 5], vec![100_000, 7], vec![1, 1_000_000, 1]] {
+            let spec = MachineSpec::simple(&sizes, 1, false);
+            let zones = Zones::new(&spec);
+            let mut pfn = 0;
+            for zone in &spec.zones {
+                for at in [pfn, pfn + zone.frames - 1] {
+                    assert_eq!(zones.node_of(Pfn(at as u32)), zone.node);
+                }
+                pfn += zone.frames;
+            }
+        }
+    }
+}

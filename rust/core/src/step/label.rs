@@ -1,0 +1,133 @@
+//! The names of steps, as the specification gives them.
+
+/// A step of the specification: `UM-9` is step 9 of `unmap_and_move`. Steps of
+/// `supporting-paths.md`, which have no prefix there, are `SP` with section and step:
+/// `SP2.4-5` is step 5 of section 2.4.
+pub type Label = &'static str;
+
+/// Every label that a phase carries, in the order of the specification.
+pub const LABELS: &[Label] = &[
+    "PB-1",
+    "PB-2",
+    "PB-3",
+    "PB-4", //
+    "RP-1",
+    "RP-2",
+    "RP-3",
+    "RP-4",
+    "RP-5",
+    "RP-6",
+    "RP-7",
+    "RP-8",
+    "RP-9",
+    "RP-10", //
+    "EW-1",
+    "EW-2",
+    "EW-3",
+    "EW-4",
+    "EW-5",
+    "EW-6",
+    "EW-7", //
+    "MM-1", //
+    "MC-1",
+    "MC-2",
+    "MC-3",
+    "MC-4",
+    "MC-5",
+    "MC-6",
+    "MC-7",
+    "MC-8",
+    "MC-9",
+    "MC-10", //
+    "MG-1",
+    "MG-2",
+    "MG-3",
+    "MG-4", //
+    "MN-1",
+    "MN-2",
+    "MN-3",
+    "MN-4",
+    "MN-5", //
+    "UM-1",
+    "UM-2",
+    "UM-3",
+    "UM-4",
+    "UM-5",
+    "UM-6",
+    "UM-7",
+    "UM-8",
+    "UM-9",
+    "UM-10",
+    "UM-11",
+    "UM-12",
+    "UM-14",
+    "UM-15",
+    "UM-16",
+    "UM-17",
+    "UM-18", //
+    "MP-1",
+    "MP-2",
+    "MP-3",
+    "MP-4",
+    "MP-5",
+    "MP-6", //
+    "NP-1",
+    "NP-2",
+    "NP-3",
+    "NP-4", //
+    "DM-1",
+    "DM-2",
+    "DM-3",
+    "DM-4", //
+    "DP-1",
+    "DP-2",
+    "DP-3",
+    "DP-4",
+    "DP-5",
+    "DP-6",
+    "DP-7", //
+    "PS-1",
+    "PS-2",
+    "PS-3", //
+    "MV-8", //
+    "SP2-access",
+    "SP2-fault",
+    "SP2.2-read",
+    "SP2.2-write",
+    "SP2.2-install", //
+    "SP2.4-1",
+    "SP2.4-2",
+    "SP2.4-4",
+    "SP2.4-5",
+    "SP2.4-5-mlocked",
+    "SP2.4-5-install", //
+    "SP3-start",
+    "SP3-link",
+    "SP3-copy",
+    "SP3-end", //
+    "SP6-munmap",
+    "SP6-munlock",
+    "SP6-detach",
+    "SP6-zap",
+    "SP6-release",
+    "SP6-free",
+    "SP6-mprotect",
+    "SP6-change",
+    "SP6-exit",
+    "SP6-exit-mmap",
+    "SP6-gone", //
+    "SP15-drain",
+    "SP15-mlock",
+    "SP15-pages",
+    "SP15-page",
+    "SP15-munlock", //
+    "SP17-follow",
+    "SP17-fault",
+    "SP17-unpin", //
+    "PREP-1",
+];
+
+/// Whether some phase carries `label`.
+pub fn is_label(label: &str) -> bool {
+    LABELS.contains(&label)
+}

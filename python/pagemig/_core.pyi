@@ -1,0 +1,246 @@
+"""The door to the Rust core: plain numbers and arrays in, plain numbers and arrays out.
+
+Nothing here is public. Every rule about who may call what, with which arguments, is above
+this module; every rule of the kernel is below it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias, final
+
+import numpy as np
+import numpy.typing as npt
+
+_U64: TypeAlias = npt.NDArray[np.uint64]
+_I32: TypeAlias = npt.NDArray[np.int32]
+_U32: TypeAlias = npt.NDArray[np.uint32]
+_U8: TypeAlias = npt.NDArray[np.uint8]
+_Bool: TypeAlias = npt.NDArray[np.bool_]
+
+build_profile: str
+"""``"debug"`` or ``"release"``."""
+
+step_labels: tuple[str, ...]
+"""Every step label that a call can stop at, in the order of the specification."""
+
+audit_rules: tuple[tuple[str, str], ...]
+"""Every rule of ``Machine.audit`` as (name, invariant ids)."""
+
+@final
+class Request:
+    """What a call shall do, decided and checked; not yet started."""
+
+    @staticmethod
+    def move_pages(
+        target: int,
+        count: int,
+        pages: _U64,
+        nodes: _I32,
+        fill_error: tuple[int, int] | None,
+        statuses_writable: int,
+        shared_too: bool,
+    ) -> Request:
+        """Node-array mode. ``pages``/``nodes`` hold the entries before ``fill_error``.
+
+        ``fill_error`` is (entry, positive errno) of the first entry that does not pass the
+        checks of DP-5b; ``statuses_writable`` is how many leading entries of the status array can be written.
+        """
+
+    @staticmethod
+    def query_pages(target: int, count: int, pages: _U64, pages_readable: int, status_bytes_writable: int) -> Request:
+        """Query mode. ``pages_readable`` is how many leading entries can be read."""
+
+    @staticmethod
+    def migrate_frames(pfns: _U32, kind: int, node: int, nodes: _I32, offlining: bool) -> Request:
+        """The engine itself. ``kind``: 0 to ``node`` with fallback, 1 anywhere, 2 to ``nodes[i]`` exactly."""
+
+    @staticmethod
+    def touch_range(start: int, pages: int, write: bool) -> Request: ...
+    @staticmethod
+    def touch_list(addresses: _U64, writes: _Bool) -> Request: ...
+    @staticmethod
+    def read(address: int, size: int) -> Request: ...
+    @staticmethod
+    def write(address: int, data: bytes) -> Request: ...
+    @staticmethod
+    def fork(name: str) -> Request: ...
+    @staticmethod
+    def exit() -> Request: ...
+    @staticmethod
+    def munmap(start: int, length: int) -> Request: ...
+    @staticmethod
+    def mprotect(start: int, length: int, vm_flags: int) -> Request:
+        """``vm_flags``: the new VM_READ | VM_WRITE | VM_EXEC bits."""
+
+    @staticmethod
+    def mlock(start: int, length: int, lock: bool) -> Request: ...
+    @staticmethod
+    def pin(address: int, write: bool) -> Request: ...
+    @staticmethod
+    def unpin(pfn: int) -> Request: ...
+    @staticmethod
+    def drain() -> Request: ...
+
+# What a call returns, by request:
+#   move_pages, query_pages  (result, statuses, status_bytes_written)  result 0 or -errno
+#   migrate_frames           (result, statuses, attempts, passes, frames_discarded)
+#   touch_*                  (hits, minor, major, cow, spurious, sigsegv, sigbus, out_of_memory)
+#   read                     (data or None, then the eight of touch)
+#   write                    the eight of touch
+#   fork                     pid of the child, or -errno
+#   munmap, mprotect, mlock  0 or -errno
+#   pin                      pfn or None
+#   exit, unpin, drain       None
+_Outcome: TypeAlias = Any
+
+@final
+class Machine:
+    def __new__(
+        cls,
+        *,
+        nodes: Sequence[int],
+        zones: Sequence[tuple[int, int, int, int, int, int]],
+        cpu_nodes: Sequence[int],
+        distances: Sequence[int],
+        contents: bool,
+        repaired: bool,
+    ) -> Machine:
+        """``nodes``: ids, ascending. ``zones``: (node, kind 0..3, frames, min, low, high) in frame order.
+
+        ``distances``: row by row over ``nodes``.
+        """
+
+    # tasks
+    def spawn(
+        self,
+        name: str,
+        uid: int,
+        euid: int,
+        suid: int,
+        capabilities: int,
+        mems_allowed: int,
+        cpu: int,
+        kernel_thread: bool,
+        stack: bool,
+    ) -> int: ...
+    def pids(self) -> list[int]: ...
+    def task(self, pid: int) -> tuple[str, int, int, int, int, int, int, bool, bool]:
+        """(name, uid, euid, suid, capabilities, mems_allowed, cpu, has_mm, kernel_thread)."""
+
+    def set_credentials(self, pid: int, uid: int, euid: int, suid: int, capabilities: int) -> None: ...
+    def set_mems_allowed(self, pid: int, mask: int) -> None: ...
+    def set_cpu(self, pid: int, cpu: int) -> None: ...
+    def set_task_policy(self, pid: int, mode: int, nodes: int) -> None:
+        """``mode`` DEFAULT 0, PREFERRED 1, BIND 2, INTERLEAVE 3; ``nodes`` a mask; checked above."""
+
+    # address spaces
+    def mmap(self, pid: int, length: int, at: int | None, vm_flags: int) -> int:
+        """Maps an anonymous area and returns its start."""
+
+    def set_range_policy(self, pid: int, start: int, end: int, mode: int, nodes: int) -> int:
+        """Applies a memory policy to a range (mbind, step 14 without the move): 0 or -errno."""
+
+    def vmas(self, pid: int) -> list[tuple[int, int, int, int, int, int, int, tuple[int, ...]]]:
+        """(start, end, vm_flags, pgoff, policy mode or -1, policy nodes, id, anon_vma links oldest last)."""
+
+    def vma_pages(self, pid: int) -> list[tuple[int, int, int, int, int, tuple[int, ...]]]:
+        """Per VMA what numa_maps counts: (start, anon, dirty, mapmax, active, pages per node id 0..63)."""
+
+    def nodes_of(self, pid: int, addresses: _U64) -> _I32: ...
+    def entry(self, pid: int, address: int) -> tuple[int, bool, bool, bool, bool, int, int]:
+        """(kind 0 none 1 present 2 swap 3 migration, writable, dirty, accessed, special, pfn, raw value)."""
+
+    def mm_counters(self, pid: int) -> tuple[int, int, int]:
+        """(file pages, anonymous pages, swap entries), as stored: may be negative (Q16)."""
+
+    # frames
+    def frame(self, pfn: int) -> tuple[int, int, int, int, int, int, int, int, int, int]:
+        """(pfn, node, zone kind, flags, count, mapcount, owner kind 0 none 1 anon 2 file 3 ksm, owner id,
+        index, private). ``mapcount`` counts from 0."""
+
+    def frames(self, node: int) -> dict[str, npt.NDArray[Any]]:
+        """Columns of the node's allocated frames, in frame order, under the names of ``frame``'s fields."""
+
+    def frame_bytes(self, pfn: int) -> bytes: ...
+    def zone_counters(self, node: int) -> dict[str, int]: ...
+    def vmstat(self) -> dict[str, int]: ...
+    def lru(self, node: int, zone: int, index: int) -> list[int]:
+        """The pages of one LRU list, head first: 0 inactive anon ... 4 unevictable."""
+
+    def pagevec(self, cpu: int, index: int) -> list[int]:
+        """A per-CPU pagevec in insertion order: 0..4 additions, 5 rotate."""
+
+    def zonelist(self, node: int) -> list[tuple[int, int]]:
+        """The node's fallback list as (node, zone kind)."""
+
+    def isolate(self, pfn: int) -> int:
+        """Takes a page off its LRU list on behalf of nobody in particular: 0 or -EBUSY."""
+
+    def putback(self, pfn: int) -> None: ...
+    def pins(self) -> dict[int, int]: ...
+
+    # calls
+    def do(self, pid: int, request: Request) -> _Outcome:
+        """Runs a call to its end, now. Refused, with nothing changed, if it would have to wait
+        for a call in flight."""
+
+    def start(self, pid: int, request: Request, fine: bool) -> int: ...
+    def step(self, call: int) -> bool:
+        """One step; whether it ran (False: it is waiting, and stays so)."""
+
+    def run_until(self, call: int, label: str) -> bool:
+        """Steps until just before ``label``; False if the call ended or must wait first."""
+
+    def finish(self, call: int) -> None:
+        """Steps the call until it is done; ``DeadlockError`` if it must wait for ever."""
+
+    def run(self) -> None:
+        """Steps all calls in flight, round robin, until all are done."""
+
+    def calls(self) -> list[int]: ...
+    def call(self, call: int) -> tuple[int, str, bool, str, tuple[str, int, int] | None, tuple[str, ...]]:
+        """(pid, kind, done, label of the next step, waiting for (lock, number, holder call), labels held)."""
+
+    def history(self, call: int) -> list[str]: ...
+    def outcome(self, call: int) -> _Outcome: ...
+    def statuses(self, call: int) -> _I32:
+        """What a ``move_pages`` in flight has written so far."""
+
+    def forget(self, call: int) -> None: ...
+    def replay(self, calls: Sequence[int], schedule: str) -> None:
+        """Steps the calls in the order of a schedule such as ``3a1b2a``; ``a`` is ``calls[0]``."""
+
+    # the whole
+    @property
+    def now(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    def audit(self) -> list[tuple[str, str, int | None, str]]:
+        """(rule, invariant ids, pfn, what is wrong)."""
+
+    def cost(self) -> dict[str, int]: ...
+    def drain_cpu(self, cpu: int | None) -> None: ...
+    def record(self, limit: int) -> None:
+        """Keeps the last ``limit`` events; 0 stops recording."""
+
+    def trace(self) -> dict[str, Any]:
+        """Columns: time, pid, call, event, label, pfn, address, value."""
+
+    def clone(self) -> Machine: ...
+
+@final
+class LackeyParser:
+    """Valgrind lackey text to columns, in chunks of any size.
+
+    A line is `` L addr,size``, `` S addr,size``, `` M addr,size`` or ``I  addr,size``;
+    lines of the tool itself start with ``==``.
+    """
+
+    def __new__(cls, *, instructions: bool = False) -> LackeyParser: ...
+    def feed(self, data: bytes) -> tuple[_U64, _U8, _U8]:
+        """Addresses, sizes, kinds (0 load, 1 store, 2 modify, 3 instruction) of the complete lines so far."""
+
+    def finish(self) -> tuple[_U64, _U8, _U8]:
+        """The last line, if it has no end. Raises ``UsageError`` where it is cut off."""
+
+    @property
+    def lines(self) -> int: ...

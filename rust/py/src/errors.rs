@@ -1,0 +1,98 @@
+//! What comes back wrong, as Python exceptions. They are defined in Python.
+
+use pagemig_core::base::Misuse;
+use pagemig_core::machine::{Deadlock, RunError};
+use pagemig_explore::ReplayError;
+use pyo3::prelude::*;
+use pyo3::import_exception;
+
+import_exception!(pagemig.errors, DeadlockError);
+import_exception!(pagemig.errors, InternalError);
+import_exception!(pagemig.errors, MachineBusyError);
+import_exception!(pagemig.errors, UsageError);
+
+/// Why a machine did not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The person's mistake.
+    Misuse(Misuse),
+    /// The calls can never go on.
+    Deadlock(Deadlock),
+    /// A schedule that cannot be followed.
+    Replay(ReplayError),
+    /// Another thread is inside.
+    Busy,
+    /// Our own mistake, made earlier.
+    Broken,
+    /// Our own mistake, made now.
+    Bug(String),
+}
+
+impl Refusal {
+    /// The message of a caught panic.
+    pub(crate) fn bug(cause: Box<dyn std::any::Any + Send>) -> Refusal {
+        let text = match cause.downcast::<String>() {
+            Ok(text) => *text,
+            Err(cause) => cause.downcast::<&str>().map_or("a panic".into(), |text| (*text).into()),
+        };
+        Refusal::Bug(text)
+    }
+}
+
+impl From<Misuse> for Refusal {
+    fn from(misuse: Misuse) -> Refusal {
+        Refusal::Misuse(misuse)
+    }
+}
+
+impl From<Deadlock> for Refusal {
+    fn from(deadlock: Deadlock) -> Refusal {
+        Refusal::Deadlock(deadlock)
+    }
+}
+
+impl From<RunError> for Refusal {
+    fn from(error: RunError) -> Refusal {
+        match error {
+            RunError::Misuse(misuse) => Refusal::Misuse(misuse),
+            RunError::Deadlock(deadlock) => Refusal::Deadlock(deadlock),
+        }
+    }
+}
+
+impl From<ReplayError> for Refusal {
+    fn from(error: ReplayError) -> Refusal {
+        Refusal::Replay(error)
+    }
+}
+
+impl From<Refusal> for PyErr {
+    fn from(refusal: Refusal) -> PyErr {
+        // No `_` arm: a new refusal must be given its face here.
+        match refusal {
+            Refusal::Misuse(misuse) => UsageError::new_err(misuse.to_string()),
+            Refusal::Deadlock(deadlock) => {
+                let row = |w: &pagemig_core::machine::Waiter| {
+                    (w.call.0, w.task.0, w.lock.to_string(), w.holder.map(|holder| holder.0))
+                };
+                let graph: Vec<_> = deadlock.0.iter().map(row).collect();
+                let message = deadlock.to_string();
+                Python::attach(|py| match pyo3::types::PyTuple::new(py, graph) {
+                    Ok(graph) => DeadlockError::new_err((message, graph.unbind())),
+                    Err(error) => error,
+                })
+            }
+            Refusal::Replay(error) => UsageError::new_err(error.to_string()),
+            Refusal::Busy => MachineBusyError::new_err("another thread is running this machine"),
+            Refusal::Broken => {
+                InternalError::new_err("this machine broke earlier; build a new one")
+            }
+            Refusal::Bug(cause) => InternalError::new_err(cause),
+        }
+    }
+}
+
+/// A complaint that is not a machine's.
+pub(crate) fn usage(message: impl ToString) -> PyErr {
+    UsageError::new_err(message.to_string())
+}

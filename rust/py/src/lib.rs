@@ -1,0 +1,37 @@
+//! The door between Python and the simulated kernel: translation only.
+//!
+//! One file a class ([`machine`], [`request`], [`lackey`]), [`gate`] through which every call into
+//! a machine goes, [`errors`] for what comes back wrong, [`outcome`] and [`views`] for what comes
+//! back right. No rule of the kernel is here.
+
+mod errors;
+mod gate;
+mod lackey;
+mod machine;
+mod outcome;
+mod request;
+mod views;
+
+/// The extension module; `_core.pyi` beside the Python code says what is in it.
+#[pyo3::pymodule]
+mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::lackey::LackeyParser;
+    #[pymodule_export]
+    use super::machine::PyMachine;
+    #[pymodule_export]
+    use super::request::PyRequest;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        module.add("build_profile", profile)?;
+        let labels = pyo3::types::PyTuple::new(module.py(), pagemig_core::step::LABELS)?;
+        module.add("step_labels", labels)?;
+        let rules = pagemig_core::audit::RULES.iter().map(|rule| (rule.name, rule.ids));
+        let rules = pyo3::types::PyTuple::new(module.py(), rules.collect::<Vec<_>>())?;
+        module.add("audit_rules", rules)
+    }
+}

@@ -1,0 +1,431 @@
+//! A machine, for Python: every method goes through the gate.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use numpy::{PyArray1, PyReadonlyArray1};
+use pagemig_core::base::{
+    CallId, CpuId, MachineSpec, Misuse, NodeId, NodeMask, Pfn, Profile, TaskId, Watermarks,
+    ZoneKind, ZoneSpec,
+};
+use pagemig_core::machine::verbs::Birth;
+use pagemig_core::machine::{KERNEL_TASK, Machine, Request};
+use pagemig_core::state::mm::VmFlags;
+use pagemig_core::state::policy::{Mode, Policy};
+use pagemig_core::state::task::Credentials;
+use pagemig_core::step::Schedule;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::errors::{Refusal, usage};
+use crate::gate::Gate;
+use crate::lackey::frozen;
+use crate::outcome::{code, to_python};
+use crate::request::PyRequest;
+use crate::views::{self, CallRow, EntryRow, FrameRow, PagesRow, VmaRow};
+
+/// (node, kind, frames, min, low, high)
+type ZoneRow = (u8, u8, u64, u64, u64, u64);
+/// (name, uid, euid, suid, capabilities, mems_allowed, cpu, has memory, kernel thread)
+type TaskRow = (String, u32, u32, u32, u64, u64, u16, bool, bool);
+/// (rule, invariants, frame, detail)
+type FindingRow = (&'static str, &'static str, Option<u32>, String);
+
+/// A simulated machine.
+#[pyclass(frozen, module = "pagemig._core", name = "Machine")]
+pub(crate) struct PyMachine(Gate);
+
+impl PyMachine {
+    fn enter<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Machine) -> Result<T, Misuse> + Send,
+    ) -> PyResult<T> {
+        self.0.enter(py, work)
+    }
+
+    fn look<T>(&self, work: impl FnOnce(&Machine) -> Result<T, Refusal>) -> PyResult<T> {
+        self.0.look(work)
+    }
+}
+
+#[pymethods]
+impl PyMachine {
+    #[new]
+    #[pyo3(signature = (*, nodes, zones, cpu_nodes, distances, contents, repaired))]
+    fn new(
+        py: Python<'_>,
+        nodes: Vec<u8>,
+        zones: Vec<ZoneRow>,
+        cpu_nodes: Vec<u8>,
+        distances: Vec<u32>,
+        contents: bool,
+        repaired: bool,
+    ) -> PyResult<PyMachine> {
+        let spec = MachineSpec {
+            nodes: nodes.into_iter().map(NodeId).collect(),
+            zones: zones.into_iter().map(zone).collect::<PyResult<_>>()?,
+            cpu_nodes: cpu_nodes.into_iter().map(NodeId).collect(),
+            distances,
+            contents,
+            profile: if repaired { Profile::Repaired } else { Profile::Exact },
+        };
+        let machine = py.detach(|| Machine::new(&spec)).map_err(usage)?;
+        Ok(PyMachine(Gate::new(machine)))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the arguments of spawn")]
+    fn spawn(
+        &self,
+        py: Python<'_>,
+        name: String,
+        uid: u32,
+        euid: u32,
+        suid: u32,
+        capabilities: u64,
+        mems_allowed: u64,
+        cpu: u16,
+        kernel_thread: bool,
+        stack: bool,
+    ) -> PyResult<u32> {
+        let birth = Birth {
+            name,
+            credentials: Credentials { uid, euid, suid, capabilities },
+            mems_allowed: NodeMask(mems_allowed),
+            cpu: CpuId(cpu),
+            is_kernel_thread: kernel_thread,
+            has_stack: stack,
+        };
+        self.enter(py, |machine| machine.spawn(birth)).map(|pid| pid.0)
+    }
+
+    fn pids(&self) -> PyResult<Vec<u32>> {
+        self.look(|machine| {
+            let tasks = machine.kernel().tasks.iter();
+            Ok(tasks.map(|(pid, _)| pid).filter(|&pid| pid != KERNEL_TASK).map(|pid| pid.0).collect())
+        })
+    }
+
+    fn task(&self, pid: u32) -> PyResult<TaskRow> {
+        self.look(|machine| {
+            let found = machine.kernel().tasks.find(TaskId(pid));
+            let task = found.ok_or(Misuse::NoSuchTask(TaskId(pid)))?;
+            let who = task.credentials;
+            Ok((
+                task.name.clone(),
+                who.uid,
+                who.euid,
+                who.suid,
+                who.capabilities,
+                task.mems_allowed.0,
+                task.cpu.0,
+                task.mm.is_some(),
+                task.is_kernel_thread,
+            ))
+        })
+    }
+
+    fn set_credentials(
+        &self,
+        py: Python<'_>,
+        pid: u32,
+        uid: u32,
+        euid: u32,
+        suid: u32,
+        capabilities: u64,
+    ) -> PyResult<()> {
+        let to = Credentials { uid, euid, suid, capabilities };
+        self.enter(py, |machine| machine.set_credentials(TaskId(pid), to))
+    }
+
+    fn set_mems_allowed(&self, py: Python<'_>, pid: u32, mask: u64) -> PyResult<()> {
+        self.enter(py, |machine| machine.set_mems_allowed(TaskId(pid), NodeMask(mask)))
+    }
+
+    fn set_cpu(&self, py: Python<'_>, pid: u32, cpu: u16) -> PyResult<()> {
+        self.enter(py, |machine| machine.set_cpu(TaskId(pid), CpuId(cpu)))
+    }
+
+    fn set_task_policy(&self, py: Python<'_>, pid: u32, mode: u32, nodes: u64) -> PyResult<()> {
+        let policy = policy(mode, nodes)?.unwrap_or_default();
+        self.enter(py, |machine| machine.set_task_policy(TaskId(pid), policy))
+    }
+
+    fn mmap(
+        &self,
+        py: Python<'_>,
+        pid: u32,
+        length: u64,
+        at: Option<u64>,
+        vm_flags: u64,
+    ) -> PyResult<u64> {
+        let flags = VmFlags::from_bits_truncate(vm_flags);
+        self.enter(py, |machine| machine.mmap(TaskId(pid), length, at, flags))
+    }
+
+    fn set_range_policy(
+        &self,
+        py: Python<'_>,
+        pid: u32,
+        start: u64,
+        end: u64,
+        mode: u32,
+        nodes: u64,
+    ) -> PyResult<i32> {
+        let policy = policy(mode, nodes)?;
+        let set = |machine: &mut Machine| machine.set_range_policy(TaskId(pid), start, end, policy);
+        self.enter(py, set).map(code)
+    }
+
+    fn vmas(&self, py: Python<'_>, pid: u32) -> PyResult<Vec<Py<PyAny>>> {
+        let rows: Vec<VmaRow> = self.look(|machine| views::areas(machine, pid))?;
+        let object = |(start, end, flags, pgoff, mode, nodes, id, links): VmaRow| {
+            let links = pyo3::types::PyTuple::new(py, links)?;
+            let row = (start, end, flags, pgoff, mode, nodes, id, links).into_pyobject(py)?;
+            Ok(row.into_any().unbind())
+        };
+        rows.into_iter().map(object).collect()
+    }
+
+    fn vma_pages(&self, py: Python<'_>, pid: u32) -> PyResult<Vec<Py<PyAny>>> {
+        let rows: Vec<PagesRow> = self.look(|machine| views::area_pages(machine, pid))?;
+        let object = |(start, anon, dirty, mapmax, active, nodes): PagesRow| {
+            let nodes = pyo3::types::PyTuple::new(py, nodes)?;
+            let row = (start, anon, dirty, mapmax, active, nodes).into_pyobject(py)?;
+            Ok(row.into_any().unbind())
+        };
+        rows.into_iter().map(object).collect()
+    }
+
+    fn nodes_of<'py>(
+        &self,
+        py: Python<'py>,
+        pid: u32,
+        addresses: PyReadonlyArray1<'_, u64>,
+    ) -> PyResult<Bound<'py, PyArray1<i32>>> {
+        let addresses = addresses.as_array().to_vec();
+        let nodes = self.look(|machine| views::nodes_of(machine, pid, &addresses))?;
+        Ok(frozen(PyArray1::from_vec(py, nodes)))
+    }
+
+    fn entry(&self, pid: u32, address: u64) -> PyResult<EntryRow> {
+        self.look(|machine| views::entry(machine, pid, address))
+    }
+
+    fn mm_counters(&self, pid: u32) -> PyResult<(i64, i64, i64)> {
+        self.look(|machine| {
+            let resident = views::memory(machine, pid)?.resident;
+            Ok((resident.file, resident.anon, resident.swap))
+        })
+    }
+
+    fn frame(&self, pfn: u32) -> PyResult<FrameRow> {
+        self.look(|machine| {
+            machine.check_frame(Pfn(pfn))?;
+            Ok(views::frame(machine.kernel(), Pfn(pfn)))
+        })
+    }
+
+    fn frames<'py>(&self, py: Python<'py>, node: u8) -> PyResult<Bound<'py, PyDict>> {
+        self.look(|machine| Ok(views::frames(py, machine.kernel(), NodeId(node))))?
+    }
+
+    fn frame_bytes<'py>(&self, py: Python<'py>, pfn: u32) -> PyResult<Bound<'py, PyBytes>> {
+        self.look(|machine| {
+            machine.check_frame(Pfn(pfn))?;
+            if !machine.kernel().contents.exist() {
+                return Err(Misuse::NoContents.into());
+            }
+            Ok(PyBytes::new(py, machine.kernel().contents.page(Pfn(pfn))))
+        })
+    }
+
+    fn zone_counters<'py>(&self, py: Python<'py>, node: u8) -> PyResult<Bound<'py, PyDict>> {
+        let of_node = |other: NodeId| other.0 == node;
+        self.look(|machine| Ok(views::counters(py, machine.kernel(), of_node)))?
+    }
+
+    fn vmstat<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.look(|machine| Ok(views::counters(py, machine.kernel(), |_| true)))?
+    }
+
+    fn lru(&self, node: u8, zone: u8, index: usize) -> PyResult<Vec<u32>> {
+        self.look(|machine| {
+            views::list(machine.kernel(), NodeId(node), zone, index).ok_or_else(|| {
+                Misuse::Other(format!("no LRU list {index} of zone kind {zone} on node {node}")).into()
+            })
+        })
+    }
+
+    fn pagevec(&self, cpu: u16, index: usize) -> PyResult<Vec<u32>> {
+        self.look(|machine| {
+            machine.check_cpu(CpuId(cpu))?;
+            if index > 5 {
+                return Err(Misuse::Other(format!("no pagevec {index}; 0 to 5")).into());
+            }
+            Ok(views::pagevec(machine.kernel(), CpuId(cpu), index))
+        })
+    }
+
+    fn zonelist(&self, node: u8) -> PyResult<Vec<(u8, u8)>> {
+        self.look(|machine| {
+            let zones = &machine.kernel().zones;
+            if !zones.nodes().contains(&NodeId(node)) {
+                return Err(Misuse::NoSuchNode(node.into()).into());
+            }
+            let list = zones.fallback_list(NodeId(node)).iter();
+            Ok(list.map(|&zone| (zones[zone].node.0, zones[zone].kind as u8)).collect())
+        })
+    }
+
+    fn isolate(&self, py: Python<'_>, pfn: u32) -> PyResult<i32> {
+        self.enter(py, |machine| machine.isolate(Pfn(pfn))).map(code)
+    }
+
+    fn putback(&self, py: Python<'_>, pfn: u32) -> PyResult<()> {
+        self.enter(py, |machine| machine.putback(Pfn(pfn)))
+    }
+
+    fn pins(&self) -> PyResult<BTreeMap<u32, u32>> {
+        self.look(|machine| {
+            let pins = machine.kernel().pins.iter();
+            Ok(pins.map(|(page, &count)| (page.0, count)).collect())
+        })
+    }
+
+    #[pyo3(name = "do")]
+    fn run_now(&self, py: Python<'_>, pid: u32, request: &PyRequest) -> PyResult<Py<PyAny>> {
+        let request = request.0.clone();
+        let is_read = matches!(request, Request::Read { .. });
+        let outcome = self.enter(py, |machine| machine.run(TaskId(pid), request))?;
+        to_python(py, outcome, is_read)
+    }
+
+    fn start(&self, py: Python<'_>, pid: u32, request: &PyRequest, fine: bool) -> PyResult<u32> {
+        let request = request.0.clone();
+        self.enter(py, |machine| machine.start(TaskId(pid), request, fine)).map(|call| call.0)
+    }
+
+    fn step(&self, py: Python<'_>, call: u32) -> PyResult<bool> {
+        self.enter(py, |machine| machine.step(CallId(call)))
+    }
+
+    fn run_until(&self, py: Python<'_>, call: u32, label: &str) -> PyResult<bool> {
+        self.enter(py, |machine| machine.run_until(CallId(call), label))
+    }
+
+    fn finish(&self, py: Python<'_>, call: u32) -> PyResult<()> {
+        self.0.enter(py, |machine| machine.finish(CallId(call)))
+    }
+
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.enter(py, Machine::run_all)
+    }
+
+    fn calls(&self) -> PyResult<Vec<u32>> {
+        self.look(|machine| {
+            let flights = machine.flights().filter(|(_, flight)| !flight.is_done());
+            Ok(flights.map(|(call, _)| call.0).collect())
+        })
+    }
+
+    fn call(&self, py: Python<'_>, call: u32) -> PyResult<Py<PyAny>> {
+        let (pid, verb, done, at, waiting, labels): CallRow =
+            self.look(|machine| views::call(machine, call))?;
+        let labels = pyo3::types::PyTuple::new(py, labels)?;
+        Ok((pid, verb, done, at, waiting, labels).into_pyobject(py)?.into_any().unbind())
+    }
+
+    fn history(&self, call: u32) -> PyResult<Vec<&'static str>> {
+        self.look(|machine| Ok(machine.flight(CallId(call))?.history().to_vec()))
+    }
+
+    fn outcome(&self, py: Python<'_>, call: u32) -> PyResult<Py<PyAny>> {
+        let (outcome, is_read) = self.look(|machine| {
+            let is_read = machine.flight(CallId(call))?.verb() == "read";
+            Ok((machine.outcome(CallId(call))?, is_read))
+        })?;
+        to_python(py, outcome, is_read)
+    }
+
+    fn statuses<'py>(&self, py: Python<'py>, call: u32) -> PyResult<Bound<'py, PyArray1<i32>>> {
+        let statuses =
+            self.look(|machine| Ok(machine.flight(CallId(call))?.call().statuses().to_vec()))?;
+        Ok(frozen(PyArray1::from_vec(py, statuses)))
+    }
+
+    fn forget(&self, py: Python<'_>, call: u32) -> PyResult<()> {
+        self.enter(py, |machine| machine.forget(CallId(call)))
+    }
+
+    fn replay(&self, py: Python<'_>, calls: Vec<u32>, schedule: &str) -> PyResult<()> {
+        let schedule = Schedule::from_str(schedule).map_err(usage)?;
+        let calls: Vec<CallId> = calls.into_iter().map(CallId).collect();
+        self.0.enter(py, |machine| pagemig_explore::replay(machine, &calls, &schedule))
+    }
+
+    #[getter]
+    fn now(&self) -> PyResult<u64> {
+        self.look(|machine| Ok(machine.kernel().now))
+    }
+
+    #[getter]
+    fn steps(&self) -> PyResult<u64> {
+        self.look(|machine| Ok(machine.kernel().steps))
+    }
+
+    fn audit(&self) -> PyResult<Vec<FindingRow>> {
+        self.look(|machine| {
+            let findings = machine.audit().into_iter();
+            let row = |f: pagemig_core::audit::Finding| {
+                (f.rule, f.ids, f.frame.map(|frame| frame.0), f.detail)
+            };
+            Ok(findings.map(row).collect())
+        })
+    }
+
+    fn cost<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let rows = self.look(|machine| Ok(machine.kernel().cost.rows()))?;
+        let ledger = PyDict::new(py);
+        for (name, count) in rows {
+            ledger.set_item(name, count)?;
+        }
+        Ok(ledger)
+    }
+
+    #[pyo3(signature = (cpu))]
+    fn drain_cpu(&self, py: Python<'_>, cpu: Option<u16>) -> PyResult<()> {
+        self.enter(py, |machine| machine.drain(cpu.map(CpuId)))
+    }
+
+    fn record(&self, py: Python<'_>, limit: usize) -> PyResult<()> {
+        self.enter(py, |machine| {
+            machine.record(limit);
+            Ok(())
+        })
+    }
+
+    fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.look(|machine| Ok(views::trace(py, machine.kernel())))?
+    }
+
+    #[pyo3(name = "clone")]
+    fn copy(&self, py: Python<'_>) -> PyResult<PyMachine> {
+        let copy = self.enter(py, |machine| Ok(machine.clone()))?;
+        Ok(PyMachine(Gate::new(copy)))
+    }
+}
+
+fn zone((node, kind, frames, min, low, high): ZoneRow) -> PyResult<ZoneSpec> {
+    let kind = *ZoneKind::ALL
+        .get(usize::from(kind))
+        .ok_or_else(|| usage(format!("no zone kind {kind}; 0 to 3")))?;
+    Ok(ZoneSpec { node: NodeId(node), kind, frames, marks: Watermarks { min, low, high } })
+}
+
+/// A policy by the system call's numbers; DEFAULT is none.
+fn policy(mode: u32, nodes: u64) -> PyResult<Option<Policy>> {
+    let mode =
+        Mode::from_number(mode).ok_or_else(|| usage(format!("no policy mode {mode}; 0 to 3")))?;
+    Ok((mode != Mode::Default).then_some(Policy { mode, nodes: NodeMask(nodes) }))
+}

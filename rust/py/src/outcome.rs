@@ -1,0 +1,66 @@
+//! What a call came to, as plain Python values.
+
+use numpy::PyArray1;
+use pagemig_core::base::Errno;
+use pagemig_core::fault::Tally;
+use pagemig_core::machine::Outcome;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+
+use crate::lackey::frozen;
+
+/// The outcome, in the form that `_core.pyi` gives for each request. `is_read`: with the bytes.
+pub(crate) fn to_python(py: Python<'_>, outcome: Outcome, is_read: bool) -> PyResult<Py<PyAny>> {
+    let object = match outcome {
+        Outcome::Statuses(result, statuses, bytes) => {
+            let statuses = frozen(PyArray1::from_vec(py, statuses));
+            (code(result), statuses, bytes).into_pyobject(py)?.into_any()
+        }
+        Outcome::Migrated(result, statuses, report) => {
+            let count = result.map_or_else(|errno| i64::from(errno.negative()), i64::from);
+            let statuses = frozen(PyArray1::from_vec(py, statuses));
+            let attempts = frozen(PyArray1::from_vec(py, report.attempts));
+            (count, statuses, attempts, report.passes, report.frames_discarded)
+                .into_pyobject(py)?
+                .into_any()
+        }
+        Outcome::Accessed(tally, data) if is_read => {
+            let is_whole = tally.sigsegv.is_empty() && tally.sigbus.is_empty();
+            let is_whole = is_whole && !tally.is_out_of_memory;
+            let data = is_whole.then(|| PyBytes::new(py, &data));
+            let rest = accesses(py, tally)?;
+            let mut items = vec![data.into_pyobject(py)?.into_any()];
+            items.extend(rest.iter());
+            PyTuple::new(py, items)?.into_any()
+        }
+        Outcome::Accessed(tally, _) => accesses(py, tally)?.into_any(),
+        Outcome::Child(pid) => pid.0.into_pyobject(py)?.into_any(),
+        Outcome::Returned(result) => code(result).into_pyobject(py)?.into_any(),
+        Outcome::Pinned(result) => {
+            result.ok().map(|page| page.0).into_pyobject(py)?.into_any()
+        }
+        Outcome::Nothing => py.None().into_bound(py),
+    };
+    Ok(object.unbind())
+}
+
+fn accesses<'py>(py: Python<'py>, tally: Tally) -> PyResult<Bound<'py, PyTuple>> {
+    let sigsegv = frozen(PyArray1::from_vec(py, tally.sigsegv));
+    let sigbus = frozen(PyArray1::from_vec(py, tally.sigbus));
+    (
+        tally.hits,
+        tally.minor,
+        tally.major,
+        tally.copy_on_write,
+        tally.spurious,
+        sigsegv,
+        sigbus,
+        tally.is_out_of_memory,
+    )
+        .into_pyobject(py)
+}
+
+/// 0, or minus the errno.
+pub(crate) fn code(result: Result<(), Errno>) -> i32 {
+    result.map_or_else(Errno::negative, |()| 0)
+}

@@ -1,0 +1,165 @@
+//! What a call shall do, made in Python.
+
+use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
+use pagemig_core::base::{Errno, NodeId, Pfn, TaskId};
+use pagemig_core::fault::Pages;
+use pagemig_core::machine::Request;
+use pagemig_core::migrate::move_pages;
+use pagemig_core::migrate::query::Question;
+use pagemig_core::migrate::target::Target;
+use pagemig_core::state::mm::VmFlags;
+use pyo3::prelude::*;
+
+use crate::errors::usage;
+
+/// One operation and its arguments, checked, not yet begun.
+#[pyclass(frozen, module = "pagemig._core", name = "Request")]
+pub(crate) struct PyRequest(pub(crate) Request);
+
+#[pymethods]
+impl PyRequest {
+    #[staticmethod]
+    fn move_pages(
+        target: u32,
+        count: u64,
+        pages: PyReadonlyArray1<'_, u64>,
+        nodes: PyReadonlyArray1<'_, i32>,
+        fill_error: Option<(u64, i32)>,
+        statuses_writable: u64,
+        shared_too: bool,
+    ) -> PyResult<PyRequest> {
+        let fill_error = match fill_error {
+            Some((entry, code)) => Some((entry, errno(code)?)),
+            None => None,
+        };
+        let nodes: Vec<NodeId> = nodes.as_array().iter().map(|&node| NodeId(node as u8)).collect();
+        let present = fill_error.map_or(count, |(entry, _)| entry);
+        if pages.len() as u64 != present || nodes.len() as u64 != present {
+            let (pages, nodes) = (pages.len(), nodes.len());
+            return Err(usage(format!("{pages} pages and {nodes} nodes for {present} entries")));
+        }
+        let request = move_pages::Request {
+            count,
+            addresses: copied(&pages),
+            nodes,
+            fill_error,
+            statuses_writable,
+            is_shared_too: shared_too,
+        };
+        Ok(PyRequest(Request::MovePages { target: TaskId(target), request }))
+    }
+
+    #[staticmethod]
+    fn query_pages(
+        target: u32,
+        count: u64,
+        pages: PyReadonlyArray1<'_, u64>,
+        pages_readable: u64,
+        status_bytes_writable: u64,
+    ) -> PyRequest {
+        let mut addresses = copied(&pages);
+        addresses.truncate(usize::try_from(pages_readable).unwrap_or(usize::MAX));
+        let question = Question { count, addresses, status_bytes_writable };
+        PyRequest(Request::QueryPages { target: TaskId(target), question })
+    }
+
+    /// `offlining` permits KSM pages, of which there are none yet.
+    #[staticmethod]
+    #[pyo3(signature = (pfns, kind, node, nodes, offlining))]
+    fn migrate_frames(
+        pfns: PyReadonlyArray1<'_, u32>,
+        kind: u8,
+        node: u8,
+        nodes: PyReadonlyArray1<'_, i32>,
+        offlining: bool,
+    ) -> PyResult<PyRequest> {
+        let _ = offlining;
+        let frames: Vec<Pfn> = pfns.as_array().iter().map(|&pfn| Pfn(pfn)).collect();
+        let target = match kind {
+            0 => Target::Preferably(NodeId(node)),
+            1 => Target::Anywhere,
+            2 if nodes.len() == frames.len() => {
+                Target::Exactly(nodes.as_array().iter().map(|&node| NodeId(node as u8)).collect())
+            }
+            _ => return Err(usage(format!("target {kind} with {} nodes", nodes.len()))),
+        };
+        Ok(PyRequest(Request::MigrateFrames { frames, target }))
+    }
+
+    #[staticmethod]
+    fn touch_range(start: u64, pages: usize, write: bool) -> PyRequest {
+        PyRequest(Request::Touch(Pages::Range { start, pages, is_write: write }))
+    }
+
+    #[staticmethod]
+    fn touch_list(
+        addresses: PyReadonlyArray1<'_, u64>,
+        writes: PyReadonlyArray1<'_, bool>,
+    ) -> PyResult<PyRequest> {
+        if addresses.len() != writes.len() {
+            let (a, w) = (addresses.len(), writes.len());
+            return Err(usage(format!("{a} addresses, but {w} flags that say which are stores")));
+        }
+        let writes = writes.as_array().to_vec();
+        Ok(PyRequest(Request::Touch(Pages::List { addresses: copied(&addresses), writes })))
+    }
+
+    #[staticmethod]
+    fn read(address: u64, size: usize) -> PyRequest {
+        PyRequest(Request::Read { address, size })
+    }
+
+    #[staticmethod]
+    fn write(address: u64, data: Vec<u8>) -> PyRequest {
+        PyRequest(Request::Write { address, data })
+    }
+
+    #[staticmethod]
+    fn fork(name: String) -> PyRequest {
+        PyRequest(Request::Fork { name })
+    }
+
+    #[staticmethod]
+    fn exit() -> PyRequest {
+        PyRequest(Request::Exit)
+    }
+
+    #[staticmethod]
+    fn munmap(start: u64, length: u64) -> PyRequest {
+        PyRequest(Request::Munmap { start, len: length })
+    }
+
+    #[staticmethod]
+    fn mprotect(start: u64, length: u64, vm_flags: u64) -> PyRequest {
+        let protection = VmFlags::from_bits_truncate(vm_flags) & VmFlags::PROTECTION;
+        PyRequest(Request::Mprotect { start, len: length, protection })
+    }
+
+    #[staticmethod]
+    fn mlock(start: u64, length: u64, lock: bool) -> PyRequest {
+        PyRequest(Request::Mlock { start, len: length, is_lock: lock })
+    }
+
+    #[staticmethod]
+    fn pin(address: u64, write: bool) -> PyRequest {
+        PyRequest(Request::Pin { address, is_write: write })
+    }
+
+    #[staticmethod]
+    fn unpin(pfn: u32) -> PyRequest {
+        PyRequest(Request::Unpin(Pfn(pfn)))
+    }
+
+    #[staticmethod]
+    fn drain() -> PyRequest {
+        PyRequest(Request::Drain)
+    }
+}
+
+fn copied(array: &PyReadonlyArray1<'_, u64>) -> Vec<u64> {
+    array.as_slice().map_or_else(|_| array.as_array().to_vec(), <[u64]>::to_vec)
+}
+
+fn errno(code: i32) -> PyResult<Errno> {
+    Errno::from_code(code).ok_or_else(|| usage(format!("no errno {code} in the model")))
+}

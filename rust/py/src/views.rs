@@ -1,0 +1,236 @@
+//! What can be looked at, as plain Python values.
+
+use numpy::PyArray1;
+use pagemig_core::base::{CpuId, NodeId, Pfn, TaskId};
+use pagemig_core::kernel::Kernel;
+use pagemig_core::machine::{Machine, State};
+use pagemig_core::state::frame::{Owner, PageFlags};
+use pagemig_core::state::lru::ListKind;
+use pagemig_core::state::pagetable::{Entry, Kind};
+use pagemig_core::state::policy::Policy;
+use pagemig_core::state::zone::Counter;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::errors::Refusal;
+use crate::lackey::frozen;
+
+/// (pfn, node, zone kind, flags, count, mapcount, owner kind, owner id, index, private)
+pub(crate) type FrameRow = (u32, u8, u8, u32, u32, u32, u8, u32, u64, u32);
+/// (start, end, flags, pgoff, policy mode or -1, policy nodes, id, links)
+pub(crate) type VmaRow = (u64, u64, u64, u64, i32, u64, u32, Vec<u32>);
+/// (start, anonymous, dirty, highest map count, active, pages by node)
+pub(crate) type PagesRow = (u64, u64, u64, u32, u64, Vec<u64>);
+/// (kind, writable, dirty, accessed, special, pfn, value)
+pub(crate) type EntryRow = (u8, bool, bool, bool, bool, u32, u64);
+/// (pid, verb, done, label, waiting for (lock, number, holder), labels)
+pub(crate) type CallRow =
+    (u32, &'static str, bool, &'static str, Option<(&'static str, u32, Option<u32>)>, Vec<&'static str>);
+
+pub(crate) fn memory(
+    machine: &Machine,
+    pid: u32,
+) -> Result<&pagemig_core::state::mm::Mm, Refusal> {
+    use pagemig_core::base::Misuse;
+    let kernel = machine.kernel();
+    let task = kernel.tasks.find(TaskId(pid)).ok_or(Misuse::NoSuchTask(TaskId(pid)))?;
+    Ok(&kernel.mms[task.mm.ok_or(Misuse::NoMemory(TaskId(pid)))?])
+}
+
+pub(crate) fn frame(kernel: &Kernel, pfn: Pfn) -> FrameRow {
+    let frame = &kernel.frames[pfn];
+    let (owner, id) = match frame.owner() {
+        Owner::None => (0, 0),
+        Owner::Anon(list) => (1, list.0),
+    };
+    let kind = if pfn == kernel.frames.zero_page() {
+        pagemig_core::base::ZoneKind::Normal
+    } else {
+        kernel.zones[kernel.zones.zone_of(pfn)].kind
+    };
+    (
+        pfn.0,
+        kernel.zones.node_of(pfn).0,
+        kind as u8,
+        frame.flags().bits(),
+        frame.count(),
+        frame.mapcount(),
+        owner,
+        id,
+        frame.index(),
+        frame.private,
+    )
+}
+
+/// Columns of the frames of a node that are in use.
+pub(crate) fn frames<'py>(
+    py: Python<'py>,
+    kernel: &Kernel,
+    node: NodeId,
+) -> PyResult<Bound<'py, PyDict>> {
+    let of_node = kernel.zones.iter().filter(|(_, zone)| zone.node == node);
+    let rows: Vec<FrameRow> = of_node
+        .flat_map(|(_, zone)| {
+            let taken = (0..zone.free.touched()).filter(|&at| !zone.free.is_free(at));
+            taken.map(|at| frame(kernel, Pfn::from(zone.first.index() + at)))
+        })
+        .collect();
+    let columns = PyDict::new(py);
+    macro_rules! column {
+        ($name:literal, $field:tt) => {
+            let values = rows.iter().map(|row| row.$field).collect();
+            columns.set_item($name, frozen(PyArray1::from_vec(py, values)))?;
+        };
+    }
+    column!("pfn", 0);
+    column!("node", 1);
+    column!("zone", 2);
+    column!("flags", 3);
+    column!("count", 4);
+    column!("mapcount", 5);
+    column!("owner", 6);
+    column!("owner_id", 7);
+    column!("index", 8);
+    column!("private", 9);
+    Ok(columns)
+}
+
+pub(crate) fn areas(machine: &Machine, pid: u32) -> Result<Vec<VmaRow>, Refusal> {
+    let kernel = machine.kernel();
+    let row = |id: pagemig_core::base::VmaId| {
+        let vma = &kernel.vmas[id];
+        let mode = vma.policy.map_or(-1, |policy: Policy| policy.mode as i32);
+        let nodes = vma.policy.map_or(0, |policy| policy.nodes.0);
+        let links = vma.links.iter().map(|list| list.0).collect();
+        (vma.start, vma.end, vma.flags.bits(), vma.pgoff, mode, nodes, id.0, links)
+    };
+    Ok(memory(machine, pid)?.areas().map(row).collect())
+}
+
+/// What `numa_maps` counts of each area.
+pub(crate) fn area_pages(machine: &Machine, pid: u32) -> Result<Vec<PagesRow>, Refusal> {
+    let kernel = machine.kernel();
+    let mm = memory(machine, pid)?;
+    let mut entries = kernel.tables.entries(mm.root).peekable();
+    let mut rows = Vec::new();
+    for id in mm.areas() {
+        let vma = &kernel.vmas[id];
+        let mut row: PagesRow = (vma.start, 0, 0, 0, 0, vec![0; 64]);
+        while let Some((_, _, entry)) = entries.next_if(|&(address, ..)| address < vma.end) {
+            let Some(page) = entry.normal_page().filter(|_| entry.is_present()) else { continue };
+            let page_frame = &kernel.frames[page];
+            let is_dirty = entry.has(Entry::DIRTY) || page_frame.has(PageFlags::DIRTY);
+            let is_active = page_frame.has(PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
+            row.1 += u64::from(page_frame.is_anon());
+            row.2 += u64::from(is_dirty);
+            row.3 = row.3.max(page_frame.mapcount());
+            row.4 += u64::from(is_active);
+            row.5[kernel.zones.node_of(page).index()] += 1;
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+pub(crate) fn entry(machine: &Machine, pid: u32, address: u64) -> Result<EntryRow, Refusal> {
+    let entry = machine.kernel().tables.entry(memory(machine, pid)?.root, address);
+    let kind = match entry.kind() {
+        Kind::None => 0,
+        Kind::Present => 1,
+        Kind::Swap => 2,
+        Kind::Migration => 3,
+    };
+    let is_present = kind == 1;
+    let bit = |bits| is_present && entry.has(bits);
+    let (pfn, writable) = match entry.as_migration() {
+        Some((page, is_write)) => (page, is_write),
+        None => (entry.pfn(), bit(Entry::WRITABLE)),
+    };
+    let (dirty, accessed) = (bit(Entry::DIRTY), bit(Entry::ACCESSED));
+    Ok((kind, writable, dirty, accessed, bit(Entry::SPECIAL), pfn.0, entry.0))
+}
+
+/// The node of the page at each address, -1 where none is present. Looks, and touches nothing.
+pub(crate) fn nodes_of(
+    machine: &Machine,
+    pid: u32,
+    addresses: &[u64],
+) -> Result<Vec<i32>, Refusal> {
+    let kernel = machine.kernel();
+    let root = memory(machine, pid)?.root;
+    let node = |&address: &u64| {
+        let entry = kernel.tables.entry(root, address);
+        let is_user = address < pagemig_core::base::USER_END;
+        if is_user && entry.is_present() {
+            i32::from(kernel.zones.node_of(entry.pfn()).0)
+        } else {
+            -1
+        }
+    };
+    Ok(addresses.iter().map(node).collect())
+}
+
+/// Counters summed over the zones that `wanted` picks, spelled as in `/proc/vmstat`.
+pub(crate) fn counters<'py>(
+    py: Python<'py>,
+    kernel: &Kernel,
+    wanted: impl Fn(NodeId) -> bool,
+) -> PyResult<Bound<'py, PyDict>> {
+    let zones = || kernel.zones.iter().filter(|(_, zone)| wanted(zone.node)).map(|(_, zone)| zone);
+    let sums = PyDict::new(py);
+    sums.set_item("nr_free_pages", zones().map(|zone| zone.free.count()).sum::<u64>())?;
+    for counter in Counter::ALL {
+        let sum = zones().map(|zone| zone.counters.get(counter)).sum::<i64>();
+        sums.set_item(counter.name(), sum)?;
+    }
+    Ok(sums)
+}
+
+pub(crate) fn list(kernel: &Kernel, node: NodeId, zone: u8, index: usize) -> Option<Vec<u32>> {
+    let kind = *ListKind::ALL.get(index)?;
+    let mut zones = kernel.zones.iter().filter(|(_, z)| z.node == node && z.kind as u8 == zone);
+    let (id, _) = zones.next()?;
+    Some(kernel.lru.list(id, kind).pages(&kernel.frames).map(|page| page.0).collect())
+}
+
+pub(crate) fn pagevec(kernel: &Kernel, cpu: CpuId, index: usize) -> Vec<u32> {
+    kernel.lru.pagevec(cpu, index).pages().iter().map(|page| page.0).collect()
+}
+
+pub(crate) fn call(machine: &Machine, number: u32) -> Result<CallRow, Refusal> {
+    let id = pagemig_core::base::CallId(number);
+    let flight = machine.flight(id)?;
+    let waiting = match flight.state() {
+        State::Waiting(lock) => {
+            let holder = machine.holder(lock, id).map(|holder| holder.0);
+            Some((lock.kind(), lock.number(), holder))
+        }
+        State::Ready | State::Done => None,
+    };
+    let labels = flight.labels().to_vec();
+    Ok((flight.task().0, flight.verb(), flight.is_done(), flight.at(), waiting, labels))
+}
+
+/// The recorded events as columns.
+pub(crate) fn trace<'py>(py: Python<'py>, kernel: &Kernel) -> PyResult<Bound<'py, PyDict>> {
+    let events = || kernel.recorder.events();
+    let columns = PyDict::new(py);
+    let time: Vec<u64> = events().map(|event| event.time).collect();
+    columns.set_item("time", frozen(PyArray1::from_vec(py, time)))?;
+    let pid: Vec<u32> = events().map(|event| event.task.0).collect();
+    columns.set_item("pid", frozen(PyArray1::from_vec(py, pid)))?;
+    let call: Vec<u32> = events().map(|event| event.call.0).collect();
+    columns.set_item("call", frozen(PyArray1::from_vec(py, call)))?;
+    let names: Vec<&str> = events().map(|event| event.kind.name()).collect();
+    columns.set_item("event", names)?;
+    let labels: Vec<&str> = events().map(|event| event.label).collect();
+    columns.set_item("label", labels)?;
+    let pfn: Vec<i64> = events().map(|e| e.pfn.map_or(-1, |page| i64::from(page.0))).collect();
+    columns.set_item("pfn", frozen(PyArray1::from_vec(py, pfn)))?;
+    let address: Vec<u64> = events().map(|event| event.address).collect();
+    columns.set_item("address", frozen(PyArray1::from_vec(py, address)))?;
+    let value: Vec<i64> = events().map(|event| event.value).collect();
+    columns.set_item("value", frozen(PyArray1::from_vec(py, value)))?;
+    Ok(columns)
+}
+

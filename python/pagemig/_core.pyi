@@ -240,7 +240,7 @@ class LackeyParser:
         """Addresses, sizes, kinds (0 load, 1 store, 2 modify, 3 instruction) of the complete lines so far."""
 
     def finish(self) -> tuple[_U64, _U8, _U8]:
-        """The last line, if it has no end. Raises ``UsageError`` where it is cut off."""
+        """Three empty columns. Raises ``UsageError`` where the last line is cut off."""
 
     @property
     def lines(self) -> int: ...

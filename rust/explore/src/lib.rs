@@ -110,7 +110,8 @@ mod tests {
             statuses_writable: 1,
             ..move_pages::Request::default()
         };
-        let mover = machine.start(task, Request::MovePages { target: task, request }, true).unwrap();
+        let mover =
+            machine.start(task, Request::MovePages { target: task, request }, true).unwrap();
         let touch = Pages::Range { start, pages: 1, is_write: false };
         let reader = machine.start(task, Request::Touch(touch), true).unwrap();
         (machine, [mover, reader])
@@ -134,9 +135,8 @@ mod tests {
     #[test]
     fn a_schedule_that_cannot_be_followed_says_where() {
         let (machine, calls) = race();
-        let fails = |text: &str| {
-            replay(&mut machine.clone(), &calls, &text.parse().unwrap()).unwrap_err()
-        };
+        let fails =
+            |text: &str| replay(&mut machine.clone(), &calls, &text.parse().unwrap()).unwrap_err();
         assert!(matches!(fails("1c"), ReplayError::UnknownCall { step: 0, letter: 'c', .. }));
         assert!(matches!(fails("5b"), ReplayError::Done { letter: 'b', .. }));
     }

@@ -3,10 +3,7 @@
 //! Reads the file named on the command line, or else text of its own making, several times,
 //! and prints the median. Run it with `cargo run --release -p pagemig-inputs --example lackey_rate`.
 
-#![expect(
-    clippy::disallowed_types,
-    reason = "a measurement needs a clock; nothing else here does"
-)]
+#![expect(clippy::disallowed_types, reason = "a measurement needs a clock; nothing else here does")]
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -21,17 +18,11 @@ fn recording(lines: u64) -> String {
     let mut text = String::new();
     let mut state = 1_u64;
     for _ in 0..lines {
-        state = state
-            .wrapping_mul(0x5851_f42d_4c95_7f2d)
-            .wrapping_add(0x1405_7b7e_f767_814f);
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         let mixed = state >> 33;
         let tag = if mixed % 3 == 0 { 'S' } else { 'L' };
         let size = 1 << (mixed >> 5 & 3);
-        let base = if mixed >> 8 & 3 == 0 {
-            0x1f_fefe_0000_u64
-        } else {
-            0x0850_0000
-        };
+        let base = if mixed >> 8 & 3 == 0 { 0x1f_fefe_0000_u64 } else { 0x0850_0000 };
         writeln!(text, " {tag} {:08x},{size}", base + (mixed >> 10)).expect("memory suffices");
     }
     text

@@ -122,10 +122,7 @@ impl LackeyParser {
         if self.partial.is_empty() {
             return Ok(());
         }
-        let error = ParseError::Truncated {
-            line: self.lines + 1,
-            found: quote(&self.partial),
-        };
+        let error = ParseError::Truncated { line: self.lines + 1, found: quote(&self.partial) };
         self.failed = Some(error.clone());
         Err(error)
     }
@@ -181,8 +178,7 @@ impl LackeyParser {
             return Ok(());
         }
         let room = (LINE_MAX + 1).saturating_sub(self.partial.len());
-        self.partial
-            .extend_from_slice(&data[..data.len().min(room)]);
+        self.partial.extend_from_slice(&data[..data.len().min(room)]);
         if self.partial.len() <= LINE_MAX {
             return Ok(());
         }
@@ -219,30 +215,15 @@ impl LackeyParser {
     fn accept(&mut self, line: &[u8], out: &mut Columns) -> Result<(), ParseError> {
         let number = self.lines + 1;
         if !is_tool_line(line) {
-            let Some(Record {
-                address,
-                size,
-                kind,
-            }) = access_line(line)
-            else {
-                return Err(ParseError::Malformed {
-                    line: number,
-                    found: quote(line),
-                });
+            let Some(Record { address, size, kind }) = access_line(line) else {
+                return Err(ParseError::Malformed { line: number, found: quote(line) });
             };
             if !(1..=ACCESS_SIZE_MAX).contains(&size) {
                 let found = quote(line);
-                return Err(ParseError::Size {
-                    line: number,
-                    max: ACCESS_SIZE_MAX,
-                    found,
-                });
+                return Err(ParseError::Size { line: number, max: ACCESS_SIZE_MAX, found });
             }
             if address.checked_add(size - 1).is_none() {
-                return Err(ParseError::Wraps {
-                    line: number,
-                    found: quote(line),
-                });
+                return Err(ParseError::Wraps { line: number, found: quote(line) });
             }
             if self.keep_instructions || kind != AccessKind::Instruction {
                 push_pieces(out, address, size, kind);
@@ -308,11 +289,7 @@ fn access_line(line: &[u8]) -> Option<Record> {
     for &digit in size_digits {
         size = size * 10 + u64::from(char::from(digit).to_digit(10)?);
     }
-    Some(Record {
-        address,
-        size,
-        kind,
-    })
+    Some(Record { address, size, kind })
 }
 
 /// Reads a line as valgrind nearly always writes it: 8 to 16 lower-case digits, a size below 100.
@@ -345,14 +322,7 @@ fn plain_line(window: &[u8; WINDOW]) -> Option<(Record, usize)> {
     if size == 0 || address > u64::MAX - 100 {
         return None;
     }
-    Some((
-        Record {
-            address,
-            size,
-            kind,
-        },
-        len,
-    ))
+    Some((Record { address, size, kind }, len))
 }
 
 fn decimal_digit(byte: u8) -> Option<u64> {

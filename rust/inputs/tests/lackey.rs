@@ -80,10 +80,7 @@ fn every_line_becomes_one_access_in_order() {
     let columns =
         parse(b"==1== Lackey\n L 1fff000650,8\n S 04033ad0,16\n M 04033e06,1\nI  0401ab70,3\n")
             .expect("legal text");
-    assert_eq!(
-        columns.addresses,
-        [0x1f_ff00_0650, 0x0403_3ad0, 0x0403_3e06]
-    );
+    assert_eq!(columns.addresses, [0x1f_ff00_0650, 0x0403_3ad0, 0x0403_3e06]);
     assert_eq!(columns.sizes, [8, 16, 1]);
     assert_eq!(columns.kinds, [0, 1, 2]);
 }
@@ -92,10 +89,7 @@ fn every_line_becomes_one_access_in_order() {
 fn instructions_are_kept_when_asked_for() {
     let text = b"I  0401ab70,3\n L 1fff000650,8\n";
     let (columns, lines) = parse_in_pieces(text, &[100], true).expect("legal text");
-    assert_eq!(
-        columns.kinds,
-        [AccessKind::Instruction as u8, AccessKind::Load as u8]
-    );
+    assert_eq!(columns.kinds, [AccessKind::Instruction as u8, AccessKind::Load as u8]);
     assert_eq!(lines, 2);
 }
 
@@ -103,19 +97,13 @@ fn instructions_are_kept_when_asked_for() {
 fn short_long_and_upper_case_addresses_are_read_alike() {
     let text = b" L 0,1\n L F,1\n L 00000000000000ff,1\n L fffffffffffffffe,2\n L 1FFF00065a,8\n";
     let columns = parse(text).expect("legal text");
-    assert_eq!(
-        columns.addresses,
-        [0, 15, 255, u64::MAX - 1, 0x1f_ff00_065a]
-    );
+    assert_eq!(columns.addresses, [0, 15, 255, u64::MAX - 1, 0x1f_ff00_065a]);
 }
 
 #[test]
 fn an_access_too_wide_for_the_column_becomes_neighbours() {
     let columns = parse(b" S 1fff000000,300\n").expect("legal text");
-    assert_eq!(
-        columns.addresses,
-        [0x1f_ff00_0000, 0x1f_ff00_0080, 0x1f_ff00_0100]
-    );
+    assert_eq!(columns.addresses, [0x1f_ff00_0000, 0x1f_ff00_0080, 0x1f_ff00_0100]);
     assert_eq!(columns.sizes, [128, 128, 44]);
     assert_eq!(columns.kinds, [1, 1, 1]);
 }
@@ -166,12 +154,7 @@ fn broken_text_gets_one_verdict_however_it_is_cut() {
         refused += u32::from(whole.is_err());
         let lengths = [1 + numbers.below(40), 1 + numbers.below(40)];
         for lengths in [&[1][..], &lengths] {
-            assert_eq!(
-                parse_in_pieces(&text, lengths, true),
-                whole,
-                "{}",
-                text.escape_ascii()
-            );
+            assert_eq!(parse_in_pieces(&text, lengths, true), whole, "{}", text.escape_ascii());
         }
     }
     assert!(refused > 2000, "{refused}");
@@ -190,10 +173,7 @@ fn a_bad_line_is_named_with_its_number_and_what_it_holds() {
         (b" L 04033ad0,8\r", r" L 04033ad0,8\r"),
         (b" L 04033ad0,-8", " L 04033ad0,-8"),
         (b" L 10000000000000000,8", " L 10000000000000000,8"),
-        (
-            b" L 04033ad0,10000000000000001",
-            " L 04033ad0,10000000000000001",
-        ),
+        (b" L 04033ad0,10000000000000001", " L 04033ad0,10000000000000001"),
         (b"", ""),
         (b"\x7fELF\x02\x01", r"\x7fELF\x02\x01"),
         (b"-- a comment", "-- a comment"),
@@ -201,10 +181,7 @@ fn a_bad_line_is_named_with_its_number_and_what_it_holds() {
         let text = [b"==1== Lackey\n L 04033ad0,8\n", line, b"\n L 04033ad0,8\n"].concat();
         let error = parse(&text).expect_err("not lackey text");
         let expected = "expected ' L addr,size' (or ' S', ' M', 'I ', or the tool's own '==')";
-        assert_eq!(
-            error.to_string(),
-            format!("line 3: {expected}, found '{said}'")
-        );
+        assert_eq!(error.to_string(), format!("line 3: {expected}, found '{said}'"));
     }
 }
 
@@ -212,10 +189,7 @@ fn a_bad_line_is_named_with_its_number_and_what_it_holds() {
 fn only_the_beginning_of_a_long_bad_line_is_quoted() {
     let text = vec![b'z'; 1 << 20];
     let error = parse(&text).expect_err("not lackey text").to_string();
-    assert!(
-        error.ends_with(&format!("found '{}...'", "z".repeat(40))),
-        "{error}"
-    );
+    assert!(error.ends_with(&format!("found '{}...'", "z".repeat(40))), "{error}");
 }
 
 #[test]
@@ -223,14 +197,7 @@ fn a_size_that_no_access_has_is_refused() {
     for size in ["0", "00", "4097", "9999999999999999"] {
         let error = parse(format!(" L 04033ad0,{size}\n").as_bytes()).expect_err("no such size");
         let found = format!(" L 04033ad0,{size}");
-        assert_eq!(
-            error,
-            ParseError::Size {
-                line: 1,
-                max: ACCESS_SIZE_MAX,
-                found
-            }
-        );
+        assert_eq!(error, ParseError::Size { line: 1, max: ACCESS_SIZE_MAX, found });
     }
 }
 
@@ -238,10 +205,7 @@ fn a_size_that_no_access_has_is_refused() {
 fn an_access_beyond_the_last_address_is_refused() {
     assert!(parse(b" L ffffffffffffffff,1\n").is_ok());
     let error = parse(b" L ffffffffffffffff,2\n").expect_err("wraps");
-    assert!(
-        matches!(error, ParseError::Wraps { line: 1, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, ParseError::Wraps { line: 1, .. }), "{error}");
 }
 
 /// Goal: ` L 1fff000650,8` may be the beginning of ` L 1fff000650,80`: it is not guessed at.
@@ -250,10 +214,7 @@ fn a_last_line_without_its_newline_is_refused_as_cut_off() {
     let whole = b" L 04033ad0,8\n L 1fff000650,8\n";
     for cut in 15..whole.len() {
         let error = parse(&whole[..cut]).expect_err("cut off");
-        assert!(
-            matches!(error, ParseError::Truncated { line: 2, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, ParseError::Truncated { line: 2, .. }), "{error}");
     }
     assert!(parse(&whole[..14]).is_ok());
 }
@@ -262,18 +223,11 @@ fn a_last_line_without_its_newline_is_refused_as_cut_off() {
 fn an_error_takes_nothing_in_and_stays() {
     let mut parser = LackeyParser::new(false);
     let mut columns = Columns::default();
-    parser
-        .feed(b" L 04033ad0,8\n", &mut columns)
-        .expect("legal text");
+    parser.feed(b" L 04033ad0,8\n", &mut columns).expect("legal text");
     let before = columns.clone();
-    let error = parser
-        .feed(b" L 04033ad8,8\nnonsense\n", &mut columns)
-        .expect_err("nonsense");
+    let error = parser.feed(b" L 04033ad8,8\nnonsense\n", &mut columns).expect_err("nonsense");
     assert_eq!(columns, before);
-    assert_eq!(
-        parser.feed(b" L 04033ad0,8\n", &mut columns),
-        Err(error.clone())
-    );
+    assert_eq!(parser.feed(b" L 04033ad0,8\n", &mut columns), Err(error.clone()));
     assert_eq!(parser.finish(&mut columns), Err(error));
     assert_eq!(columns, before);
 }

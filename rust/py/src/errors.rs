@@ -3,8 +3,8 @@
 use pagemig_core::base::Misuse;
 use pagemig_core::machine::{Deadlock, RunError};
 use pagemig_explore::ReplayError;
-use pyo3::prelude::*;
 use pyo3::import_exception;
+use pyo3::prelude::*;
 
 import_exception!(pagemig.errors, DeadlockError);
 import_exception!(pagemig.errors, InternalError);

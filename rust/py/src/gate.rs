@@ -38,10 +38,7 @@ impl Gate {
     }
 
     /// Looks at the machine: short, so Python is not let go.
-    pub(crate) fn look<T>(
-        &self,
-        work: impl FnOnce(&Machine) -> Result<T, Refusal>,
-    ) -> PyResult<T> {
+    pub(crate) fn look<T>(&self, work: impl FnOnce(&Machine) -> Result<T, Refusal>) -> PyResult<T> {
         let attempt = || match self.0.try_lock() {
             Ok(machine) => work(&machine),
             Err(TryLockError::WouldBlock) => Err(Refusal::Busy),

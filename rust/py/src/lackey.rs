@@ -9,8 +9,7 @@ use pyo3::prelude::*;
 use crate::errors::{Refusal, usage};
 
 /// Three columns: addresses, sizes, kinds.
-type Arrays<'py> =
-    (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u8>>);
+type Arrays<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u8>>);
 
 /// Valgrind lackey text to columns, in pieces of any size.
 #[pyclass(frozen, module = "pagemig._core")]

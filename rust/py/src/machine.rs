@@ -102,7 +102,11 @@ impl PyMachine {
     fn pids(&self) -> PyResult<Vec<u32>> {
         self.look(|machine| {
             let tasks = machine.kernel().tasks.iter();
-            Ok(tasks.map(|(pid, _)| pid).filter(|&pid| pid != KERNEL_TASK).map(|pid| pid.0).collect())
+            Ok(tasks
+                .map(|(pid, _)| pid)
+                .filter(|&pid| pid != KERNEL_TASK)
+                .map(|pid| pid.0)
+                .collect())
         })
     }
 
@@ -252,7 +256,8 @@ impl PyMachine {
     fn lru(&self, node: u8, zone: u8, index: usize) -> PyResult<Vec<u32>> {
         self.look(|machine| {
             views::list(machine.kernel(), NodeId(node), zone, index).ok_or_else(|| {
-                Misuse::Other(format!("no LRU list {index} of zone kind {zone} on node {node}")).into()
+                Misuse::Other(format!("no LRU list {index} of zone kind {zone} on node {node}"))
+                    .into()
             })
         })
     }

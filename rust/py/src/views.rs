@@ -24,13 +24,16 @@ pub(crate) type PagesRow = (u64, u64, u64, u32, u64, Vec<u64>);
 /// (kind, writable, dirty, accessed, special, pfn, value)
 pub(crate) type EntryRow = (u8, bool, bool, bool, bool, u32, u64);
 /// (pid, verb, done, label, waiting for (lock, number, holder), labels)
-pub(crate) type CallRow =
-    (u32, &'static str, bool, &'static str, Option<(&'static str, u32, Option<u32>)>, Vec<&'static str>);
+pub(crate) type CallRow = (
+    u32,
+    &'static str,
+    bool,
+    &'static str,
+    Option<(&'static str, u32, Option<u32>)>,
+    Vec<&'static str>,
+);
 
-pub(crate) fn memory(
-    machine: &Machine,
-    pid: u32,
-) -> Result<&pagemig_core::state::mm::Mm, Refusal> {
+pub(crate) fn memory(machine: &Machine, pid: u32) -> Result<&pagemig_core::state::mm::Mm, Refusal> {
     use pagemig_core::base::Misuse;
     let kernel = machine.kernel();
     let task = kernel.tasks.find(TaskId(pid)).ok_or(Misuse::NoSuchTask(TaskId(pid)))?;
@@ -117,7 +120,9 @@ pub(crate) fn area_pages(machine: &Machine, pid: u32) -> Result<Vec<PagesRow>, R
         let vma = &kernel.vmas[id];
         let mut row: PagesRow = (vma.start, 0, 0, 0, 0, vec![0; 64]);
         while let Some((_, _, entry)) = entries.next_if(|&(address, ..)| address < vma.end) {
-            let Some(page) = entry.normal_page().filter(|_| entry.is_present()) else { continue };
+            let Some(page) = entry.normal_page().filter(|_| entry.is_present()) else {
+                continue;
+            };
             let page_frame = &kernel.frames[page];
             let is_dirty = entry.has(Entry::DIRTY) || page_frame.has(PageFlags::DIRTY);
             let is_active = page_frame.has(PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
@@ -233,4 +238,3 @@ pub(crate) fn trace<'py>(py: Python<'py>, kernel: &Kernel) -> PyResult<Bound<'py
     columns.set_item("value", frozen(PyArray1::from_vec(py, value)))?;
     Ok(columns)
 }
-

@@ -63,12 +63,7 @@ impl Census {
                 let below = areas.range(..=(mm, address)).next_back().map(|(_, &id)| id);
                 let holds =
                     |id: &VmaId| kernel.vmas[*id].mm == mm && kernel.vmas[*id].contains(address);
-                census.leaves.push(Leaf {
-                    mm,
-                    address,
-                    entry,
-                    vma: below.filter(holds),
-                });
+                census.leaves.push(Leaf { mm, address, entry, vma: below.filter(holds) });
                 if let Some((page, _)) = entry.as_migration() {
                     census.row(page).migration_entries += 1;
                 } else if let Some(page) = entry.normal_page().filter(|_| entry.is_present()) {

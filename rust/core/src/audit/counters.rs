@@ -17,33 +17,20 @@ pub(super) fn zone_counters_count(view: &View<'_>, report: Report<'_>) {
         let frame = &kernel.frames[page];
         let counters = found.entry(kernel.zones.zone_of(page)).or_default();
         if frame.is_mapped() {
-            let sort = if frame.is_anon() {
-                Counter::AnonPages
-            } else {
-                Counter::FileMapped
-            };
+            let sort = if frame.is_anon() { Counter::AnonPages } else { Counter::FileMapped };
             counters.add(sort, 1);
         }
         counters.add(Counter::Mlock, i64::from(frame.has(PageFlags::MLOCKED)));
-        counters.add(
-            Counter::Writeback,
-            i64::from(frame.has(PageFlags::WRITEBACK)),
-        );
+        counters.add(Counter::Writeback, i64::from(frame.has(PageFlags::WRITEBACK)));
         let isolated = view.census.of(page).isolated;
-        counters.add(
-            Counter::isolated(frame.is_file_family()),
-            i64::from(isolated),
-        );
+        counters.add(Counter::isolated(frame.is_file_family()), i64::from(isolated));
     }
     for (id, zone) in kernel.zones.iter() {
         let found = found.remove(&id).unwrap_or_default();
         for counter in &Counter::ALL[Counter::Mlock as usize..] {
             let (counted, found) = (zone.counters.get(*counter), found.get(*counter));
             if counted != found {
-                report(
-                    None,
-                    format!("{} of zone {id} is {counted}, not {found}", counter.name()),
-                );
+                report(None, format!("{} of zone {id} is {counted}, not {found}", counter.name()));
             }
         }
     }
@@ -62,10 +49,7 @@ pub(super) fn resident_counters_count(view: &View<'_>, report: Report<'_>) {
         let mut expected = found.remove(&id).unwrap_or_default();
         expected.anon += mm.anon_drift;
         if mm.resident != expected {
-            report(
-                None,
-                format!("mm {id} counts {:?}, not {expected:?}", mm.resident),
-            );
+            report(None, format!("mm {id} counts {:?}, not {expected:?}", mm.resident));
         }
     }
 }

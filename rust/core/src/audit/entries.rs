@@ -6,17 +6,10 @@ use crate::state::pagetable::Entry;
 
 /// A migration entry names a locked, isolated old page that a migrator has in hand right now.
 pub(super) fn migration_entries_have_a_migrator(view: &View<'_>, report: Report<'_>) {
-    for (page, row) in view
-        .census
-        .rows()
-        .filter(|(_, row)| row.migration_entries > 0)
-    {
+    for (page, row) in view.census.rows().filter(|(_, row)| row.migration_entries > 0) {
         let entries = row.migration_entries;
         if !view.kernel.frames[page].has(PageFlags::LOCKED) {
-            report(
-                Some(page),
-                format!("{entries} migration entries name it, and it is unlocked"),
-            );
+            report(Some(page), format!("{entries} migration entries name it, and it is unlocked"));
         }
         if row.isolated == 0 {
             report(
@@ -25,10 +18,7 @@ pub(super) fn migration_entries_have_a_migrator(view: &View<'_>, report: Report<
             );
         }
         if !view.holdings.migrating.contains(&page) {
-            report(
-                Some(page),
-                format!("{entries} migration entries outlive the attempt"),
-            );
+            report(Some(page), format!("{entries} migration entries outlive the attempt"));
         }
     }
 }
@@ -41,10 +31,7 @@ pub(super) fn entries_lie_inside_areas(view: &View<'_>, report: Report<'_>) {
         let Some(vma) = leaf.vma.map(|id| &view.kernel.vmas[id]) else {
             report(
                 None,
-                format!(
-                    "mm {}: entry {:#x} at {at:#x}, outside any area",
-                    leaf.mm, leaf.entry.0
-                ),
+                format!("mm {}: entry {:#x} at {at:#x}, outside any area", leaf.mm, leaf.entry.0),
             );
             continue;
         };
@@ -54,10 +41,7 @@ pub(super) fn entries_lie_inside_areas(view: &View<'_>, report: Report<'_>) {
             None => {
                 report(
                     None,
-                    format!(
-                        "mm {}: unknown entry {:#x} at {at:#x}",
-                        leaf.mm, leaf.entry.0
-                    ),
+                    format!("mm {}: unknown entry {:#x} at {at:#x}", leaf.mm, leaf.entry.0),
                 );
                 continue;
             }
@@ -67,10 +51,7 @@ pub(super) fn entries_lie_inside_areas(view: &View<'_>, report: Report<'_>) {
         // Once MC-9 has cleared the owner, the old page's index still names the address.
         if frame.index() != vma.linear_index(at) {
             let (index, expected) = (frame.index(), vma.linear_index(at));
-            report(
-                Some(page),
-                format!("index {index:#x}, but mapped where {expected:#x} belongs"),
-            );
+            report(Some(page), format!("index {index:#x}, but mapped where {expected:#x} belongs"));
         }
     }
 }
@@ -80,15 +61,8 @@ pub(super) fn writable_private_pages_are_unshared(view: &View<'_>, report: Repor
     if view.holdings.is_busy {
         return;
     }
-    for leaf in view
-        .census
-        .leaves
-        .iter()
-        .filter(|leaf| leaf.entry.is_present())
-    {
-        let is_private = leaf
-            .vma
-            .is_some_and(|id| view.kernel.vmas[id].is_copy_on_write());
+    for leaf in view.census.leaves.iter().filter(|leaf| leaf.entry.is_present()) {
+        let is_private = leaf.vma.is_some_and(|id| view.kernel.vmas[id].is_copy_on_write());
         let Some(page) = leaf.entry.normal_page() else {
             continue;
         };
@@ -96,10 +70,7 @@ pub(super) fn writable_private_pages_are_unshared(view: &View<'_>, report: Repor
         let is_sound = frame.is_anon() && frame.mapcount() == 1;
         if is_private && leaf.entry.has(Entry::WRITABLE) && !is_sound {
             let count = frame.mapcount();
-            report(
-                Some(page),
-                format!("writable in a private area and mapped {count} times"),
-            );
+            report(Some(page), format!("writable in a private area and mapped {count} times"));
         }
     }
 }

@@ -21,19 +21,13 @@ pub(super) fn free_frames_are_blank(view: &View<'_>, report: Report<'_>) {
                     format!("free, but its descriptor is {:?}", kernel.frames[page]),
                 );
             } else if view.census.of(page) != Row::default() {
-                report(
-                    Some(page),
-                    format!("free, but in use: {:?}", view.census.of(page)),
-                );
+                report(Some(page), format!("free, but in use: {:?}", view.census.of(page)));
             }
         }
         let free = zone.free.len() as u64 - taken;
         if free != zone.free.count() {
             let counted = zone.free.count();
-            report(
-                None,
-                format!("node {}: {free} frames free, counted {counted}", zone.node),
-            );
+            report(None, format!("node {}: {free} frames free, counted {counted}", zone.node));
         }
     }
 }
@@ -50,10 +44,7 @@ pub(super) fn references_add_up(view: &View<'_>, report: Report<'_>) {
         let row = view.census.of(page);
         if frame.count() != row.references() || frame.count() == 0 {
             let count = frame.count();
-            report(
-                Some(page),
-                format!("count is {count}, but its holders are {row:?}"),
-            );
+            report(Some(page), format!("count is {count}, but its holders are {row:?}"));
         }
     }
 }
@@ -64,15 +55,9 @@ pub(super) fn references_add_up(view: &View<'_>, report: Report<'_>) {
 pub(super) fn mapcount_matches_entries(view: &View<'_>, report: Report<'_>) {
     let zero = view.kernel.frames.zero_page();
     for page in touched(view.kernel).chain(std::iter::once(zero)) {
-        let (counted, found) = (
-            view.kernel.frames[page].mapcount(),
-            view.census.of(page).entries,
-        );
+        let (counted, found) = (view.kernel.frames[page].mapcount(), view.census.of(page).entries);
         if counted != found {
-            report(
-                Some(page),
-                format!("map count is {counted}, but {found} entries name it"),
-            );
+            report(Some(page), format!("map count is {counted}, but {found} entries name it"));
         }
     }
 }

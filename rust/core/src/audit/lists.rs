@@ -31,10 +31,7 @@ pub(super) fn listed_pages_say_so(view: &View<'_>, report: Report<'_>) {
                     report(Some(page), "on the unevictable list, but evictable".into());
                 }
                 if len > kernel.frames.len() as i64 {
-                    report(
-                        Some(page),
-                        format!("list {kind:?} of zone {zone_id} has no end"),
-                    );
+                    report(Some(page), format!("list {kind:?} of zone {zone_id} has no end"));
                     return;
                 }
             }
@@ -43,10 +40,7 @@ pub(super) fn listed_pages_say_so(view: &View<'_>, report: Report<'_>) {
             if counted != len {
                 report(
                     None,
-                    format!(
-                        "{} of zone {zone_id} is {counted}, not {len}",
-                        counter.name()
-                    ),
+                    format!("{} of zone {zone_id} is {counted}, not {len}", counter.name()),
                 );
             }
         }
@@ -71,10 +65,7 @@ pub(super) fn waiting_pages_are_on_no_list(view: &View<'_>, report: Report<'_>) 
         for index in 0..6 {
             let pages = kernel.lru.pagevec(cpu, index).pages();
             if pages.len() >= PAGEVEC_SIZE {
-                report(
-                    None,
-                    format!("pagevec {index} of CPU {cpu} holds {} pages", pages.len()),
-                );
+                report(None, format!("pagevec {index} of CPU {cpu} holds {} pages", pages.len()));
             }
             for &page in pages.iter().filter(|_| index < 5) {
                 *waiting.entry(page).or_default() += 1;

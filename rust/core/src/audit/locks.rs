@@ -12,32 +12,19 @@ pub(super) fn page_locks_have_owners(view: &View<'_>, report: Report<'_>) {
         let is_locked = kernel.frames[page].has(PageFlags::LOCKED);
         let holders = kernel.locks.holders(LockId::Page(page)).len();
         if usize::from(is_locked) != holders {
-            report(
-                Some(page),
-                format!("PG_locked is {is_locked}, with {holders} owners"),
-            );
+            report(Some(page), format!("PG_locked is {is_locked}, with {holders} owners"));
         }
     }
     if !view.holdings.is_busy && !kernel.locks.is_quiet() {
-        report(
-            None,
-            "locks are held or awaited with no call in flight".into(),
-        );
+        report(None, "locks are held or awaited with no call in flight".into());
     }
     for (lock, holders, waiters) in kernel.locks.iter() {
         let waiting = waiters.count();
         if holders.is_empty() && waiting > 0 {
-            report(
-                None,
-                format!("{waiting} calls wait for {lock}, which is free"),
-            );
+            report(None, format!("{waiting} calls wait for {lock}, which is free"));
         }
         for &call in holders.iter().filter(|_| matches!(lock, LockId::Page(_))) {
-            let pages = kernel
-                .locks
-                .held_by(call)
-                .filter(|l| matches!(l, LockId::Page(_)))
-                .count();
+            let pages = kernel.locks.held_by(call).filter(|l| matches!(l, LockId::Page(_))).count();
             if pages > 2 {
                 report(None, format!("call {call} holds {pages} page locks"));
             }
@@ -51,10 +38,7 @@ pub(super) fn nobody_sleeps_holding_a_spinlock(view: &View<'_>, report: Report<'
     for (lock, _, waiters) in locks.iter().filter(|(lock, ..)| !lock.is_spin()) {
         for call in waiters {
             if let Some(held) = locks.held_by(call).find(|held| held.is_spin()) {
-                report(
-                    None,
-                    format!("call {call} waits for {lock} while holding {held}"),
-                );
+                report(None, format!("call {call} waits for {lock} while holding {held}"));
             }
         }
     }

@@ -14,11 +14,7 @@ pub struct Arena<I, T> {
 
 impl<I, T> Default for Arena<I, T> {
     fn default() -> Self {
-        Arena {
-            rows: Vec::new(),
-            vacant: Vec::new(),
-            ids: PhantomData,
-        }
+        Arena { rows: Vec::new(), vacant: Vec::new(), ids: PhantomData }
     }
 }
 

@@ -112,11 +112,7 @@ impl NodeMask {
 
     /// The lowest node of the set.
     pub const fn first(self) -> Option<NodeId> {
-        if self.0 == 0 {
-            None
-        } else {
-            Some(NodeId(self.0.trailing_zeros() as u8))
-        }
+        if self.0 == 0 { None } else { Some(NodeId(self.0.trailing_zeros() as u8)) }
     }
 
     /// The `position`-th node of the set, counting from 0.

@@ -27,12 +27,8 @@ pub enum ZoneKind {
 
 impl ZoneKind {
     /// All kinds, lowest preference first.
-    pub const ALL: [ZoneKind; 4] = [
-        ZoneKind::Dma,
-        ZoneKind::Dma32,
-        ZoneKind::Normal,
-        ZoneKind::Movable,
-    ];
+    pub const ALL: [ZoneKind; 4] =
+        [ZoneKind::Dma, ZoneKind::Dma32, ZoneKind::Normal, ZoneKind::Movable];
 }
 
 /// How few free frames are too few.
@@ -96,24 +92,14 @@ impl MachineSpec {
             .flat_map(|a| nodes.iter().map(move |b| if a == b { 10 } else { 20 }))
             .collect();
         let cpu_nodes = (0..cpus).map(|cpu| nodes[cpu % nodes.len()]).collect();
-        MachineSpec {
-            nodes,
-            zones,
-            cpu_nodes,
-            distances,
-            contents,
-            profile: Profile::Exact,
-        }
+        MachineSpec { nodes, zones, cpu_nodes, distances, contents, profile: Profile::Exact }
     }
 
     /// Checks that the description is one of a machine.
     pub fn check(&self) -> Result<(), Misuse> {
         let bad = |what: String| Err(Misuse::BadMachine(what));
         if self.nodes.is_empty() || self.nodes.len() > NODES_MAX {
-            return bad(format!(
-                "{} nodes; there must be 1 to {NODES_MAX}",
-                self.nodes.len()
-            ));
+            return bad(format!("{} nodes; there must be 1 to {NODES_MAX}", self.nodes.len()));
         }
         if !self.nodes.is_sorted_by(|a, b| a < b)
             || self.nodes.iter().any(|n| n.index() >= NODES_MAX)
@@ -128,38 +114,20 @@ impl MachineSpec {
             ));
         }
         if self.cpu_nodes.is_empty() || self.cpu_nodes.len() > usize::from(u16::MAX) {
-            return bad(format!(
-                "{} CPUs; there must be 1 to 65535",
-                self.cpu_nodes.len()
-            ));
+            return bad(format!("{} CPUs; there must be 1 to 65535", self.cpu_nodes.len()));
         }
-        if let Some(node) = self
-            .cpu_nodes
-            .iter()
-            .find(|node| !self.nodes.contains(node))
-        {
+        if let Some(node) = self.cpu_nodes.iter().find(|node| !self.nodes.contains(node)) {
             return bad(format!("a CPU is on node {node}, which does not exist"));
         }
-        if !self
-            .zones
-            .is_sorted_by(|a, b| (a.node, a.kind) < (b.node, b.kind))
-        {
+        if !self.zones.is_sorted_by(|a, b| (a.node, a.kind) < (b.node, b.kind)) {
             return bad("zones must be in order of node and kind, one of each".into());
         }
-        if let Some(zone) = self
-            .zones
-            .iter()
-            .find(|z| !self.nodes.contains(&z.node) || z.frames == 0)
+        if let Some(zone) =
+            self.zones.iter().find(|z| !self.nodes.contains(&z.node) || z.frames == 0)
         {
-            return bad(format!(
-                "a zone of {} frames on node {}",
-                zone.frames, zone.node
-            ));
+            return bad(format!("a zone of {} frames on node {}", zone.frames, zone.node));
         }
-        let frames = self
-            .zones
-            .iter()
-            .try_fold(0u64, |sum, zone| sum.checked_add(zone.frames));
+        let frames = self.zones.iter().try_fold(0u64, |sum, zone| sum.checked_add(zone.frames));
         match frames {
             Some(1..=0xffff_fff0) => Ok(()),
             Some(0) => bad("no node has memory".into()),
@@ -176,10 +144,6 @@ mod tests {
     fn a_machine_without_memory_is_refused() {
         assert!(MachineSpec::simple(&[0, 0], 1, false).check().is_err());
         assert!(MachineSpec::simple(&[0, 8], 1, false).check().is_ok());
-        assert!(
-            MachineSpec::simple(&[u64::MAX, 8], 1, false)
-                .check()
-                .is_err()
-        );
+        assert!(MachineSpec::simple(&[u64::MAX, 8], 1, false).check().is_err());
     }
 }

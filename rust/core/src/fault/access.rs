@@ -42,15 +42,10 @@ impl Pages {
     fn get(&self, at: usize) -> (u64, bool) {
         match self {
             // The first access is at `start` itself, the others at the start of their page.
-            Pages::Range {
-                start, is_write, ..
-            } if at == 0 => (*start, *is_write),
-            Pages::Range {
-                start, is_write, ..
-            } => (
-                (start & !(PAGE_SIZE - 1)) + ((at as u64) << PAGE_SHIFT),
-                *is_write,
-            ),
+            Pages::Range { start, is_write, .. } if at == 0 => (*start, *is_write),
+            Pages::Range { start, is_write, .. } => {
+                ((start & !(PAGE_SIZE - 1)) + ((at as u64) << PAGE_SHIFT), *is_write)
+            }
             Pages::List { addresses, writes } => (addresses[at], writes[at]),
         }
     }
@@ -125,28 +120,13 @@ pub struct Access {
 impl Access {
     /// Accesses in the memory `mm`.
     pub fn new(mm: MmId, pages: Pages, what: What) -> Access {
-        let phase = if pages.len() == 0 {
-            Phase::Done
-        } else {
-            Phase::Trying
-        };
-        Access {
-            mm,
-            pages,
-            what,
-            at: 0,
-            has_faulted: false,
-            tally: Tally::default(),
-            phase,
-        }
+        let phase = if pages.len() == 0 { Phase::Done } else { Phase::Trying };
+        Access { mm, pages, what, at: 0, has_faulted: false, tally: Tally::default(), phase }
     }
 
     /// Loads `size` bytes at `address`.
     pub fn read(mm: MmId, address: u64, size: usize) -> Access {
-        let what = What::Read {
-            size,
-            data: Vec::with_capacity(size),
-        };
+        let what = What::Read { size, data: Vec::new() };
         Access::new(mm, bytes_as_pages(address, size, false), what)
     }
 
@@ -305,32 +285,16 @@ impl Access {
     /// A signal ends a read or write where it is; a touch goes on with the next address.
     fn give_up_this(&mut self) {
         self.has_faulted = false;
-        self.at = if matches!(self.what, What::Touch) {
-            self.at + 1
-        } else {
-            self.pages.len()
-        };
-        self.phase = if self.at == self.pages.len() {
-            Phase::Done
-        } else {
-            Phase::Trying
-        };
+        self.at = if matches!(self.what, What::Touch) { self.at + 1 } else { self.pages.len() };
+        self.phase = if self.at == self.pages.len() { Phase::Done } else { Phase::Trying };
     }
 }
 
 /// The pages that `size` bytes at `address` touch.
 fn bytes_as_pages(address: u64, size: usize, is_write: bool) -> Pages {
     let span = (address % PAGE_SIZE) as usize + size;
-    let pages = if size == 0 {
-        0
-    } else {
-        span.div_ceil(PAGE_SIZE as usize)
-    };
-    Pages::Range {
-        start: address,
-        pages,
-        is_write,
-    }
+    let pages = if size == 0 { 0 } else { span.div_ceil(PAGE_SIZE as usize) };
+    Pages::Range { start: address, pages, is_write }
 }
 
 /// The hardware's part: the page, if the entry permits the access; the entry notes the use.
@@ -344,19 +308,11 @@ fn hardware_access(
     let leaf = kernel.tables.leaf_of(root, address)?;
     let at = leaf_index(address);
     let entry = kernel.tables.get(leaf, at);
-    let needed = if is_write {
-        Entry::PRESENT | Entry::WRITABLE
-    } else {
-        Entry::PRESENT
-    };
+    let needed = if is_write { Entry::PRESENT | Entry::WRITABLE } else { Entry::PRESENT };
     if !entry.has(needed) {
         return None;
     }
-    let used = if is_write {
-        Entry::ACCESSED | Entry::DIRTY
-    } else {
-        Entry::ACCESSED
-    };
+    let used = if is_write { Entry::ACCESSED | Entry::DIRTY } else { Entry::ACCESSED };
     if !entry.has(used) {
         kernel.tables.set(leaf, at, entry.with(used));
     }
@@ -365,9 +321,5 @@ fn hardware_access(
 
 /// Whether an area permits a load or a store. On x86 whatever may be written can be read.
 fn permits(flags: VmFlags, is_write: bool) -> bool {
-    if is_write {
-        flags.contains(VmFlags::WRITE)
-    } else {
-        flags.intersects(VmFlags::PROTECTION)
-    }
+    if is_write { flags.contains(VmFlags::WRITE) } else { flags.intersects(VmFlags::PROTECTION) }
 }

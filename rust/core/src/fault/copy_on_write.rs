@@ -45,13 +45,7 @@ pub(super) struct CopyOnWrite {
 impl CopyOnWrite {
     /// A store through `seen`, which is present and not writable.
     pub(super) const fn new(vma: VmaId, address: u64, leaf: TableId, seen: Entry) -> CopyOnWrite {
-        CopyOnWrite {
-            vma,
-            address,
-            leaf,
-            seen,
-            phase: Phase::Copying(None),
-        }
+        CopyOnWrite { vma, address, leaf, seen, phase: Phase::Copying(None) }
     }
 
     /// The steps that the next advance makes.
@@ -128,10 +122,7 @@ impl CopyOnWrite {
                     }
                     kernel.clear_mlocked(me.cpu, old);
                     kernel.unlock_page::<M>(me, old);
-                    self.phase = Phase::Installing {
-                        old: Some(old),
-                        new,
-                    };
+                    self.phase = Phase::Installing { old: Some(old), new };
                 }
                 Phase::Installing { old, new } => {
                     if !kernel.lock::<M>(me, LockId::Leaf(self.leaf), Want::Exclusive) {
@@ -169,18 +160,15 @@ impl CopyOnWrite {
     fn reuse_or_copy<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, page: Pfn) {
         let may_reuse = kernel.frames[page].mapcount() <= 1;
         if may_reuse {
-            let own = kernel.vmas[self.vma]
-                .anon_vma
-                .expect("an area with anonymous pages has a list");
+            let own =
+                kernel.vmas[self.vma].anon_vma.expect("an area with anonymous pages has a list");
             kernel.frames[page].set_owner(Owner::Anon(own));
         }
         kernel.unlock_page::<M>(me, page);
         self.phase = if may_reuse {
             let writable = writable_if_permitted(kernel, self.vma);
             let entry = self.seen.with(Entry::ACCESSED | Entry::DIRTY | writable);
-            kernel
-                .tables
-                .set(self.leaf, leaf_index(self.address), entry);
+            kernel.tables.set(self.leaf, leaf_index(self.address), entry);
             Phase::Done(Served::CopyOnWrite)
         } else {
             kernel.frames[page].get();

@@ -26,11 +26,7 @@ pub struct EntryWait {
 impl EntryWait {
     /// Will wait for the page that the migration entry at `address` names, if there is one.
     pub const fn new(mm: MmId, address: u64) -> EntryWait {
-        EntryWait {
-            mm,
-            address,
-            phase: Phase::Looking,
-        }
+        EntryWait { mm, address, phase: Phase::Looking }
     }
 
     /// The steps that the next advance makes.
@@ -91,10 +87,7 @@ impl EntryWait {
     /// EW-3 and EW-4: a frozen page gives no reference, and then the access just faults again.
     fn may_sleep(&self, kernel: &mut Kernel, page: Pfn) -> bool {
         let frame = &mut kernel.frames[page];
-        assert!(
-            frame.has(PageFlags::LOCKED),
-            "migration entry names unlocked page {page}"
-        );
+        assert!(frame.has(PageFlags::LOCKED), "migration entry names unlocked page {page}");
         frame.try_get()
     }
 }

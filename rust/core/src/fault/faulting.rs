@@ -60,13 +60,7 @@ impl Fault {
     #[inline]
     pub fn new(kernel: &Kernel, vma: VmaId, address: u64, is_write: bool) -> Fault {
         let mm = kernel.vmas[vma].mm;
-        Fault {
-            mm,
-            vma,
-            address,
-            is_write,
-            phase: Phase::Dispatching,
-        }
+        Fault { mm, vma, address, is_write, phase: Phase::Dispatching }
     }
 
     /// The steps that the next advance makes.
@@ -159,11 +153,7 @@ impl Fault {
         let leaf = self.leaf(kernel);
         let entry = kernel.tables.get(leaf, leaf_index(self.address));
         if entry.is_none() {
-            if self.is_write {
-                Phase::Allocating
-            } else {
-                Phase::MappingZero
-            }
+            if self.is_write { Phase::Allocating } else { Phase::MappingZero }
         } else if entry.is_present() {
             Phase::Present(entry)
         } else {
@@ -195,9 +185,7 @@ impl Fault {
             return Ok(cow.ended().map_or(Phase::Writing(cow), Phase::Done));
         }
         if entry == seen && self.is_write {
-            kernel
-                .tables
-                .set(leaf, at, entry.with(Entry::DIRTY | Entry::ACCESSED));
+            kernel.tables.set(leaf, at, entry.with(Entry::DIRTY | Entry::ACCESSED));
         }
         kernel.unlock::<M>(me, LockId::Leaf(leaf));
         Ok(Phase::Done(Served::Nothing))
@@ -217,11 +205,7 @@ impl Fault {
             kernel.tables.set(leaf, at, entry);
         }
         kernel.unlock::<M>(me, LockId::Leaf(leaf));
-        Ok(if is_none {
-            Served::Minor
-        } else {
-            Served::Nothing
-        })
+        Ok(if is_none { Served::Minor } else { Served::Nothing })
     }
 
     /// Write access to nothing: a zeroed frame by policy.
@@ -247,11 +231,7 @@ impl Fault {
         let served = if kernel.tables.get(leaf, at).is_none() {
             let area = &kernel.vmas[self.vma];
             let may_write = area.flags.contains(VmFlags::WRITE);
-            let bits = if may_write {
-                Entry::WRITABLE | Entry::DIRTY
-            } else {
-                0
-            };
+            let bits = if may_write { Entry::WRITABLE | Entry::DIRTY } else { 0 };
             let entry = Entry::page(page, area.protection | bits);
             kernel.mms[self.mm].resident.anon += 1;
             mapcount::add_new_anon(kernel, me.cpu, page, self.vma, self.address);
@@ -272,12 +252,7 @@ pub(super) fn prepare_list<M: Mode>(kernel: &mut Kernel, me: Me, vma: VmaId) -> 
     if kernel.vmas[vma].anon_vma.is_some() {
         return Ok(());
     }
-    let Kernel {
-        anon_vmas,
-        mms,
-        vmas,
-        ..
-    } = kernel;
+    let Kernel { anon_vmas, mms, vmas, .. } = kernel;
     let mm = &mms[vmas[vma].mm];
     let shared = anon_vmas.list_to_join(mm, vmas, vma);
     if let Some(list) = shared {
@@ -285,12 +260,7 @@ pub(super) fn prepare_list<M: Mode>(kernel: &mut Kernel, me: Me, vma: VmaId) -> 
             return Err(LockId::AnonVma(list));
         }
     }
-    let Kernel {
-        anon_vmas,
-        mms,
-        vmas,
-        ..
-    } = kernel;
+    let Kernel { anon_vmas, mms, vmas, .. } = kernel;
     let mm = &mms[vmas[vma].mm];
     anon_vmas.prepare(mm, vmas, vma);
     if let Some(list) = shared {

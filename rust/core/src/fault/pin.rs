@@ -37,9 +37,7 @@ pub fn follow_page(
     kernel.cost.walks += 1;
     let root = kernel.mms[mm].root;
     let leaf = kernel.tables.leaf_of(root, address);
-    let entry = leaf.map_or(Entry::NONE, |leaf| {
-        kernel.tables.get(leaf, leaf_index(address))
-    });
+    let entry = leaf.map_or(Entry::NONE, |leaf| kernel.tables.get(leaf, leaf_index(address)));
     if entry.is_none() && follow.dump {
         return Err(Errno::Fault);
     }
@@ -60,9 +58,7 @@ pub fn follow_page(
         if follow.write && !entry.has(Entry::DIRTY) {
             kernel.frames[page].set(PageFlags::DIRTY);
         }
-        let Kernel {
-            frames, zones, lru, ..
-        } = kernel;
+        let Kernel { frames, zones, lru, .. } = kernel;
         lru::mark_accessed(frames, zones, lru, page);
     }
     Ok(Some(page))
@@ -83,10 +79,7 @@ pub fn follow_page_locked<M: Mode>(
     if !M::STEPS {
         return Ok(follow_page(kernel, mm, address, follow));
     }
-    let leaf = kernel
-        .tables
-        .find_leaf(kernel.mms[mm].root, address)
-        .map(LockId::Leaf);
+    let leaf = kernel.tables.find_leaf(kernel.mms[mm].root, address).map(LockId::Leaf);
     if let Some(lock) = leaf.filter(|&lock| !kernel.lock::<M>(me, lock, Want::Exclusive)) {
         return Err(lock);
     }
@@ -120,24 +113,12 @@ pub struct Pin {
 impl Pin {
     /// Will take `mmap_sem` and pin the page at `address` for loads or stores.
     pub const fn new(mm: MmId, address: u64, is_write: bool) -> Pin {
-        Pin {
-            mm,
-            address,
-            is_write,
-            is_nested: false,
-            phase: Phase::Starting,
-        }
+        Pin { mm, address, is_write, is_nested: false, phase: Phase::Starting }
     }
 
     /// The same for a caller that holds `mmap_sem`.
     pub const fn nested(mm: MmId, address: u64, is_write: bool) -> Pin {
-        Pin {
-            mm,
-            address,
-            is_write,
-            is_nested: true,
-            phase: Phase::Starting,
-        }
+        Pin { mm, address, is_write, is_nested: true, phase: Phase::Starting }
     }
 
     /// The page, referenced; or why not. Only once done.
@@ -174,11 +155,7 @@ impl Pin {
                     if !self.is_nested && !kernel.lock::<M>(me, sem, Want::Shared) {
                         return Progress::Waiting(sem);
                     }
-                    let needed = if self.is_write {
-                        VmFlags::WRITE
-                    } else {
-                        VmFlags::READ
-                    };
+                    let needed = if self.is_write { VmFlags::WRITE } else { VmFlags::READ };
                     let area = kernel.mms[self.mm].area_at(&kernel.vmas, self.address);
                     let area = area.filter(|&vma| {
                         let flags = kernel.vmas[vma].flags;
@@ -221,12 +198,7 @@ impl Pin {
 
     /// One look, leaf locked; a fault if the page is not there.
     fn follow<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, vma: VmaId) -> Result<(), LockId> {
-        let how = Follow {
-            write: self.is_write,
-            touch: true,
-            get: true,
-            dump: false,
-        };
+        let how = Follow { write: self.is_write, touch: true, get: true, dump: false };
         match follow_page_locked::<M>(kernel, me, self.mm, self.address, how)? {
             Ok(Some(page)) => self.end::<M>(kernel, me, Ok(page)),
             Ok(None) => {

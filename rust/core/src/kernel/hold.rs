@@ -31,8 +31,7 @@ impl Kernel {
         }
         self.frames[pfn].set(PageFlags::LOCKED);
         if M::STEPS {
-            self.locks
-                .note_held(LockId::Page(pfn), me.call, Want::Exclusive);
+            self.locks.note_held(LockId::Page(pfn), me.call, Want::Exclusive);
         }
         true
     }
@@ -40,17 +39,10 @@ impl Kernel {
     /// Takes the page lock, or queues for it as an exclusive waiter and says no (`lock_page`).
     #[inline]
     pub fn lock_page<M: Mode>(&mut self, me: Me, pfn: Pfn) -> bool {
-        if M::STEPS
-            && !self
-                .locks
-                .acquire(LockId::Page(pfn), me.call, Want::Exclusive)
-        {
+        if M::STEPS && !self.locks.acquire(LockId::Page(pfn), me.call, Want::Exclusive) {
             return false;
         }
-        debug_assert!(
-            !self.frames[pfn].has(PageFlags::LOCKED),
-            "page {pfn} locked by nobody"
-        );
+        debug_assert!(!self.frames[pfn].has(PageFlags::LOCKED), "page {pfn} locked by nobody");
         self.frames[pfn].set(PageFlags::LOCKED);
         true
     }
@@ -61,10 +53,7 @@ impl Kernel {
     /// If the page is not locked: an error of the model (invariants 14).
     #[inline]
     pub fn unlock_page<M: Mode>(&mut self, me: Me, pfn: Pfn) {
-        assert!(
-            self.frames[pfn].take(PageFlags::LOCKED),
-            "page {pfn} unlocked twice"
-        );
+        assert!(self.frames[pfn].take(PageFlags::LOCKED), "page {pfn} unlocked twice");
         if M::STEPS {
             self.locks.release(LockId::Page(pfn), me.call);
         }

@@ -68,10 +68,11 @@ impl Kernel {
     pub fn new(spec: &MachineSpec) -> Result<Kernel, Misuse> {
         spec.check()?;
         let zones = Zones::new(spec);
-        let frames = zones.iter().map(|(_, zone)| zone.free.len()).sum();
+        let len = zones.iter().map(|(_, zone)| zone.free.len()).sum();
+        let too_big = || Misuse::BadMachine(format!("this host has no room for {len} frames"));
         Ok(Kernel {
-            frames: FrameTable::new(frames),
-            contents: Contents::new(frames + 1, spec.contents),
+            frames: FrameTable::new(len).ok_or_else(too_big)?,
+            contents: Contents::new(len + 1, spec.contents).ok_or_else(too_big)?,
             lru: Lru::new(&zones),
             zones,
             tables: Tables::default(),

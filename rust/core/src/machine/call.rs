@@ -15,10 +15,7 @@ use crate::step::{Label, Me, Mode, Progress};
 /// What a task is doing in the kernel right now. Plain data: clone it, and go on twice.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "each variant is the operation of its name")]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "one per call in flight, never many"
-)]
+#[allow(clippy::large_enum_variant, reason = "one per call in flight, never many")]
 pub enum Call {
     MovePages(MovePages),
     QueryPages(QueryPages),
@@ -106,16 +103,12 @@ impl Call {
     pub(super) fn hold(&self, holdings: &mut Holdings) {
         let held: Vec<Pfn> = match self {
             Call::MovePages(call) => {
-                call.batch()
-                    .into_iter()
-                    .for_each(|batch| hold_batch(batch, holdings));
+                call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
                 call.held_pages()
             }
             Call::QueryPages(call) => call.held_pages(),
             Call::MigrateFrames(call) => {
-                call.batch()
-                    .into_iter()
-                    .for_each(|batch| hold_batch(batch, holdings));
+                call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
                 Vec::new()
             }
             Call::Access(call) => call.held_pages().into_iter().flatten().collect(),
@@ -168,11 +161,7 @@ impl Call {
 }
 
 fn pin_result(pin: &Pin, progress: Progress) -> Result<Pfn, Errno> {
-    if progress == Progress::Done {
-        pin.result()
-    } else {
-        Err(Errno::Again)
-    }
+    if progress == Progress::Done { pin.result() } else { Err(Errno::Again) }
 }
 
 fn unpin(kernel: &mut Kernel, page: Pfn) {

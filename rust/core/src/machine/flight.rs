@@ -59,20 +59,12 @@ impl Flight {
 
     /// The first step of the specification that its next advance makes.
     pub fn at(&self) -> Label {
-        if self.is_done() {
-            END
-        } else {
-            self.call.labels().first().copied().unwrap_or(END)
-        }
+        if self.is_done() { END } else { self.call.labels().first().copied().unwrap_or(END) }
     }
 
     /// Every step that its next advance makes.
     pub fn labels(&self) -> &'static [Label] {
-        if self.is_done() {
-            &[]
-        } else {
-            self.call.labels()
-        }
+        if self.is_done() { &[] } else { self.call.labels() }
     }
 
     /// Where it has been: the first label of each advance so far.

@@ -44,10 +44,7 @@ impl Machine {
         let task = Task {
             name: "kernel".into(),
             mm: None,
-            credentials: Credentials {
-                capabilities: u64::MAX,
-                ..Credentials::default()
-            },
+            credentials: Credentials { capabilities: u64::MAX, ..Credentials::default() },
             cpu: CpuId(0),
             is_kernel_thread: true,
             may_write_swap: false,
@@ -56,11 +53,7 @@ impl Machine {
             mems_allowed: NodeMask(u64::MAX),
         };
         kernel.tasks.insert(task);
-        Ok(Machine {
-            kernel,
-            flights: BTreeMap::new(),
-            next_call: 1,
-        })
+        Ok(Machine { kernel, flights: BTreeMap::new(), next_call: 1 })
     }
 
     /// Everything there is, to be looked at.

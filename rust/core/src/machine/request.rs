@@ -1,7 +1,7 @@
 //! What a call shall do, before it has begun.
 
 use super::Call;
-use crate::base::{Misuse, MmId, Pfn, TaskId, USER_END};
+use crate::base::{Misuse, MmId, PAGE_SIZE, Pfn, TaskId, USER_END};
 use crate::fault::{Access, Pages, Pin, What};
 use crate::kernel::Kernel;
 use crate::migrate::frames::MigrateFrames;
@@ -16,10 +16,7 @@ use crate::state::mm::{VmFlags, check_range};
 #[allow(missing_docs, reason = "fields are the arguments of the call")]
 pub enum Request {
     /// The node-array mode of `move_pages(2)`, on the memory of `target`.
-    MovePages {
-        target: TaskId,
-        request: move_pages::Request,
-    },
+    MovePages { target: TaskId, request: move_pages::Request },
     /// The query mode of `move_pages(2)`.
     QueryPages { target: TaskId, question: Question },
     /// The engine, for frames.
@@ -37,11 +34,7 @@ pub enum Request {
     /// A range maps nothing any more.
     Munmap { start: u64, len: u64 },
     /// Other permissions.
-    Mprotect {
-        start: u64,
-        len: u64,
-        protection: VmFlags,
-    },
+    Mprotect { start: u64, len: u64, protection: VmFlags },
     /// Pages that must stay, or need not any more.
     Mlock { start: u64, len: u64, is_lock: bool },
     /// A reference through the page table.
@@ -95,7 +88,9 @@ impl Request {
                 Call::MigrateFrames(MigrateFrames::new(frames, target))
             }
             Request::Touch(pages) => {
-                Call::Access(Access::new(memory_of(kernel, task)?, pages, What::Touch))
+                let mm = memory_of(kernel, task)?;
+                check_mostly_mapped(kernel, mm, &pages)?;
+                Call::Access(Access::new(mm, pages, What::Touch))
             }
             Request::Read { address, size } => {
                 let mm = checked_bytes(kernel, task, address, size)?;
@@ -111,24 +106,11 @@ impl Request {
                 let (start, end) = range(start, len)?;
                 Call::Munmap(Munmap::new(memory_of(kernel, task)?, start, end))
             }
-            Request::Mprotect {
-                start,
-                len,
-                protection,
-            } => {
+            Request::Mprotect { start, len, protection } => {
                 let (start, end) = range(start, len)?;
-                Call::Mprotect(Mprotect::new(
-                    memory_of(kernel, task)?,
-                    start,
-                    end,
-                    protection,
-                ))
+                Call::Mprotect(Mprotect::new(memory_of(kernel, task)?, start, end, protection))
             }
-            Request::Mlock {
-                start,
-                len,
-                is_lock,
-            } => {
+            Request::Mlock { start, len, is_lock } => {
                 let (start, end) = range(start, len)?;
                 Call::Mlock(Mlock::new(memory_of(kernel, task)?, start, end, is_lock))
             }
@@ -159,12 +141,36 @@ fn checked_bytes(kernel: &Kernel, task: TaskId, start: u64, size: usize) -> Resu
     let len = size as u64;
     match start.checked_add(len) {
         Some(end) if end <= USER_END => memory_of(kernel, task),
-        _ => Err(Misuse::BadRange {
-            start,
-            len,
-            end: USER_END,
-        }),
+        _ => Err(Misuse::BadRange { start, len, end: USER_END }),
     }
+}
+
+/// Addresses that a touch of unmapped pages may report.
+const SIGSEGV_MAX: u64 = 1 << 24;
+
+/// Refuses a range that leaves user space, or whose unmapped pages would fill the host's memory
+/// with their addresses.
+fn check_mostly_mapped(kernel: &Kernel, mm: MmId, pages: &Pages) -> Result<(), Misuse> {
+    let Pages::Range { start, pages, .. } = *pages else { return Ok(()) };
+    let len = (pages as u64).checked_mul(PAGE_SIZE);
+    let end = len.and_then(|len| start.checked_add(len)).filter(|&end| end <= USER_END + PAGE_SIZE);
+    let Some(end) = end else {
+        return Err(Misuse::BadRange { start, len: len.unwrap_or(u64::MAX), end: USER_END });
+    };
+    let mut unmapped = end - start;
+    let mut next = start;
+    while let Some(id) = kernel.mms[mm].find_vma(next).filter(|&id| kernel.vmas[id].start < end) {
+        let vma = &kernel.vmas[id];
+        unmapped -= vma.end.min(end) - vma.start.max(start);
+        next = vma.end;
+    }
+    if unmapped / PAGE_SIZE > SIGSEGV_MAX {
+        let pages = unmapped / PAGE_SIZE;
+        return Err(Misuse::Other(format!(
+            "{pages} pages of the range are not mapped; at most {SIGSEGV_MAX} can be reported"
+        )));
+    }
+    Ok(())
 }
 
 fn check_frames(kernel: &Kernel, frames: &[Pfn]) -> Result<(), Misuse> {

@@ -36,13 +36,8 @@ pub enum RunError {
 
 fn describe(waiters: &[Waiter]) -> String {
     let one = |w: &Waiter| {
-        let holder = w
-            .holder
-            .map_or("nobody".to_owned(), |holder| format!("call {holder}"));
-        format!(
-            "call {} of task {} waits for {}, held by {holder}",
-            w.call, w.task, w.lock
-        )
+        let holder = w.holder.map_or("nobody".to_owned(), |holder| format!("call {holder}"));
+        format!("call {} of task {} waits for {}, held by {holder}", w.call, w.task, w.lock)
     };
     waiters.iter().map(one).collect::<Vec<_>>().join("; ")
 }
@@ -63,12 +58,7 @@ impl Machine {
         if !is_alone {
             return self.run_among_others(task, request);
         }
-        let me = Me {
-            call: CallId(0),
-            task,
-            cpu,
-            is_fine: false,
-        };
+        let me = Me { call: CallId(0), task, cpu, is_fine: false };
         let mut call = request.begin(&mut self.kernel, task)?;
         match call.advance::<Run>(&mut self.kernel, me) {
             Progress::Done => Ok(call.into_outcome()),
@@ -81,7 +71,8 @@ impl Machine {
     /// Steps a call through among paused ones; gives up, with nothing changed, if it must wait.
     fn run_among_others(&mut self, task: TaskId, request: Request) -> Result<Outcome, Misuse> {
         let verb = request.verb();
-        let before = self.clone();
+        let may_wait = self.flights.values().any(|flight| !flight.is_done());
+        let before = may_wait.then(|| self.clone());
         let id = self.start(task, request, false)?;
         loop {
             match self.flights[&id].state {
@@ -91,15 +82,9 @@ impl Machine {
                 }
                 State::Ready => self.advance(id, false),
                 State::Waiting(lock) => {
-                    let holder = self
-                        .holder(lock, id)
-                        .map_or("nobody".into(), |h| h.to_string());
-                    *self = before;
-                    return Err(Misuse::WouldWait {
-                        verb,
-                        lock: lock.to_string(),
-                        holder,
-                    });
+                    let holder = self.holder(lock, id).map_or("nobody".into(), |h| h.to_string());
+                    *self = before.expect("a call that is alone meets no lock");
+                    return Err(Misuse::WouldWait { verb, lock: lock.to_string(), holder });
                 }
             }
         }
@@ -139,10 +124,7 @@ impl Machine {
         if self.kernel.tasks.find(task).is_none() || (task == KERNEL_TASK && is_exit) {
             return Err(Misuse::NoSuchTask(task));
         }
-        let own = self
-            .flights
-            .iter()
-            .filter(|(_, f)| f.task == task && !f.is_done());
+        let own = self.flights.iter().filter(|(_, f)| f.task == task && !f.is_done());
         for (&id, flight) in own {
             if flight.is_exit {
                 return Err(Misuse::TaskExiting(task));
@@ -230,11 +212,7 @@ impl Machine {
             let ready: Vec<CallId> = self.ready().collect();
             if ready.is_empty() {
                 let waiters = self.waiters();
-                return if waiters.is_empty() {
-                    Ok(())
-                } else {
-                    Err(Deadlock(waiters))
-                };
+                return if waiters.is_empty() { Ok(()) } else { Err(Deadlock(waiters)) };
             }
             for call in ready {
                 if self.flights[&call].state == State::Ready {
@@ -247,10 +225,7 @@ impl Machine {
 
     /// Calls that can make a step, by number.
     pub fn ready(&self) -> impl Iterator<Item = CallId> {
-        self.flights
-            .iter()
-            .filter(|(_, f)| f.state == State::Ready)
-            .map(|(&id, _)| id)
+        self.flights.iter().filter(|(_, f)| f.state == State::Ready).map(|(&id, _)| id)
     }
 
     /// What a call came to.
@@ -279,39 +254,23 @@ impl Machine {
 
     /// Who holds what a call waits for.
     pub fn holder(&self, lock: LockId, waiter: CallId) -> Option<CallId> {
-        self.kernel
-            .locks
-            .holders(lock)
-            .iter()
-            .copied()
-            .find(|&holder| holder != waiter)
+        self.kernel.locks.holders(lock).iter().copied().find(|&holder| holder != waiter)
     }
 
     fn waiters(&self) -> Vec<Waiter> {
-        let waiting = self
-            .flights
-            .iter()
-            .filter_map(|(&call, flight)| match flight.state {
-                State::Waiting(lock) => Some(Waiter {
-                    call,
-                    task: flight.task,
-                    lock,
-                    holder: self.holder(lock, call),
-                }),
-                _ => None,
-            });
+        let waiting = self.flights.iter().filter_map(|(&call, flight)| match flight.state {
+            State::Waiting(lock) => {
+                Some(Waiter { call, task: flight.task, lock, holder: self.holder(lock, call) })
+            }
+            _ => None,
+        });
         waiting.collect()
     }
 
     /// One advance of a call that is ready, and what follows for those that it wakes.
     fn advance(&mut self, id: CallId, is_fine: bool) {
         let flight = self.flights.get_mut(&id).expect("the caller found it");
-        let me = Me {
-            call: id,
-            task: flight.task,
-            cpu: flight.cpu,
-            is_fine,
-        };
+        let me = Me { call: id, task: flight.task, cpu: flight.cpu, is_fine };
         let label = flight.call.labels().first().copied().unwrap_or("end");
         let progress = flight.call.advance::<Step>(&mut self.kernel, me);
         self.kernel.steps += 1;
@@ -347,16 +306,7 @@ impl Machine {
         };
         let time = self.kernel.steps - 1;
         let (task, call) = (me.task, me.call);
-        let event = Event {
-            time,
-            task,
-            call,
-            kind,
-            label,
-            pfn: None,
-            address: 0,
-            value,
-        };
+        let event = Event { time, task, call, kind, label, pfn: None, address: 0, value };
         self.kernel.recorder.push(event);
     }
 
@@ -365,11 +315,7 @@ impl Machine {
         match self.kernel.locks.holders(lock).first() {
             Some(holder) => {
                 let holder = holder.to_string();
-                Err(Misuse::WouldWait {
-                    verb,
-                    lock: lock.to_string(),
-                    holder,
-                })
+                Err(Misuse::WouldWait { verb, lock: lock.to_string(), holder })
             }
             None => Ok(()),
         }

@@ -143,10 +143,7 @@ impl Machine {
             if from >= end {
                 break;
             }
-            let style = Style {
-                policy,
-                ..Style::of(vma)
-            };
+            let style = Style { policy, ..Style::of(vma) };
             if Style::of(vma) != style {
                 area::restyle(kernel, id, from, to, style);
             }
@@ -225,11 +222,7 @@ impl Machine {
     }
 
     fn task_mut(&mut self, pid: TaskId) -> Result<&mut Task, Misuse> {
-        let found = self
-            .kernel
-            .tasks
-            .find_mut(pid)
-            .filter(|_| pid != KERNEL_TASK);
+        let found = self.kernel.tasks.find_mut(pid).filter(|_| pid != KERNEL_TASK);
         found.ok_or(Misuse::NoSuchTask(pid))
     }
 }

@@ -102,10 +102,7 @@ impl Batch {
     /// Adds an isolated page at the tail; its result is reported under `number`.
     #[inline]
     pub fn push(&mut self, page: Pfn, number: usize) {
-        self.items.push(Item {
-            page,
-            number: number as u32,
-        });
+        self.items.push(Item { page, number: number as u32 });
     }
 
     /// Whether nothing was collected.
@@ -242,8 +239,7 @@ impl Batch {
         if outcome == Err(Errno::NoMemory) {
             // The rest of the list closes up behind what was kept; this item stays, too (UM-1).
             self.items.copy_within(self.next - 1.., self.kept);
-            self.items
-                .truncate(self.kept + self.items.len() - (self.next - 1));
+            self.items.truncate(self.kept + self.items.len() - (self.next - 1));
             self.leave(kernel, me, Err(Errno::NoMemory));
             return;
         }

@@ -26,10 +26,7 @@ pub fn copy_page(kernel: &mut Kernel, new: Pfn, old: Pfn) {
     let mut flags = frame.flags() & COPIED;
     // MC-3
     if frame.take(PageFlags::ACTIVE) {
-        assert!(
-            !frame.has(PageFlags::UNEVICTABLE),
-            "page {old} is active and unevictable"
-        );
+        assert!(!frame.has(PageFlags::UNEVICTABLE), "page {old} is active and unevictable");
         flags |= PageFlags::ACTIVE;
     } else if frame.take(PageFlags::UNEVICTABLE) {
         flags |= PageFlags::UNEVICTABLE;

@@ -30,19 +30,12 @@ impl MigrateFrames {
     pub fn new(frames: Vec<Pfn>, target: Target) -> MigrateFrames {
         let batch = Batch::new(target, frames.len());
         let refused = vec![None; frames.len()];
-        MigrateFrames {
-            frames,
-            refused,
-            batch,
-            phase: Phase::Preparing,
-        }
+        MigrateFrames { frames, refused, batch, phase: Phase::Preparing }
     }
 
     /// Pages not migrated or an errno, the status of every frame, and the engine's report.
     pub fn into_outcome(self) -> (Result<u32, Errno>, Vec<i32>, Report) {
-        let Phase::Done(result) = self.phase else {
-            unreachable!("asked before it was done")
-        };
+        let Phase::Done(result) = self.phase else { unreachable!("asked before it was done") };
         let report = self.batch.report().clone();
         let rows = self.refused.iter().zip(&report.results);
         let status = |(refused, result): (&Option<Errno>, &Option<Result<_, Errno>>)| match (

@@ -12,10 +12,7 @@ use crate::state::frame::PageFlags;
 /// If the page is under writeback: an error of the model.
 #[inline]
 pub fn claim(kernel: &Kernel, page: Pfn) -> Result<(), Errno> {
-    assert!(
-        !kernel.frames[page].has(PageFlags::WRITEBACK),
-        "page {page} is under writeback"
-    );
+    assert!(!kernel.frames[page].has(PageFlags::WRITEBACK), "page {page} is under writeback");
     check_sole_owner(kernel, page)
 }
 

@@ -200,8 +200,7 @@ impl MovePages {
         self.len = (end - start) as usize;
         self.chunk_statuses.clear();
         let nodes = &self.request.nodes[self.start..self.start + self.len];
-        self.batch
-            .reset(self.len, |targets| targets.extend_from_slice(nodes));
+        self.batch.reset(self.len, |targets| targets.extend_from_slice(nodes));
         self.phase = Phase::Entering;
     }
 
@@ -233,11 +232,7 @@ impl MovePages {
             }
         }
         if self.chunk_statuses.len() == self.len {
-            self.phase = if self.batch.is_empty() {
-                Phase::Leaving(Ok(()))
-            } else {
-                Phase::Moving
-            };
+            self.phase = if self.batch.is_empty() { Phase::Leaving(Ok(())) } else { Phase::Moving };
         }
         Ok(())
     }
@@ -251,10 +246,7 @@ impl MovePages {
         record: usize,
         address: u64,
     ) -> Result<Result<i32, Errno>, LockId> {
-        let how = Follow {
-            get: true,
-            ..Follow::default()
-        };
+        let how = Follow { get: true, ..Follow::default() };
         let page = match follow_page_locked::<M>(kernel, me, self.mm, address, how)? {
             Ok(Some(page)) => page,
             Ok(None) => return Ok(Err(Errno::NoEntry)),
@@ -285,11 +277,8 @@ impl MovePages {
         kernel.isolate_page(page)?;
         // NP-1: whichever record names the page first decides where it goes and gets the result.
         // No later step changes the records before this one.
-        let first = self.pages[..=record]
-            .iter()
-            .position(|&slot| slot == Some(page));
-        self.batch
-            .push(page, first.expect("this record, at the latest"));
+        let first = self.pages[..=record].iter().position(|&slot| slot == Some(page));
+        self.batch.push(page, first.expect("this record, at the latest"));
         Ok(0)
     }
 
@@ -307,16 +296,9 @@ impl MovePages {
 
     /// DP-5e: the chunk's statuses, up to the first that cannot be written.
     fn report(&mut self) {
-        let room = self
-            .request
-            .statuses_writable
-            .saturating_sub(self.start as u64);
-        let writable = self
-            .chunk_statuses
-            .len()
-            .min(usize::try_from(room).unwrap_or(usize::MAX));
-        self.statuses
-            .extend_from_slice(&self.chunk_statuses[..writable]);
+        let room = self.request.statuses_writable.saturating_sub(self.start as u64);
+        let writable = self.chunk_statuses.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        self.statuses.extend_from_slice(&self.chunk_statuses[..writable]);
         self.phase = if writable < self.chunk_statuses.len() {
             self.end(Err(Errno::Fault))
         } else {
@@ -330,14 +312,9 @@ impl MovePages {
 /// that can be migrated (DM-2a). A hole below an area counts to that area (Q10).
 fn vma_span(kernel: &Kernel, mm: MmId, address: u64) -> (std::ops::Range<u64>, bool) {
     let space = &kernel.mms[mm];
-    let low = space
-        .area_before(address)
-        .map_or(0, |vma| kernel.vmas[vma].end);
+    let low = space.area_before(address).map_or(0, |vma| kernel.vmas[vma].end);
     match space.find_vma(address) {
-        Some(vma) => (
-            low..kernel.vmas[vma].end,
-            Vma::is_migratable(&kernel.vmas[vma]),
-        ),
+        Some(vma) => (low..kernel.vmas[vma].end, Vma::is_migratable(&kernel.vmas[vma])),
         None => (low..u64::MAX, false),
     }
 }

@@ -62,14 +62,7 @@ impl PageMove {
     /// An attempt for item `item` of a batch. `may_sleep` in forced passes.
     #[inline]
     pub const fn new(old: Pfn, item: u32, may_sleep: bool) -> PageMove {
-        PageMove {
-            old,
-            new: old,
-            item,
-            may_sleep,
-            was_freed: false,
-            phase: Phase::Allocating,
-        }
+        PageMove { old, new: old, item, may_sleep, was_freed: false, phase: Phase::Allocating }
     }
 
     /// The steps that the next advance makes.
@@ -176,13 +169,7 @@ impl PageMove {
                 Phase::Claiming => self.claim::<M>(kernel, me),
                 Phase::Transferring => {
                     transfer(kernel, self.new, self.old);
-                    kernel.note::<M>(
-                        me,
-                        EventKind::Copy,
-                        Some(self.old),
-                        0,
-                        i64::from(self.new.0),
-                    );
+                    kernel.note::<M>(me, EventKind::Copy, Some(self.old), 0, i64::from(self.new.0));
                     self.phase = Phase::Mapping(Restoring::new(self.old, self.new));
                 }
                 Phase::Mapping(walk) => match walk.advance::<M>(kernel, me) {
@@ -243,11 +230,7 @@ impl PageMove {
         }
         self.new = new;
         self.was_freed = kernel.frames[self.old].count() == 1;
-        self.phase = if self.was_freed {
-            Phase::Discarding(Ok(()))
-        } else {
-            Phase::Locking
-        };
+        self.phase = if self.was_freed { Phase::Discarding(Ok(())) } else { Phase::Locking };
     }
 
     /// UM-3: forced passes sleep for the page lock, the first three give up.
@@ -286,11 +269,7 @@ impl PageMove {
             self.phase = back;
             return;
         }
-        assert!(
-            kernel.try_lock_page::<M>(me, self.new),
-            "new page {} was locked",
-            self.new
-        );
+        assert!(kernel.try_lock_page::<M>(me, self.new), "new page {} was locked", self.new);
         let old = kernel.frames[self.old];
         let new = &mut kernel.frames[self.new];
         new.take_identity_of(&old);

@@ -193,8 +193,7 @@ impl QueryPages {
         let found = follow_page_locked::<M>(kernel, me, self.mm, address, Follow::default())?;
         Ok(found.and_then(|page| {
             let page = page.filter(|&page| !kernel.frames[page].has(PageFlags::RESERVED));
-            page.map(|page| i32::from(kernel.zones.node_of(page).0))
-                .ok_or(Errno::NoEntry)
+            page.map(|page| i32::from(kernel.zones.node_of(page).0)).ok_or(Errno::NoEntry)
         }))
     }
 

@@ -8,9 +8,5 @@ use crate::kernel::Kernel;
 /// Nothing is frozen and nothing changes: from here on the move cannot fail any more.
 #[inline]
 pub fn check_sole_owner(kernel: &Kernel, page: Pfn) -> Result<(), Errno> {
-    if kernel.frames[page].count() == 1 {
-        Ok(())
-    } else {
-        Err(Errno::Again)
-    }
+    if kernel.frames[page].count() == 1 { Ok(()) } else { Err(Errno::Again) }
 }

@@ -20,10 +20,7 @@ pub struct Style {
 impl Style {
     /// The style of an area as it is.
     pub fn of(vma: &Vma) -> Style {
-        Style {
-            flags: vma.flags,
-            policy: vma.policy,
-        }
+        Style { flags: vma.flags, policy: vma.policy }
     }
 }
 
@@ -90,13 +87,9 @@ pub fn split(kernel: &mut Kernel, id: VmaId, at: u64, new_is_above: bool) -> Vma
 /// follow on in linear index and share a list (or lack one); otherwise it is split off.
 pub fn restyle(kernel: &mut Kernel, id: VmaId, start: u64, end: u64, style: Style) -> VmaId {
     let mm = kernel.vmas[id].mm;
-    let below = kernel.mms[mm]
-        .area_before(start)
-        .filter(|&b| kernel.vmas[b].end == start);
+    let below = kernel.mms[mm].area_before(start).filter(|&b| kernel.vmas[b].end == start);
     let below = below.filter(|&b| joins(kernel, b, id, start, style));
-    let above = kernel.mms[mm]
-        .find_vma(end)
-        .filter(|&a| kernel.vmas[a].start == end);
+    let above = kernel.mms[mm].find_vma(end).filter(|&a| kernel.vmas[a].start == end);
     let above = above.filter(|&a| joins(kernel, a, id, end, style));
     let shared = |a: VmaId, b: VmaId| {
         let (a, b) = (kernel.vmas[a].anon_vma, kernel.vmas[b].anon_vma);
@@ -159,9 +152,7 @@ fn joins(kernel: &Kernel, other: VmaId, id: VmaId, edge: u64, style: Style) -> b
 /// A growing area that was never written to takes over the lists of what it swallows.
 fn adopt_links(kernel: &mut Kernel, growing: VmaId, swallowed: VmaId) {
     if kernel.vmas[growing].anon_vma.is_none() && kernel.vmas[swallowed].anon_vma.is_some() {
-        kernel
-            .anon_vmas
-            .clone_links(&mut kernel.vmas, swallowed, growing);
+        kernel.anon_vmas.clone_links(&mut kernel.vmas, swallowed, growing);
         kernel.vmas[growing].anon_vma = kernel.vmas[swallowed].anon_vma;
     }
 }
@@ -213,10 +204,7 @@ mod tests {
         map(&mut kernel, mm, 0x6000, Some(0x10000), RW).unwrap();
         let id = kernel.mms[mm].find_vma(0x10000).unwrap();
         let style = Style::of(&kernel.vmas[id]);
-        let read = Style {
-            flags: style.flags.difference(VmFlags::WRITE),
-            ..style
-        };
+        let read = Style { flags: style.flags.difference(VmFlags::WRITE), ..style };
         let part = restyle(&mut kernel, id, 0x12000, 0x14000, read);
         assert_eq!(
             spans(&kernel, mm),

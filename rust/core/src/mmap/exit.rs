@@ -30,10 +30,7 @@ pub struct MmRelease {
 impl MmRelease {
     /// Will drop one use of `mm`.
     pub const fn new(mm: MmId) -> MmRelease {
-        MmRelease {
-            mm,
-            phase: ReleasePhase::Starting,
-        }
+        MmRelease { mm, phase: ReleasePhase::Starting }
     }
 
     /// The steps that the next advance makes.
@@ -135,9 +132,7 @@ pub struct Exit {
 impl Exit {
     /// Will end the task that makes the call.
     pub const fn new() -> Exit {
-        Exit {
-            phase: Phase::Leaving,
-        }
+        Exit { phase: Phase::Leaving }
     }
 
     /// The steps that the next advance makes.

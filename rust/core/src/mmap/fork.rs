@@ -41,11 +41,7 @@ pub struct Fork {
 impl Fork {
     /// Will make a child called `name` of the task whose memory is `mm`.
     pub const fn new(name: String, mm: MmId) -> Fork {
-        Fork {
-            name,
-            mm,
-            phase: Phase::Starting,
-        }
+        Fork { name, mm, phase: Phase::Starting }
     }
 
     /// The child. Only once done.
@@ -84,14 +80,12 @@ impl Fork {
                     Ok(next) => self.phase = next,
                     Err(lock) => return Progress::Waiting(lock),
                 },
-                Phase::Copying {
-                    child,
-                    area,
-                    address,
-                } => match self.copy::<M>(kernel, me, child, area, address) {
-                    Ok(next) => self.phase = next,
-                    Err(lock) => return Progress::Waiting(lock),
-                },
+                Phase::Copying { child, area, address } => {
+                    match self.copy::<M>(kernel, me, child, area, address) {
+                        Ok(next) => self.phase = next,
+                        Err(lock) => return Progress::Waiting(lock),
+                    }
+                }
                 Phase::Ending { child } => {
                     let task = Task {
                         name: self.name.clone(),
@@ -139,11 +133,7 @@ impl Fork {
         kernel.mms[child].insert(end, id);
         let has_pages = kernel.vmas[parent].anon_vma.is_some();
         Ok(if has_pages || flags.intersects(VmFlags::ALWAYS_COPIED) {
-            Phase::Copying {
-                child,
-                area: id,
-                address: start,
-            }
+            Phase::Copying { child, area: id, address: start }
         } else {
             Phase::Linking { child, from: end }
         })
@@ -180,11 +170,7 @@ impl Fork {
         Ok(if stop == end {
             Phase::Linking { child, from: end }
         } else {
-            Phase::Copying {
-                child,
-                area,
-                address: stop,
-            }
+            Phase::Copying { child, area, address: stop }
         })
     }
 }

@@ -55,20 +55,8 @@ pub struct Mlock {
 impl Mlock {
     /// Will lock or unlock `start..end`.
     pub const fn new(mm: MmId, start: u64, end: u64, is_lock: bool) -> Mlock {
-        let phase = if is_lock {
-            Phase::Draining
-        } else {
-            Phase::Starting
-        };
-        Mlock {
-            mm,
-            start,
-            end,
-            is_lock,
-            batch: Vec::new(),
-            result: Ok(()),
-            phase,
-        }
+        let phase = if is_lock { Phase::Draining } else { Phase::Starting };
+        Mlock { mm, start, end, is_lock, batch: Vec::new(), result: Ok(()), phase }
     }
 
     /// 0, or the first thing that went wrong: `NoMemory` where nothing is mapped or may be
@@ -132,11 +120,7 @@ impl Mlock {
                         other => return other,
                     }
                 }
-                Phase::Locking {
-                    address,
-                    end,
-                    has_drained,
-                } => {
+                Phase::Locking { address, end, has_drained } => {
                     let (address, end) = (*address, *end);
                     if !std::mem::replace(has_drained, true) {
                         kernel.drain(me.cpu);
@@ -183,10 +167,7 @@ impl Mlock {
         let end = kernel.vmas[id].end.min(self.end);
         let style = Style::of(&kernel.vmas[id]);
         let mut flags = style.flags;
-        flags.set(
-            VmFlags::LOCKED,
-            self.is_lock && !flags.intersects(VmFlags::UNLOCKABLE),
-        );
+        flags.set(VmFlags::LOCKED, self.is_lock && !flags.intersects(VmFlags::UNLOCKABLE));
         if flags == style.flags {
             self.phase = Phase::Restyling(end);
             return Ok(());
@@ -206,15 +187,9 @@ impl Mlock {
     }
 
     fn pin(&self, kernel: &Kernel, address: u64, end: u64) -> Phase {
-        let area = kernel.mms[self.mm]
-            .area_at(&kernel.vmas, address)
-            .expect("just restyled");
+        let area = kernel.mms[self.mm].area_at(&kernel.vmas, address).expect("just restyled");
         let is_write = kernel.vmas[area].flags.contains(VmFlags::WRITE);
-        Phase::Pinning {
-            address,
-            end,
-            pin: Pin::nested(self.mm, address, is_write),
-        }
+        Phase::Pinning { address, end, pin: Pin::nested(self.mm, address, is_write) }
     }
 
     /// A page came, or the area's pages end here.
@@ -226,20 +201,12 @@ impl Mlock {
                 next
             }
             Err(errno) => {
-                self.fail(if errno == Errno::NoMemory {
-                    Errno::Again
-                } else {
-                    Errno::NoMemory
-                });
+                self.fail(if errno == Errno::NoMemory { Errno::Again } else { Errno::NoMemory });
                 end
             }
         };
         self.phase = if self.batch.len() == BATCH_PAGES || next == end {
-            Phase::Locking {
-                address: next,
-                end,
-                has_drained: false,
-            }
+            Phase::Locking { address: next, end, has_drained: false }
         } else {
             self.pin(kernel, next, end)
         };
@@ -254,11 +221,8 @@ impl Mlock {
         end: u64,
     ) -> Result<(), LockId> {
         let Some(&page) = self.batch.first() else {
-            self.phase = if address == end {
-                Phase::Restyling(end)
-            } else {
-                self.pin(kernel, address, end)
-            };
+            self.phase =
+                if address == end { Phase::Restyling(end) } else { self.pin(kernel, address, end) };
             return Ok(());
         };
         if !kernel.frames[page].is_unowned() {
@@ -287,9 +251,7 @@ fn mlock_page(kernel: &mut Kernel, me: Me, page: Pfn) {
     }
     kernel.frames[page].set(PageFlags::MLOCKED);
     kernel.zones.counters_of(page).add(Counter::Mlock, 1);
-    let Kernel {
-        frames, zones, lru, ..
-    } = kernel;
+    let Kernel { frames, zones, lru, .. } = kernel;
     if lru::isolate(frames, zones, lru, page).is_ok() {
         kernel.put_back(me.cpu, page);
     }

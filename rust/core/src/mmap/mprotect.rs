@@ -36,13 +36,7 @@ impl Mprotect {
     /// Will permit what `protection` says in `start..end`.
     pub fn new(mm: MmId, start: u64, end: u64, protection: VmFlags) -> Mprotect {
         let protection = protection & VmFlags::PROTECTION;
-        Mprotect {
-            mm,
-            start,
-            end,
-            protection,
-            phase: Phase::Starting,
-        }
+        Mprotect { mm, start, end, protection, phase: Phase::Starting }
     }
 
     /// 0, or why not: `NoMemory` where nothing is mapped. Only once done.
@@ -142,9 +136,8 @@ impl Mprotect {
             let at = leaf_index(address);
             let entry = kernel.tables.get(leaf, at);
             if entry.is_present() {
-                let area = kernel.mms[self.mm]
-                    .area_at(&kernel.vmas, address)
-                    .expect("just restyled");
+                let area =
+                    kernel.mms[self.mm].area_at(&kernel.vmas, address).expect("just restyled");
                 let protection = kernel.vmas[area].protection;
                 kernel.tables.set(leaf, at, entry.reprotected(protection));
                 kernel.cost.flushes += 1;

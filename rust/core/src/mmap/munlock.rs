@@ -24,13 +24,7 @@ pub(super) struct Munlock {
 impl Munlock {
     /// Will visit the present pages of `start..end`, under the caller's `mmap_sem`.
     pub(super) const fn new(mm: MmId, start: u64, end: u64) -> Munlock {
-        Munlock {
-            mm,
-            next: start,
-            end,
-            has_drained: false,
-            page: None,
-        }
+        Munlock { mm, next: start, end, has_drained: false, page: None }
     }
 
     pub(super) const fn labels(&self) -> &'static [Label] {
@@ -66,11 +60,7 @@ impl Munlock {
                 return Progress::Done;
             } else {
                 // Migration entries and the zero page are passed over (S38).
-                let how = Follow {
-                    get: true,
-                    dump: true,
-                    ..Follow::default()
-                };
+                let how = Follow { get: true, dump: true, ..Follow::default() };
                 match follow_page_locked::<M>(kernel, me, self.mm, self.next, how) {
                     Ok(Ok(Some(page))) => self.page = Some(page),
                     Ok(_) => self.next += PAGE_SIZE,
@@ -98,9 +88,7 @@ fn munlock_page<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<(), L
     }
     kernel.frames[page].clear(PageFlags::MLOCKED);
     kernel.zones.counters_of(page).add(Counter::Mlock, -1);
-    let Kernel {
-        frames, zones, lru, ..
-    } = kernel;
+    let Kernel { frames, zones, lru, .. } = kernel;
     if lru::isolate(frames, zones, lru, page).is_ok() {
         if is_locked_elsewhere::<M>(kernel, me, page) {
             kernel.frames[page].set(PageFlags::MLOCKED);

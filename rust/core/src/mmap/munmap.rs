@@ -32,12 +32,7 @@ pub struct Munmap {
 impl Munmap {
     /// Will unmap `start..end`. Unmapped parts of the range are passed over.
     pub const fn new(mm: MmId, start: u64, end: u64) -> Munmap {
-        Munmap {
-            mm,
-            start,
-            end,
-            phase: Phase::Starting,
-        }
+        Munmap { mm, start, end, phase: Phase::Starting }
     }
 
     /// The steps that the next advance makes.
@@ -142,12 +137,8 @@ impl Munmap {
             areas.push(vma);
         }
         let mm = &kernel.mms[self.mm];
-        let low = mm
-            .area_before(self.start)
-            .map_or(0, |vma| kernel.vmas[vma].end);
-        let high = mm
-            .find_vma(self.end)
-            .map_or(USER_END + 0x1000, |vma| kernel.vmas[vma].start);
+        let low = mm.area_before(self.start).map_or(0, |vma| kernel.vmas[vma].end);
+        let high = mm.find_vma(self.end).map_or(USER_END + 0x1000, |vma| kernel.vmas[vma].start);
         Teardown::new(self.mm, areas, low..high)
     }
 }

@@ -37,13 +37,7 @@ pub(super) struct Teardown {
 impl Teardown {
     /// Will take `areas`, in address order, out of `mm`.
     pub(super) fn new(mm: MmId, areas: Vec<VmaId>, gap: std::ops::Range<u64>) -> Teardown {
-        Teardown {
-            mm,
-            areas,
-            gap,
-            gather: Gather::new(),
-            phase: Phase::Draining,
-        }
+        Teardown { mm, areas, gap, gather: Gather::new(), phase: Phase::Draining }
     }
 
     pub(super) const fn labels(&self) -> &'static [Label] {
@@ -107,10 +101,7 @@ impl Teardown {
 
     fn start_of(&self, kernel: &Kernel, area: usize) -> Phase {
         match self.areas.get(area) {
-            Some(&id) => Phase::Zapping {
-                area,
-                address: kernel.vmas[id].start,
-            },
+            Some(&id) => Phase::Zapping { area, address: kernel.vmas[id].start },
             None => Phase::Unlinking(0),
         }
     }
@@ -131,8 +122,7 @@ impl Teardown {
                 if !kernel.lock::<M>(me, lock, Want::Exclusive) {
                     return Err(lock);
                 }
-                self.gather
-                    .zap(kernel, me.cpu, self.mm, leaf, address..stop);
+                self.gather.zap(kernel, me.cpu, self.mm, leaf, address..stop);
                 kernel.unlock::<M>(me, lock);
             }
             None => self.gather.pass_over(),
@@ -140,10 +130,7 @@ impl Teardown {
         Ok(if stop == end {
             self.start_of(kernel, area + 1)
         } else {
-            Phase::Zapping {
-                area,
-                address: stop,
-            }
+            Phase::Zapping { area, address: stop }
         })
     }
 

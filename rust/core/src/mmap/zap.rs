@@ -22,11 +22,7 @@ pub(super) struct Gather {
 
 impl Gather {
     pub(super) const fn new() -> Gather {
-        Gather {
-            pages: Vec::new(),
-            needs_flush: false,
-            work: WORK,
-        }
+        Gather { pages: Vec::new(), needs_flush: false, work: WORK }
     }
 
     /// Pages whose references wait to be dropped.

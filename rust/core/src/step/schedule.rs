@@ -47,11 +47,7 @@ impl FromStr for Schedule {
     type Err = BadSchedule;
 
     fn from_str(text: &str) -> Result<Self, BadSchedule> {
-        let bad = |reason, at| BadSchedule {
-            text: text.into(),
-            reason,
-            at,
-        };
+        let bad = |reason, at| BadSchedule { text: text.into(), reason, at };
         let mut schedule = Schedule::default();
         let mut count: Option<usize> = None;
         for (at, byte) in text.bytes().enumerate() {
@@ -97,12 +93,7 @@ mod tests {
 
     #[test]
     fn a_bad_schedule_is_refused_with_its_place() {
-        for (text, at) in [
-            ("a", 0),
-            ("3", 1),
-            ("3a!", 2),
-            ("9999999999999999999999a", 6),
-        ] {
+        for (text, at) in [("a", 0), ("3", 1), ("3a!", 2), ("9999999999999999999999a", 6)] {
             assert_eq!(text.parse::<Schedule>().unwrap_err().at, at, "{text}");
         }
     }

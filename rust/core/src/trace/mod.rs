@@ -134,9 +134,6 @@ mod tests {
         assert_eq!(recorder.events().len(), 0);
         recorder.keep(2);
         (1..=3).for_each(|time| recorder.push(event(time)));
-        assert_eq!(
-            recorder.events().map(|e| e.time).collect::<Vec<_>>(),
-            [2, 3]
-        );
+        assert_eq!(recorder.events().map(|e| e.time).collect::<Vec<_>>(), [2, 3]);
     }
 }

@@ -18,22 +18,14 @@ pub fn add_anon(kernel: &mut Kernel, page: Pfn, vma: VmaId, address: u64) {
     let area = &kernel.vmas[vma];
     let index = area.linear_index(address);
     let frame = &mut kernel.frames[page];
-    assert!(
-        frame.has(PageFlags::LOCKED),
-        "anonymous page {page} mapped while unlocked"
-    );
+    assert!(frame.has(PageFlags::LOCKED), "anonymous page {page} mapped while unlocked");
     if frame.add_mapping() {
-        let oldest = area
-            .oldest_anon_vma()
-            .expect("an area with anonymous pages has a list");
+        let oldest = area.oldest_anon_vma().expect("an area with anonymous pages has a list");
         frame.set_owner(Owner::Anon(oldest));
         frame.set_index(index);
         kernel.zones.counters_of(page).add(Counter::AnonPages, 1);
     } else {
-        assert!(
-            frame.index() == index,
-            "page {page} mapped under a second index"
-        );
+        assert!(frame.index() == index, "page {page} mapped under a second index");
     }
 }
 
@@ -53,9 +45,7 @@ pub fn add_new_anon(kernel: &mut Kernel, cpu: CpuId, page: Pfn, vma: VmaId, addr
     frame.set_index(index);
     let counters = kernel.zones.counters_of(page);
     counters.add(Counter::AnonPages, 1);
-    let Kernel {
-        frames, zones, lru, ..
-    } = kernel;
+    let Kernel { frames, zones, lru, .. } = kernel;
     if is_mlocked {
         frames[page].set(PageFlags::MLOCKED);
         zones.counters_of(page).add(Counter::Mlock, 1);
@@ -70,11 +60,7 @@ pub fn add_new_anon(kernel: &mut Kernel, cpu: CpuId, page: Pfn, vma: VmaId, addr
 pub fn remove(kernel: &mut Kernel, page: Pfn) {
     let frame = &mut kernel.frames[page];
     if frame.drop_mapping() {
-        let counter = if frame.is_anon() {
-            Counter::AnonPages
-        } else {
-            Counter::FileMapped
-        };
+        let counter = if frame.is_anon() { Counter::AnonPages } else { Counter::FileMapped };
         kernel.zones.counters_of(page).add(counter, -1);
     }
 }

@@ -53,9 +53,5 @@ impl Walk {
 /// The entry bits for a page of this area, plus write permission where the area permits stores.
 pub fn writable_if_permitted(kernel: &Kernel, vma: VmaId) -> u64 {
     use crate::state::mm::VmFlags;
-    if kernel.vmas[vma].flags.contains(VmFlags::WRITE) {
-        Entry::WRITABLE
-    } else {
-        0
-    }
+    if kernel.vmas[vma].flags.contains(VmFlags::WRITE) { Entry::WRITABLE } else { 0 }
 }

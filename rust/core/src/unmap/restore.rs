@@ -14,12 +14,7 @@ use crate::trace::EventKind;
 enum Phase {
     Starting,
     Finding(Walk),
-    Replacing {
-        walk: Walk,
-        vma: VmaId,
-        leaf: TableId,
-        address: u64,
-    },
+    Replacing { walk: Walk, vma: VmaId, leaf: TableId, address: u64 },
     Done,
 }
 
@@ -35,11 +30,7 @@ impl Restoring {
     /// Will map `new` wherever a migration entry names `old`; they may be the same page.
     #[inline]
     pub const fn new(old: Pfn, new: Pfn) -> Restoring {
-        Restoring {
-            old,
-            new,
-            phase: Phase::Starting,
-        }
+        Restoring { old, new, phase: Phase::Starting }
     }
 
     /// The steps that the next advance makes.
@@ -77,12 +68,7 @@ impl Restoring {
                     Ok(point) => point,
                     Err(waits) => return waits,
                 },
-                Phase::Replacing {
-                    walk,
-                    vma,
-                    leaf,
-                    address,
-                } => {
+                Phase::Replacing { walk, vma, leaf, address } => {
                     self.replace::<M>(kernel, me, vma, leaf, address);
                     kernel.unlock::<M>(me, LockId::Leaf(leaf));
                     self.phase = Phase::Finding(walk);
@@ -124,12 +110,7 @@ impl Restoring {
         if !kernel.lock::<M>(me, LockId::Leaf(leaf), Want::Exclusive) {
             return Err(Progress::Waiting(LockId::Leaf(leaf)));
         }
-        self.phase = Phase::Replacing {
-            walk,
-            vma,
-            leaf,
-            address,
-        };
+        self.phase = Phase::Replacing { walk, vma, leaf, address };
         Ok(Point::Held)
     }
 
@@ -148,19 +129,14 @@ impl Restoring {
         let Some((named, is_write)) = kernel.tables.get(leaf, at).as_migration() else {
             return;
         };
-        assert!(
-            kernel.frames[named].has(PageFlags::LOCKED),
-            "entry names unlocked page {named}"
-        );
+        assert!(kernel.frames[named].has(PageFlags::LOCKED), "entry names unlocked page {named}");
         if named != self.old {
             return;
         }
         kernel.frames[self.new].get();
         let writable = if is_write { Entry::WRITABLE } else { 0 };
         let protection = kernel.vmas[vma].protection;
-        let entry = Entry::page(self.new, protection)
-            .without(Entry::ACCESSED)
-            .with(writable);
+        let entry = Entry::page(self.new, protection).without(Entry::ACCESSED).with(writable);
         kernel.tables.set(leaf, at, entry);
         mapcount::add_anon(kernel, self.new, vma, address);
         kernel.cost.restores += 1;

@@ -22,12 +22,7 @@ use crate::trace::EventKind;
 enum Phase {
     Starting,
     Finding(Walk),
-    Replacing {
-        walk: Walk,
-        vma: VmaId,
-        leaf: TableId,
-        address: u64,
-    },
+    Replacing { walk: Walk, vma: VmaId, leaf: TableId, address: u64 },
     Done,
 }
 
@@ -42,10 +37,7 @@ impl Unmapping {
     /// Will replace the entries of `page`, which its caller keeps locked.
     #[inline]
     pub const fn new(page: Pfn) -> Unmapping {
-        Unmapping {
-            page,
-            phase: Phase::Starting,
-        }
+        Unmapping { page, phase: Phase::Starting }
     }
 
     /// The steps that the next advance makes.
@@ -75,12 +67,7 @@ impl Unmapping {
                     Ok(point) => point,
                     Err(waits) => return waits,
                 },
-                Phase::Replacing {
-                    walk,
-                    vma,
-                    leaf,
-                    address,
-                } => {
+                Phase::Replacing { walk, vma, leaf, address } => {
                     replace_entry::<M>(kernel, me, self.page, vma, leaf, address);
                     kernel.unlock::<M>(me, LockId::Leaf(leaf));
                     self.phase = if kernel.frames[self.page].is_mapped() {
@@ -129,12 +116,7 @@ impl Unmapping {
             return Err(Progress::Waiting(LockId::Leaf(leaf)));
         }
         if is_here(kernel.tables.get(leaf, leaf_index(address))) {
-            self.phase = Phase::Replacing {
-                walk,
-                vma,
-                leaf,
-                address,
-            };
+            self.phase = Phase::Replacing { walk, vma, leaf, address };
         } else {
             kernel.unlock::<M>(me, LockId::Leaf(leaf));
             self.phase = Phase::Finding(walk);
@@ -166,18 +148,10 @@ fn replace_entry<M: Mode>(
         kernel.frames[page].set(PageFlags::DIRTY);
     }
     let is_write = entry.has(Entry::WRITABLE);
-    kernel
-        .tables
-        .set(leaf, at, Entry::migration(page, is_write));
+    kernel.tables.set(leaf, at, Entry::migration(page, is_write));
     kernel.cost.unmaps += 1;
     kernel.cost.flushes += 1;
-    kernel.note::<M>(
-        me,
-        EventKind::Unmap,
-        Some(page),
-        address,
-        i64::from(is_write),
-    );
+    kernel.note::<M>(me, EventKind::Unmap, Some(page), address, i64::from(is_write));
     mapcount::remove(kernel, page);
     kernel.put_page(page);
 }

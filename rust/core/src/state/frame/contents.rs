@@ -11,15 +11,11 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Bytes for `frames` frames, committed by the host only as they are written.
-    pub fn new(frames: usize, has_bytes: bool) -> Contents {
-        Contents {
-            bytes: if has_bytes {
-                bytemuck::zeroed_vec(frames * PAGE)
-            } else {
-                Vec::new()
-            },
-        }
+    /// Bytes for `frames` frames, committed by the host only as they are written; none if it has
+    /// no room for them.
+    pub fn new(frames: usize, has_bytes: bool) -> Option<Contents> {
+        let len = if has_bytes { frames.checked_mul(PAGE)? } else { 0 };
+        Some(Contents { bytes: bytemuck::try_zeroed_vec(len).ok()? })
     }
 
     /// Whether this machine has bytes.
@@ -47,9 +43,7 @@ impl Contents {
 
     /// The bytes of a frame. Empty on a machine without bytes.
     pub fn page(&self, pfn: Pfn) -> &[u8] {
-        self.bytes
-            .get(pfn.index() * PAGE..(pfn.index() + 1) * PAGE)
-            .unwrap_or_default()
+        self.bytes.get(pfn.index() * PAGE..(pfn.index() + 1) * PAGE).unwrap_or_default()
     }
 
     /// The bytes of a frame, to be written.
@@ -59,9 +53,7 @@ impl Contents {
 
     /// A copy that reads only the spans of frames that may have been written.
     pub fn clone_spans(&self, spans: impl Iterator<Item = std::ops::Range<usize>>) -> Contents {
-        let mut copy = Contents {
-            bytes: bytemuck::zeroed_vec(self.bytes.len()),
-        };
+        let mut copy = Contents { bytes: bytemuck::zeroed_vec(self.bytes.len()) };
         if self.exist() {
             for span in spans {
                 let bytes = span.start * PAGE..span.end * PAGE;

@@ -40,11 +40,7 @@ mod tests {
 
     #[test]
     fn an_owner_survives_being_stored() {
-        for owner in [
-            Owner::None,
-            Owner::Anon(AnonVmaId(0)),
-            Owner::Anon(AnonVmaId(77)),
-        ] {
+        for owner in [Owner::None, Owner::Anon(AnonVmaId(0)), Owner::Anon(AnonVmaId(77))] {
             assert_eq!(Owner::unpack(owner.pack()), owner);
         }
         assert_eq!(Owner::None.pack(), 0, "a free frame is all zeroes");

@@ -189,15 +189,13 @@ pub struct FrameTable {
 }
 
 impl FrameTable {
-    /// `len` free frames and the zero page.
-    pub fn new(len: usize) -> FrameTable {
-        let mut table = FrameTable {
-            frames: bytemuck::zeroed_vec(len + 1),
-        };
+    /// `len` free frames and the zero page; none if the host has no room for the descriptors.
+    pub fn new(len: usize) -> Option<FrameTable> {
+        let mut table = FrameTable { frames: bytemuck::try_zeroed_vec(len + 1).ok()? };
         let zero = table.zero_page();
         table[zero].count = 1;
         table[zero].set(PageFlags::RESERVED | PageFlags::UPTODATE);
-        table
+        Some(table)
     }
 
     /// Frames of all zones together.
@@ -221,10 +219,7 @@ impl FrameTable {
     #[inline]
     pub fn open(&mut self, pfn: Pfn) {
         let frame = &mut self[pfn];
-        debug_assert!(
-            *frame == Frame::zeroed(),
-            "a free frame is all zeroes (I-03)"
-        );
+        debug_assert!(*frame == Frame::zeroed(), "a free frame is all zeroes (I-03)");
         frame.count = 1;
     }
 
@@ -248,9 +243,7 @@ impl FrameTable {
 
     /// A copy that reads only the given spans and the zero page; everything else is free.
     pub fn clone_spans(&self, spans: impl Iterator<Item = Range<usize>>) -> FrameTable {
-        let mut copy = FrameTable {
-            frames: bytemuck::zeroed_vec(self.frames.len()),
-        };
+        let mut copy = FrameTable { frames: bytemuck::zeroed_vec(self.frames.len()) };
         let zero = self.zero_page().index();
         for span in spans.chain(std::iter::once(zero..zero + 1)) {
             copy.frames[span.clone()].copy_from_slice(&self.frames[span]);
@@ -283,7 +276,7 @@ mod tests {
     #[test]
     fn a_descriptor_is_32_bytes_and_free_when_zero() {
         assert_eq!(size_of::<Frame>(), 32);
-        let mut table = FrameTable::new(4);
+        let mut table = FrameTable::new(4).unwrap();
         table.open(Pfn(2));
         table[Pfn(2)].set_index(0x7f_ffff_ffff);
         table[Pfn(2)].set(PageFlags::HWPOISON | PageFlags::DIRTY);
@@ -298,7 +291,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "freeing check")]
     fn a_locked_page_cannot_be_freed() {
-        let mut table = FrameTable::new(4);
+        let mut table = FrameTable::new(4).unwrap();
         table.open(Pfn(0));
         table[Pfn(0)].set(PageFlags::LOCKED);
         table[Pfn(0)].drop_reference();

@@ -78,14 +78,9 @@ impl Locks {
     /// # Panics
     /// If `call` does not hold it: an error of the model.
     pub fn release(&mut self, lock: LockId, call: CallId) {
-        let record = self
-            .records
-            .get_mut(&lock)
-            .expect("released a lock that nobody holds");
+        let record = self.records.get_mut(&lock).expect("released a lock that nobody holds");
         let at = record.holders.iter().position(|&holder| holder == call);
-        record
-            .holders
-            .remove(at.expect("released a lock of somebody else"));
+        record.holders.remove(at.expect("released a lock of somebody else"));
         if record.holders.is_empty() {
             match lock {
                 LockId::MmapSem(_) => record.hand_over(&mut self.woken),
@@ -120,18 +115,13 @@ impl Locks {
 
     /// Who holds the lock.
     pub fn holders(&self, lock: LockId) -> &[CallId] {
-        self.records
-            .get(&lock)
-            .map_or(&[], |record| &record.holders)
+        self.records.get(&lock).map_or(&[], |record| &record.holders)
     }
 
     /// Everything that `call` holds, outermost class first.
     pub fn held_by(&self, call: CallId) -> impl Iterator<Item = LockId> {
         let holds = move |record: &Record| record.holders.contains(&call);
-        self.records
-            .iter()
-            .filter(move |(_, record)| holds(record))
-            .map(|(&lock, _)| lock)
+        self.records.iter().filter(move |(_, record)| holds(record)).map(|(&lock, _)| lock)
     }
 
     /// Every lock with its holders and its waiters in order.
@@ -149,9 +139,7 @@ impl Locks {
 
     /// Whether nobody holds or awaits anything.
     pub fn is_quiet(&self) -> bool {
-        self.records
-            .values()
-            .all(|record| record.holders.is_empty() && record.waiters.is_empty())
+        self.records.values().all(|record| record.holders.is_empty() && record.waiters.is_empty())
     }
 }
 
@@ -208,10 +196,7 @@ mod tests {
         locks.release(PAGE, a);
         assert_eq!(locks.take_woken(), [b, c]);
         assert!(locks.try_acquire(PAGE, a), "whoever runs first may take it");
-        assert!(
-            !locks.acquire(PAGE, b, Want::Exclusive),
-            "and then the woken one waits again"
-        );
+        assert!(!locks.acquire(PAGE, b, Want::Exclusive), "and then the woken one waits again");
     }
 
     #[test]

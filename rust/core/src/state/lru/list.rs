@@ -67,10 +67,7 @@ pub struct List {
 
 impl Default for List {
     fn default() -> Self {
-        List {
-            head: END,
-            tail: END,
-        }
+        List { head: END, tail: END }
     }
 }
 
@@ -78,10 +75,7 @@ impl List {
     /// Adds a page at the head.
     #[inline]
     pub(super) fn push_head(&mut self, frames: &mut FrameTable, pfn: Pfn) {
-        frames[pfn].link = Link {
-            next: self.head,
-            prev: END,
-        };
+        frames[pfn].link = Link { next: self.head, prev: END };
         match self.head {
             END => self.tail = pfn.0,
             head => frames[Pfn(head)].link.prev = pfn.0,
@@ -91,10 +85,7 @@ impl List {
 
     /// Adds a page at the tail.
     pub(super) fn push_tail(&mut self, frames: &mut FrameTable, pfn: Pfn) {
-        frames[pfn].link = Link {
-            next: END,
-            prev: self.tail,
-        };
+        frames[pfn].link = Link { next: END, prev: self.tail };
         match self.tail {
             END => self.head = pfn.0,
             tail => frames[Pfn(tail)].link.next = pfn.0,
@@ -129,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_list_keeps_its_order_when_pages_leave_anywhere() {
-        let mut frames = FrameTable::new(8);
+        let mut frames = FrameTable::new(8).unwrap();
         let mut list = List::default();
         (0..4).for_each(|n| list.push_head(&mut frames, Pfn(n)));
         list.push_tail(&mut frames, Pfn(7));

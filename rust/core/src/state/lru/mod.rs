@@ -175,10 +175,7 @@ pub fn isolate(
 #[inline]
 pub fn putback(frames: &mut FrameTable, zones: &mut Zones, lru: &mut Lru, cpu: CpuId, pfn: Pfn) {
     let frame = &mut frames[pfn];
-    assert!(
-        !frame.has(PageFlags::LRU),
-        "page {pfn} put back while on a list"
-    );
+    assert!(!frame.has(PageFlags::LRU), "page {pfn} put back while on a list");
     let is_active = frame.take(PageFlags::ACTIVE);
     frame.clear(PageFlags::UNEVICTABLE);
     if is_evictable(frame.flags()) {
@@ -196,9 +193,7 @@ pub fn add_unevictable(frames: &mut FrameTable, zones: &mut Zones, lru: &mut Lru
     frames[pfn].set(PageFlags::UNEVICTABLE | PageFlags::LRU);
     let zone = zones.zone_of(pfn);
     lru.lists[zone.index()][ListKind::Unevictable as usize].push_head(frames, pfn);
-    zones[zone]
-        .counters
-        .add_lru(ListKind::Unevictable as usize, 1);
+    zones[zone].counters.add_lru(ListKind::Unevictable as usize, 1);
 }
 
 /// Whether reclaim may look at the page (`page_evictable` without a VMA).
@@ -236,7 +231,7 @@ mod tests {
     fn machine() -> (FrameTable, Zones, Lru) {
         let zones = Zones::new(&MachineSpec::simple(&[32], 1, false));
         let lru = Lru::new(&zones);
-        (FrameTable::new(32), zones, lru)
+        (FrameTable::new(32).unwrap(), zones, lru)
     }
 
     fn page(frames: &mut FrameTable, zones: &mut Zones) -> Pfn {
@@ -254,25 +249,12 @@ mod tests {
         let (mut frames, mut zones, mut lru) = machine();
         for n in 1..=14 {
             let pfn = page(&mut frames, &mut zones);
-            lru.add(
-                &mut frames,
-                &mut zones,
-                CpuId(0),
-                pfn,
-                ListKind::InactiveFile,
-            );
-            let waiting = lru
-                .pagevec(CpuId(0), ListKind::InactiveFile as usize)
-                .pages()
-                .len();
+            lru.add(&mut frames, &mut zones, CpuId(0), pfn, ListKind::InactiveFile);
+            let waiting = lru.pagevec(CpuId(0), ListKind::InactiveFile as usize).pages().len();
             assert_eq!(waiting, n % 14);
         }
         let list = lru.list(ZoneId(0), ListKind::InactiveFile);
-        assert_eq!(
-            list.pages(&frames).next(),
-            Some(Pfn(13)),
-            "the last one in is at the head"
-        );
+        assert_eq!(list.pages(&frames).next(), Some(Pfn(13)), "the last one in is at the head");
         assert_eq!(list.pages(&frames).count(), 14);
         assert_eq!(zones[ZoneId(0)].counters.get(Counter::InactiveFile), 14);
         assert_eq!(frames[Pfn(0)].count(), 1);
@@ -294,21 +276,12 @@ mod tests {
         let (mut frames, mut zones, mut lru) = machine();
         let pfn = page(&mut frames, &mut zones);
         lru.add(&mut frames, &mut zones, CpuId(0), pfn, ListKind::ActiveAnon);
-        assert_eq!(
-            isolate(&mut frames, &mut zones, &mut lru, pfn),
-            Err(Errno::Busy)
-        );
+        assert_eq!(isolate(&mut frames, &mut zones, &mut lru, pfn), Err(Errno::Busy));
         frames[pfn].set(PageFlags::SWAPBACKED);
         lru.drain_all(&mut frames, &mut zones);
         assert_eq!(isolate(&mut frames, &mut zones, &mut lru, pfn), Ok(()));
-        assert_eq!(
-            isolate(&mut frames, &mut zones, &mut lru, pfn),
-            Err(Errno::Busy)
-        );
-        assert!(
-            frames[pfn].has(PageFlags::ACTIVE),
-            "PG_active stays (data-model 4.3)"
-        );
+        assert_eq!(isolate(&mut frames, &mut zones, &mut lru, pfn), Err(Errno::Busy));
+        assert!(frames[pfn].has(PageFlags::ACTIVE), "PG_active stays (data-model 4.3)");
         assert_eq!(frames[pfn].count(), 2);
     }
 }

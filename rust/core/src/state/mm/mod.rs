@@ -73,16 +73,12 @@ impl Mm {
     /// The area with the lowest end above `address`: its start may be above `address`, too (Q10).
     #[inline]
     pub fn find_vma(&self, address: u64) -> Option<VmaId> {
-        self.by_end
-            .range(address.saturating_add(1)..)
-            .next()
-            .map(|(_, &id)| id)
+        self.by_end.range(address.saturating_add(1)..).next().map(|(_, &id)| id)
     }
 
     /// The area that contains `address`.
     pub fn area_at(&self, vmas: &Vmas, address: u64) -> Option<VmaId> {
-        self.find_vma(address)
-            .filter(|&id| vmas[id].start <= address)
+        self.find_vma(address).filter(|&id| vmas[id].start <= address)
     }
 
     /// The area that ends highest at or below `address`.
@@ -120,11 +116,9 @@ impl Mm {
     /// Checks that nothing is mapped in `start..end`.
     pub fn check_free(&self, vmas: &Vmas, start: u64, end: u64) -> Result<(), Misuse> {
         match self.find_vma(start) {
-            Some(id) if vmas[id].start < end => Err(Misuse::Overlap {
-                start,
-                end,
-                other: vmas[id].start,
-            }),
+            Some(id) if vmas[id].start < end => {
+                Err(Misuse::Overlap { start, end, other: vmas[id].start })
+            }
             _ => Ok(()),
         }
     }
@@ -162,11 +156,7 @@ pub fn check_range(start: u64, len: u64) -> Result<u64, Misuse> {
         .checked_next_multiple_of(PAGE_SIZE)
         .and_then(|len| start.checked_add(len))
         .filter(|&end| end > start && end <= USER_END);
-    end.ok_or(Misuse::BadRange {
-        start,
-        len,
-        end: USER_END,
-    })
+    end.ok_or(Misuse::BadRange { start, len, end: USER_END })
 }
 
 #[cfg(test)]

@@ -61,24 +61,18 @@ impl VmFlags {
     /// What `mprotect` may change.
     pub const PROTECTION: VmFlags = VmFlags::READ.union(VmFlags::WRITE).union(VmFlags::EXEC);
     /// Areas with one of these cannot be migrated (`vma_migratable`).
-    pub const UNMOVABLE: VmFlags = VmFlags::IO
-        .union(VmFlags::HUGETLB)
-        .union(VmFlags::PFNMAP)
-        .union(VmFlags::RESERVED);
+    pub const UNMOVABLE: VmFlags =
+        VmFlags::IO.union(VmFlags::HUGETLB).union(VmFlags::PFNMAP).union(VmFlags::RESERVED);
     /// Areas with one of these are never mlocked page by page.
-    pub const UNLOCKABLE: VmFlags = VmFlags::IO
-        .union(VmFlags::DONTEXPAND)
-        .union(VmFlags::RESERVED)
-        .union(VmFlags::PFNMAP);
+    pub const UNLOCKABLE: VmFlags =
+        VmFlags::IO.union(VmFlags::DONTEXPAND).union(VmFlags::RESERVED).union(VmFlags::PFNMAP);
     /// Areas with one of these are copied by fork even if no page of them was ever written.
     pub const ALWAYS_COPIED: VmFlags = VmFlags::HUGETLB
         .union(VmFlags::NONLINEAR)
         .union(VmFlags::PFNMAP)
         .union(VmFlags::INSERTPAGE);
     /// What every area may be turned into.
-    pub const MAY_ALL: VmFlags = VmFlags::MAYREAD
-        .union(VmFlags::MAYWRITE)
-        .union(VmFlags::MAYEXEC);
+    pub const MAY_ALL: VmFlags = VmFlags::MAYREAD.union(VmFlags::MAYWRITE).union(VmFlags::MAYEXEC);
 }
 
 /// A run of addresses that behave alike.

@@ -56,11 +56,7 @@ impl Entry {
     /// A migration entry for the old page `pfn`: swap type 30 or 31, the frame as offset.
     #[inline]
     pub const fn migration(pfn: Pfn, is_write: bool) -> Entry {
-        let kind = if is_write {
-            Self::TYPE_WRITE
-        } else {
-            Self::TYPE_READ
-        };
+        let kind = if is_write { Self::TYPE_WRITE } else { Self::TYPE_READ };
         Entry((pfn.0 as u64) << 9 | kind << 1)
     }
 
@@ -133,11 +129,7 @@ impl Entry {
     /// The page of a present entry: none for the zero page (`vm_normal_page`).
     #[inline]
     pub const fn normal_page(self) -> Option<Pfn> {
-        if self.0 & Self::SPECIAL != 0 {
-            None
-        } else {
-            Some(self.pfn())
-        }
+        if self.0 & Self::SPECIAL != 0 { None } else { Some(self.pfn()) }
     }
 
     /// The entry under new protection bits, keeping frame, accessed, dirty and special.
@@ -154,10 +146,7 @@ mod tests {
     fn a_migration_entry_has_the_value_that_the_specification_gives() {
         assert_eq!(Entry::migration(Pfn(7), false).0, 7 * 512 + 60);
         assert_eq!(Entry::migration(Pfn(7), true).0, 7 * 512 + 62);
-        assert_eq!(
-            Entry::migration(Pfn(7), true).as_migration(),
-            Some((Pfn(7), true))
-        );
+        assert_eq!(Entry::migration(Pfn(7), true).as_migration(), Some((Pfn(7), true)));
         assert_eq!(Entry::migration(Pfn(0), false).kind(), Kind::Migration);
     }
 
@@ -166,9 +155,6 @@ mod tests {
         let entry = Entry::page(Pfn(3), Entry::PROTNONE | Entry::ACCESSED);
         assert_eq!(entry.kind(), Kind::Present);
         assert_eq!(entry.pfn(), Pfn(3));
-        assert_eq!(
-            Entry::page(Pfn(9), Entry::PRESENT | Entry::DIRTY).as_migration(),
-            None
-        );
+        assert_eq!(Entry::page(Pfn(9), Entry::PRESENT | Entry::DIRTY).as_migration(), None);
     }
 }

@@ -122,9 +122,7 @@ impl Tables {
         self.leaves(root).into_iter().flat_map(move |(base, leaf)| {
             let page = move |at: usize| base + ((at as u64) << PAGE_SHIFT);
             let slots = self.tables[leaf.index()].iter().enumerate();
-            slots
-                .filter(|(_, entry)| !entry.is_none())
-                .map(move |(at, &e)| (page(at), leaf, e))
+            slots.filter(|(_, entry)| !entry.is_none()).map(move |(at, &e)| (page(at), leaf, e))
         })
     }
 
@@ -169,11 +167,7 @@ impl Tables {
                 freed += self.free_below(below, level - 1, start, gap);
             }
             let is_inside = gap.start <= start && start + span <= gap.end;
-            if is_inside
-                && self.tables[below.index()]
-                    .iter()
-                    .all(|entry| entry.is_none())
-            {
+            if is_inside && self.tables[below.index()].iter().all(|entry| entry.is_none()) {
                 self.vacant.push(below);
                 self.tables[table.index()][at] = Entry::NONE;
                 freed += 1;
@@ -205,21 +199,10 @@ mod tests {
         assert_ne!(other, leaf);
         assert_eq!(tables.in_use(), 5);
         tables.set(leaf, leaf_index(near), Entry::page(Pfn(1), Entry::PRESENT));
-        assert_eq!(
-            tables.entries(root).map(|(at, ..)| at).collect::<Vec<_>>(),
-            [near]
-        );
-        assert_eq!(
-            tables.free_range(root, 0..1 << 47),
-            1,
-            "only the empty leaf goes"
-        );
+        assert_eq!(tables.entries(root).map(|(at, ..)| at).collect::<Vec<_>>(), [near]);
+        assert_eq!(tables.free_range(root, 0..1 << 47), 1, "only the empty leaf goes");
         tables.set(leaf, leaf_index(near), Entry::NONE);
-        assert_eq!(
-            tables.free_range(root, near..near + 0x1000),
-            0,
-            "the range must cover a table"
-        );
+        assert_eq!(tables.free_range(root, near..near + 0x1000), 0, "the range must cover a table");
         assert_eq!(tables.free_range(root, 0..1 << 47), 3);
         assert_eq!(tables.in_use(), 1);
         assert_eq!(tables.entry(root, near), Entry::NONE);
@@ -234,10 +217,7 @@ mod tests {
         tables.make_leaf(other, 0x1000);
         for address in [0x1000, 0x5000, 0x20_0000, 0x7000] {
             for root in [root, other] {
-                assert_eq!(
-                    tables.leaf_of(root, address),
-                    tables.find_leaf(root, address)
-                );
+                assert_eq!(tables.leaf_of(root, address), tables.find_leaf(root, address));
             }
         }
         assert_eq!(tables.leaf_of(root, 0), Some(leaf));

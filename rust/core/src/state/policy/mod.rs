@@ -23,9 +23,7 @@ pub enum Mode {
 impl Mode {
     /// The mode with the system call's number.
     pub fn from_number(mode: u32) -> Option<Mode> {
-        [Mode::Default, Mode::Preferred, Mode::Bind, Mode::Interleave]
-            .get(mode as usize)
-            .copied()
+        [Mode::Default, Mode::Preferred, Mode::Bind, Mode::Interleave].get(mode as usize).copied()
     }
 }
 
@@ -47,20 +45,12 @@ impl Policy {
     /// `position` chooses the node of an interleave: a page's place in its area, or the task's
     /// running count. BIND is not filtered when its nodes and `mems_allowed` are disjoint.
     pub fn request(self, local: NodeId, mems_allowed: NodeMask, position: u64) -> Request {
-        let from = |node| Request {
-            node,
-            is_this_node_only: false,
-            policy: ALL,
-            mems_allowed,
-        };
+        let from = |node| Request { node, is_this_node_only: false, policy: ALL, mems_allowed };
         match self.mode {
             Mode::Default => from(local),
             Mode::Preferred => from(self.nodes.first().unwrap_or(local)),
             Mode::Bind if self.nodes.and(mems_allowed).is_empty() => from(local),
-            Mode::Bind => Request {
-                policy: self.nodes,
-                ..from(local)
-            },
+            Mode::Bind => Request { policy: self.nodes, ..from(local) },
             Mode::Interleave => {
                 let at = position % u64::from(self.nodes.len().max(1));
                 from(self.nodes.nth(at as u32).unwrap_or(local))
@@ -76,10 +66,7 @@ mod tests {
     #[test]
     fn each_mode_asks_for_its_node() {
         let node = |mode, nodes, position| {
-            let policy = Policy {
-                mode,
-                nodes: NodeMask(nodes),
-            };
+            let policy = Policy { mode, nodes: NodeMask(nodes) };
             let request = policy.request(NodeId(3), ALL, position);
             (request.node.0, request.policy.0)
         };

@@ -106,22 +106,14 @@ impl AnonVmas {
 /// The list of a neighbour that could be one with this area.
 fn reusable_list(mm: &Mm, vmas: &Vmas, id: VmaId) -> Option<AnonVmaId> {
     let vma = &vmas[id];
-    let next = mm
-        .find_vma(vma.end)
-        .filter(|&next| vmas[next].start == vma.end);
-    let previous = mm
-        .area_before(vma.start)
-        .filter(|&before| vmas[before].end == vma.start);
+    let next = mm.find_vma(vma.end).filter(|&next| vmas[next].start == vma.end);
+    let previous = mm.area_before(vma.start).filter(|&before| vmas[before].end == vma.start);
     let share = |low: VmaId, high: VmaId, owner: VmaId| {
         let (a, b) = (&vmas[low], &vmas[high]);
         let alike = a.policy == b.policy
-            && (a.flags ^ b.flags)
-                .difference(VmFlags::PROTECTION)
-                .is_empty()
+            && (a.flags ^ b.flags).difference(VmFlags::PROTECTION).is_empty()
             && b.pgoff == a.pgoff + a.pages();
-        vmas[owner]
-            .anon_vma
-            .filter(|_| alike && vmas[owner].links.len() == 1)
+        vmas[owner].anon_vma.filter(|_| alike && vmas[owner].links.len() == 1)
     };
     let from_next = next.and_then(|next| share(id, next, next));
     from_next.or_else(|| previous.and_then(|before| share(before, id, before)))
@@ -153,11 +145,7 @@ mod tests {
         assert_eq!(vmas[ids[0]].anon_vma, vmas[ids[1]].anon_vma);
         assert_ne!(vmas[ids[0]].anon_vma, vmas[ids[2]].anon_vma);
         let shared = vmas[ids[0]].anon_vma.unwrap();
-        assert_eq!(
-            lists.areas(shared),
-            [ids[1], ids[0]],
-            "the newcomer is at the head"
-        );
+        assert_eq!(lists.areas(shared), [ids[1], ids[0]], "the newcomer is at the head");
     }
 
     #[test]

@@ -39,19 +39,10 @@ pub struct Credentials {
 }
 
 /// All tasks by pid.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Tasks {
     tasks: BTreeMap<TaskId, Task>,
     next: u32,
-}
-
-impl Default for Tasks {
-    fn default() -> Self {
-        Tasks {
-            tasks: BTreeMap::new(),
-            next: 0,
-        }
-    }
 }
 
 impl Tasks {

@@ -65,11 +65,7 @@ impl Counter {
     /// The isolated counter of a page's LRU family.
     #[inline]
     pub const fn isolated(is_file_family: bool) -> Counter {
-        if is_file_family {
-            Counter::IsolatedFile
-        } else {
-            Counter::IsolatedAnon
-        }
+        if is_file_family { Counter::IsolatedFile } else { Counter::IsolatedAnon }
     }
 }
 
@@ -106,13 +102,7 @@ mod tests {
     fn every_counter_has_a_place_and_a_name_of_its_own() {
         for (at, counter) in Counter::ALL.into_iter().enumerate() {
             assert_eq!(counter as usize, at);
-            assert_eq!(
-                Counter::ALL
-                    .iter()
-                    .filter(|c| c.name() == counter.name())
-                    .count(),
-                1
-            );
+            assert_eq!(Counter::ALL.iter().filter(|c| c.name() == counter.name()).count(), 1);
         }
     }
 }

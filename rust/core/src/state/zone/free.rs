@@ -22,13 +22,7 @@ impl FreeFrames {
         while let Some(words) = levels.last().map(Vec::len).filter(|&words| words > 1) {
             levels.push(bytemuck::zeroed_vec(words.div_ceil(64)));
         }
-        FreeFrames {
-            levels,
-            len,
-            count: len as u64,
-            touched: 0,
-            hint: 0,
-        }
+        FreeFrames { levels, len, count: len as u64, touched: 0, hint: 0 }
     }
 
     /// How many frames the zone spans.
@@ -139,9 +133,7 @@ mod tests {
             let mut set: BTreeSet<usize> = (0..len).collect();
             let mut state = 12345_u64;
             for _ in 0..4 * len.min(20_000) {
-                state = state
-                    .wrapping_mul(6364136223846793005)
-                    .wrapping_add(1442695040888963407);
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 let taken = len - set.len();
                 if state >> 33 & 3 != 0 || taken == 0 {
                     assert_eq!(free.take_lowest(), set.pop_first());

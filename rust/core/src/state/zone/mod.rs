@@ -87,9 +87,8 @@ impl Zones {
             block_shift += 1;
         }
         let zone_of = |pfn: usize| zones.iter().take_while(|z| z.end() <= pfn).count() as u8;
-        let by_block = (0..=(first - 1) >> block_shift)
-            .map(|b| zone_of(b << block_shift))
-            .collect();
+        let by_block =
+            (0..=(first - 1) >> block_shift).map(|b| zone_of(b << block_shift)).collect();
         let (fallback, this_node) = zonelist::build(spec, &zones);
         Zones {
             zones,
@@ -130,10 +129,7 @@ impl Zones {
 
     /// All zones in frame order.
     pub fn iter(&self) -> impl Iterator<Item = (ZoneId, &Zone)> {
-        self.zones
-            .iter()
-            .enumerate()
-            .map(|(id, zone)| (ZoneId::from(id), zone))
+        self.zones.iter().enumerate().map(|(id, zone)| (ZoneId::from(id), zone))
     }
 
     /// Ids of all nodes, ascending.
@@ -209,9 +205,7 @@ impl Zones {
 
     /// The spans of frames that were ever taken: all others are free and untouched.
     pub fn touched_spans(&self) -> impl Iterator<Item = Range<usize>> {
-        self.zones
-            .iter()
-            .map(|zone| zone.first.index()..zone.first.index() + zone.free.touched())
+        self.zones.iter().map(|zone| zone.first.index()..zone.first.index() + zone.free.touched())
     }
 }
 
@@ -255,31 +249,13 @@ mod tests {
     #[test]
     fn frames_come_lowest_first_and_from_the_next_node_when_one_is_empty() {
         let mut zones = Zones::new(&MachineSpec::simple(&[2, 2], 1, false));
-        let mut frames = FrameTable::new(4);
+        let mut frames = FrameTable::new(4).unwrap();
         let mut take = |request| zones.allocate(&mut frames, request).map(|pfn| pfn.0);
         assert_eq!(take(request(1)), Some(2));
-        assert_eq!(
-            take(Request {
-                is_this_node_only: true,
-                ..request(1)
-            }),
-            Some(3)
-        );
-        assert_eq!(
-            take(Request {
-                is_this_node_only: true,
-                ..request(1)
-            }),
-            None
-        );
+        assert_eq!(take(Request { is_this_node_only: true, ..request(1) }), Some(3));
+        assert_eq!(take(Request { is_this_node_only: true, ..request(1) }), None);
         assert_eq!(take(request(1)), Some(0));
-        assert_eq!(
-            take(Request {
-                mems_allowed: NodeMask(2),
-                ..request(0)
-            }),
-            None
-        );
+        assert_eq!(take(Request { mems_allowed: NodeMask(2), ..request(0) }), None);
         assert_eq!(take(request(1)), Some(1));
         assert_eq!(take(request(0)), None);
     }

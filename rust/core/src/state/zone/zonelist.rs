@@ -20,10 +20,7 @@ pub(super) fn build(spec: &MachineSpec, zones: &[Zone]) -> (Vec<Vec<ZoneId>>, Ve
 
 /// A node's zones, highest type first.
 fn zones_of(zones: &[Zone], node: NodeId) -> Vec<ZoneId> {
-    let of_node = zones
-        .iter()
-        .enumerate()
-        .filter(|(_, zone)| zone.node == node);
+    let of_node = zones.iter().enumerate().filter(|(_, zone)| zone.node == node);
     of_node.map(|(id, _)| ZoneId::from(id)).rev().collect()
 }
 
@@ -70,13 +67,8 @@ mod tests {
     #[test]
     fn equal_distances_give_later_nodes_first_then_earlier_ones() {
         let zones = Zones::new(&MachineSpec::simple(&[4, 4, 4, 4], 4, false));
-        let order = |node| {
-            zones
-                .fallback_list(NodeId(node))
-                .iter()
-                .map(|z| z.0)
-                .collect::<Vec<_>>()
-        };
+        let order =
+            |node| zones.fallback_list(NodeId(node)).iter().map(|z| z.0).collect::<Vec<_>>();
         assert_eq!(order(0), [0, 1, 2, 3]);
         assert_eq!(order(1), [1, 2, 3, 0]);
         assert_eq!(order(2), [2, 3, 0, 1]);
@@ -86,9 +78,7 @@ mod tests {
     #[test]
     fn a_nearer_node_comes_first_and_one_without_memory_never() {
         let mut spec = MachineSpec::simple(&[4, 0, 4, 4], 1, false);
-        spec.distances = vec![
-            10, 20, 40, 20, 20, 10, 20, 20, 40, 20, 10, 20, 20, 20, 20, 10,
-        ];
+        spec.distances = vec![10, 20, 40, 20, 20, 10, 20, 20, 40, 20, 10, 20, 20, 20, 20, 10];
         let zones = Zones::new(&spec);
         let nodes = |start| {
             let list = zones.fallback_list(NodeId(start)).iter();

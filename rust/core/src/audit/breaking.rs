@@ -1,0 +1,122 @@
+//! Every rule is broken on purpose here, and must be found broken.
+
+use std::collections::BTreeSet;
+
+use super::RULES;
+use crate::base::{AnonVmaId, CallId, CpuId, MachineSpec, NodeMask, Pfn, TaskId, VmaId};
+use crate::fault::Pages;
+use crate::kernel::Kernel;
+use crate::machine::verbs::Birth;
+use crate::machine::{Machine, Request};
+use crate::state::frame::{Owner, PageFlags};
+use crate::state::lock::Want;
+use crate::state::lru::ListKind;
+use crate::state::mm::VmFlags;
+use crate::state::pagetable::{Entry, leaf_index};
+use crate::state::task::Credentials;
+use crate::state::zone::Counter;
+use crate::step::LockId;
+
+/// One task that wrote four pages, drained onto their list; the address of the first.
+fn sound_machine() -> (Machine, u64) {
+    let mut machine = Machine::new(&MachineSpec::simple(&[32, 32], 1, false)).unwrap();
+    let birth = Birth {
+        name: "victim".into(),
+        credentials: Credentials::default(),
+        mems_allowed: NodeMask(3),
+        cpu: CpuId(0),
+        is_kernel_thread: false,
+        has_stack: false,
+    };
+    let task: TaskId = machine.spawn(birth).unwrap();
+    let start = machine.mmap(task, 4 * 4096, None, VmFlags::READ | VmFlags::WRITE).unwrap();
+    let pages = Pages::Range { start, pages: 4, is_write: true };
+    machine.run(task, Request::Touch(pages)).unwrap();
+    machine.drain(None).unwrap();
+    assert_eq!(machine.audit(), [], "sound before it is broken");
+    (machine, start)
+}
+
+/// The rules that complain after `wreck` had its way.
+fn broken_by(wreck: impl FnOnce(&mut Kernel, u64)) -> BTreeSet<&'static str> {
+    let (mut machine, start) = sound_machine();
+    wreck(machine.kernel_mut(), start);
+    machine.audit().into_iter().map(|finding| finding.rule).collect()
+}
+
+/// The leaf table and slot of an address in the only address space.
+fn set_entry(kernel: &mut Kernel, address: u64, change: impl FnOnce(Entry) -> Entry) {
+    let root = kernel.mms.iter().next().unwrap().1.root;
+    let leaf = kernel.tables.make_leaf(root, address);
+    let entry = kernel.tables.get(leaf, leaf_index(address));
+    kernel.tables.set(leaf, leaf_index(address), change(entry));
+}
+
+/// A way to break a machine.
+type Wreck = fn(&mut Kernel, u64);
+
+/// One way to break each rule, under its name.
+const WRECKS: &[(&str, Wreck)] = &[
+    ("page_locks_have_owners", |kernel, _| kernel.frames[Pfn(0)].set(PageFlags::LOCKED)),
+    ("nobody_sleeps_holding_a_spinlock", |kernel, _| {
+        let page = LockId::Page(Pfn(0));
+        kernel.locks.note_held(page, CallId(1), Want::Exclusive);
+        kernel.locks.watch(page, CallId(2));
+        kernel.locks.note_held(LockId::AnonVma(AnonVmaId(0)), CallId(2), Want::Exclusive);
+    }),
+    ("free_frames_are_blank", |kernel, _| {
+        let zone = kernel.zones.zone_of(Pfn(0));
+        kernel.zones[zone].free.give_back(2);
+    }),
+    ("references_add_up", |kernel, _| kernel.frames[Pfn(1)].get()),
+    ("mapcount_matches_entries", |kernel, _| {
+        kernel.frames[Pfn(1)].add_mapping();
+    }),
+    ("migration_entries_have_a_migrator", |kernel, start| {
+        set_entry(kernel, start, |entry| Entry::migration(entry.pfn(), true));
+    }),
+    ("entries_lie_inside_areas", |kernel, start| {
+        set_entry(kernel, start + 0x10_0000, |_| Entry::page(Pfn(0), Entry::PRESENT));
+    }),
+    ("writable_private_pages_are_unshared", |kernel, _| {
+        kernel.frames[Pfn(2)].set_owner(Owner::None);
+    }),
+    ("listed_pages_say_so", |kernel, _| kernel.frames[Pfn(3)].clear(PageFlags::ACTIVE)),
+    ("waiting_pages_are_on_no_list", |kernel, _| {
+        let Kernel { frames, zones, lru, .. } = kernel;
+        frames[Pfn(3)].clear(PageFlags::ACTIVE);
+        lru.add(frames, zones, CpuId(0), Pfn(3), ListKind::ActiveAnon);
+    }),
+    ("anonymous_pages_are_swap_backed", |kernel, _| {
+        kernel.frames[Pfn(3)].clear(PageFlags::SWAPBACKED);
+    }),
+    ("zone_counters_count", |kernel, _| {
+        kernel.zones.counters_of(Pfn(0)).add(Counter::IsolatedAnon, 1);
+    }),
+    ("resident_counters_count", |kernel, _| {
+        let mm = kernel.mms.iter().next().unwrap().0;
+        kernel.mms[mm].resident.anon -= 1;
+    }),
+    ("entries_are_found_from_their_page", |kernel, _| {
+        kernel.frames[Pfn(0)].set_index(7);
+    }),
+    ("lists_and_areas_agree", |kernel, _| {
+        let area: VmaId = kernel.vmas.iter().next().unwrap().0;
+        kernel.vmas[area].links.push(AnonVmaId(0));
+    }),
+];
+
+#[test]
+fn every_rule_finds_what_breaks_it() {
+    for (rule, wreck) in WRECKS {
+        let found = broken_by(wreck);
+        assert!(found.contains(rule), "{rule} did not notice; {found:?} did");
+    }
+}
+
+#[test]
+fn every_rule_is_broken_here_once() {
+    let wrecked: BTreeSet<&str> = WRECKS.iter().map(|(rule, _)| *rule).collect();
+    let rules: BTreeSet<&str> = RULES.iter().map(|rule| rule.name).collect();
+    assert_eq!(wrecked, rules);
+}

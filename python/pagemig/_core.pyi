@@ -132,6 +132,9 @@ class Machine:
     def set_task_policy(self, pid: int, mode: int, nodes: int) -> None:
         """``mode`` DEFAULT 0, PREFERRED 1, BIND 2, INTERLEAVE 3; ``nodes`` a mask; checked above."""
 
+    def task_policy(self, pid: int) -> tuple[int, int]:
+        """(mode, nodes) as of ``set_task_policy``."""
+
     # address spaces
     def mmap(self, pid: int, length: int, at: int | None, vm_flags: int) -> int:
         """Maps an anonymous area and returns its start."""

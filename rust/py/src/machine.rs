@@ -155,6 +155,14 @@ impl PyMachine {
         self.enter(py, |machine| machine.set_task_policy(TaskId(pid), policy))
     }
 
+    fn task_policy(&self, pid: u32) -> PyResult<(u32, u64)> {
+        self.look(|machine| {
+            let found = machine.kernel().tasks.find(TaskId(pid));
+            let policy = found.ok_or(Misuse::NoSuchTask(TaskId(pid)))?.policy;
+            Ok((policy.mode as u32, policy.nodes.0))
+        })
+    }
+
     fn mmap(
         &self,
         py: Python<'_>,

@@ -3,8 +3,7 @@
 use super::request::memory_of;
 use super::{KERNEL_TASK, Machine};
 use crate::base::{CpuId, Errno, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
-use crate::kernel::Kernel;
-use crate::mmap::area::{self, Style};
+use crate::mmap::area::{self, Merge, Style};
 use crate::state::mm::{Mm, VmFlags};
 use crate::state::policy::{Mode, Policy};
 use crate::state::task::{Credentials, Task};
@@ -122,7 +121,7 @@ impl Machine {
     ///
     /// # Errors
     /// Outside: if there is no such process, or a call in flight holds `mmap_sem`. Inside: `Fault`
-    /// where nothing is mapped; what comes before has the policy then.
+    /// if nothing is mapped at `start`. Other holes are passed over: the scan before saw to them.
     pub fn set_range_policy(
         &mut self,
         pid: TaskId,
@@ -133,8 +132,8 @@ impl Machine {
         let mm = memory_of(&self.kernel, pid)?;
         self.check_unlocked("mbind", LockId::MmapSem(mm))?;
         let kernel = &mut self.kernel;
-        if let Err(errno) = check_covered(kernel, mm, start, end, policy.is_none()) {
-            return Ok(Err(errno));
+        if kernel.mms[mm].area_at(&kernel.vmas, start).is_none() {
+            return Ok(Err(Errno::Fault));
         }
         let mut address = start;
         while let Some(id) = kernel.mms[mm].find_vma(address) {
@@ -143,11 +142,16 @@ impl Machine {
             if from >= end {
                 break;
             }
+            // The file offset offered to a merge is right for the first piece only; and one that
+            // begins inside an area is split off before it is offered.
+            let merge = match from {
+                _ if from > start => Merge::Never,
+                _ if from > vma.start => Merge::Above,
+                _ => Merge::Both,
+            };
             let style = Style { policy, ..Style::of(vma) };
-            if Style::of(vma) != style {
-                area::restyle(kernel, id, from, to, style);
-            }
-            address = to;
+            let covers = area::restyle(kernel, id, from, to, style, merge);
+            address = kernel.vmas[covers].end;
         }
         Ok(Ok(()))
     }
@@ -225,23 +229,4 @@ impl Machine {
         let found = self.kernel.tasks.find_mut(pid).filter(|_| pid != KERNEL_TASK);
         found.ok_or(Misuse::NoSuchTask(pid))
     }
-}
-
-/// What the scan of `mbind` demands of a range: no holes, unless the policy is taken away; and an
-/// area at its start in any case (syscalls 6.2 and 6.3).
-fn check_covered(
-    kernel: &Kernel,
-    mm: crate::base::MmId,
-    start: u64,
-    end: u64,
-    may_have_holes: bool,
-) -> Result<(), Errno> {
-    let space = &kernel.mms[mm];
-    let mut next = start;
-    space.area_at(&kernel.vmas, start).ok_or(Errno::Fault)?;
-    while next < end && !may_have_holes {
-        let area = space.area_at(&kernel.vmas, next).ok_or(Errno::Fault)?;
-        next = kernel.vmas[area].end;
-    }
-    Ok(())
 }

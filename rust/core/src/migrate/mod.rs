@@ -9,6 +9,7 @@
 //! | [`methods`] | 9 `migrate_page`: how a kind of page is moved |
 //! | [`page_move`] | 13 `move_to_new_page`, 14 `unmap_and_move`: one page, phase by phase |
 //! | [`target`] | 17 `new_page_node` and the other allocators: where the new frame comes from |
+//! | `pointers` | 16 and 17: which record names a page first |
 //! | [`batch`] | 2 `putback_lru_pages`, 15 `migrate_pages`: ten passes over a list |
 //! | [`move_pages`] | 1 `migrate_prep`, 18 and 19: the node-array mode of `move_pages(2)` |
 //! | [`query`] | 20 and 21: its query mode |
@@ -23,6 +24,7 @@ pub mod frames;
 pub mod methods;
 pub mod move_pages;
 pub mod page_move;
+mod pointers;
 pub mod query;
 pub mod replace;
 pub mod target;

@@ -1,6 +1,7 @@
 //! The node-array mode of `move_pages(2)`: chunks of 169 pages (migration 18 and 19).
 
 use super::batch::Batch;
+use super::pointers::Pointers;
 use super::target::Target;
 use crate::base::{Errno, MmId, NodeId, Pfn};
 use crate::fault::{Follow, follow_page_locked};
@@ -61,8 +62,7 @@ pub struct MovePages {
     /// First entry of the chunk, and how many it has.
     start: usize,
     len: usize,
-    /// The records' page pointers. They are not cleared between chunks (Q09).
-    pages: Vec<Option<Pfn>>,
+    pointers: Pointers,
     chunk_statuses: Vec<i32>,
     batch: Batch,
     /// Statuses that the caller has seen so far.
@@ -81,7 +81,7 @@ impl MovePages {
             request,
             start: 0,
             len: 0,
-            pages: vec![None; CHUNK],
+            pointers: Pointers::new(CHUNK),
             chunk_statuses: Vec::with_capacity(CHUNK),
             batch,
             result: Ok(()),
@@ -199,6 +199,7 @@ impl MovePages {
         }
         self.len = (end - start) as usize;
         self.chunk_statuses.clear();
+        self.pointers.begin_chunk();
         let nodes = &self.request.nodes[self.start..self.start + self.len];
         self.batch.reset(self.len, |targets| targets.extend_from_slice(nodes));
         self.phase = Phase::Entering;
@@ -226,6 +227,7 @@ impl MovePages {
             };
             let status = status.unwrap_or_else(Errno::negative);
             self.chunk_statuses.push(status);
+            self.pointers.pass(record);
             self.phase = Phase::Looking(record + 1);
             if M::STEPS {
                 break;
@@ -266,7 +268,7 @@ impl MovePages {
         if kernel.frames[page].has(PageFlags::RESERVED) {
             return Err(Errno::NoEntry);
         }
-        self.pages[record] = Some(page);
+        self.pointers.set(record, page);
         let node = kernel.zones.node_of(page);
         if node == self.request.nodes[self.start + record] {
             return Ok(i32::from(node.0));
@@ -277,8 +279,8 @@ impl MovePages {
         kernel.isolate_page(page)?;
         // NP-1: whichever record names the page first decides where it goes and gets the result.
         // No later step changes the records before this one.
-        let first = self.pages[..=record].iter().position(|&slot| slot == Some(page));
-        self.batch.push(page, first.expect("this record, at the latest"));
+        let first = self.pointers.first(record, page);
+        self.batch.push(page, first);
         Ok(0)
     }
 

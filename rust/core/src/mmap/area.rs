@@ -81,15 +81,35 @@ pub fn split(kernel: &mut Kernel, id: VmaId, at: u64, new_is_above: bool) -> Vma
     new
 }
 
+/// Which neighbours a part may become one with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// The one below and the one above.
+    Both,
+    /// The one above only.
+    Above,
+    /// None.
+    Never,
+}
+
 /// Gives `start..end`, a part of area `id`, a new style; returns the area that now covers it.
 ///
 /// The part goes to the area below it, to the one above, or to both, if they have that style,
 /// follow on in linear index and share a list (or lack one); otherwise it is split off.
-pub fn restyle(kernel: &mut Kernel, id: VmaId, start: u64, end: u64, style: Style) -> VmaId {
+pub fn restyle(
+    kernel: &mut Kernel,
+    id: VmaId,
+    start: u64,
+    end: u64,
+    style: Style,
+    merge: Merge,
+) -> VmaId {
     let mm = kernel.vmas[id].mm;
     let below = kernel.mms[mm].area_before(start).filter(|&b| kernel.vmas[b].end == start);
+    let below = below.filter(|_| merge == Merge::Both);
     let below = below.filter(|&b| joins(kernel, b, id, start, style));
     let above = kernel.mms[mm].find_vma(end).filter(|&a| kernel.vmas[a].start == end);
+    let above = above.filter(|_| merge != Merge::Never);
     let above = above.filter(|&a| joins(kernel, a, id, end, style));
     let shared = |a: VmaId, b: VmaId| {
         let (a, b) = (kernel.vmas[a].anon_vma, kernel.vmas[b].anon_vma);
@@ -205,12 +225,12 @@ mod tests {
         let id = kernel.mms[mm].find_vma(0x10000).unwrap();
         let style = Style::of(&kernel.vmas[id]);
         let read = Style { flags: style.flags.difference(VmFlags::WRITE), ..style };
-        let part = restyle(&mut kernel, id, 0x12000, 0x14000, read);
+        let part = restyle(&mut kernel, id, 0x12000, 0x14000, read, Merge::Both);
         assert_eq!(
             spans(&kernel, mm),
             [(0x10000, 0x12000), (0x12000, 0x14000), (0x14000, 0x16000)]
         );
-        let whole = restyle(&mut kernel, part, 0x12000, 0x14000, style);
+        let whole = restyle(&mut kernel, part, 0x12000, 0x14000, style, Merge::Both);
         assert_eq!(spans(&kernel, mm), [(0x10000, 0x16000)]);
         assert_eq!(kernel.vmas[whole].pgoff, 0x10);
         assert_eq!(kernel.vmas.len(), 1);
@@ -224,7 +244,7 @@ mod tests {
         assert_eq!(kernel.mms[mm].len(), 2, "mapping never merges");
         let style = Style::of(&kernel.vmas[kernel.mms[mm].find_vma(0x10000).unwrap()]);
         let high = kernel.mms[mm].find_vma(0x12000).unwrap();
-        restyle(&mut kernel, high, 0x12000, 0x13000, style);
+        restyle(&mut kernel, high, 0x12000, 0x13000, style, Merge::Both);
         assert_eq!(spans(&kernel, mm), [(0x10000, 0x13000), (0x13000, 0x16000)]);
         assert_eq!(kernel.vmas[high].pgoff, 0x13);
     }
@@ -239,5 +259,18 @@ mod tests {
                 Err(Misuse::Overlap { other: 0x10000, .. })
             ));
         }
+    }
+
+    #[test]
+    fn an_area_that_grows_downwards_counts_its_index_down() {
+        let (mut kernel, mm) = space();
+        map(&mut kernel, mm, 0x6000, Some(0x10000), RW).unwrap();
+        let id = kernel.mms[mm].find_vma(0x10000).unwrap();
+        let style = Style::of(&kernel.vmas[id]);
+        let locked = Style { flags: style.flags | VmFlags::LOCKED, ..style };
+        let part = restyle(&mut kernel, id, 0x10000, 0x12000, locked, Merge::Both);
+        let whole = restyle(&mut kernel, part, 0x10000, 0x12000, style, Merge::Both);
+        assert_eq!(spans(&kernel, mm), [(0x10000, 0x16000)]);
+        assert_eq!(kernel.vmas[whole].pgoff, 0x10);
     }
 }

@@ -1,6 +1,6 @@
 //! `mlock` and `munlock`: pages that must stay (supporting-paths 15).
 
-use super::area::{self, Style};
+use super::area::{self, Merge, Style};
 use super::lists_are_free;
 use super::munlock::Munlock;
 use crate::base::{Errno, MmId, PAGE_SIZE, Pfn};
@@ -167,13 +167,13 @@ impl Mlock {
         let end = kernel.vmas[id].end.min(self.end);
         let style = Style::of(&kernel.vmas[id]);
         let mut flags = style.flags;
-        flags.set(VmFlags::LOCKED, self.is_lock && !flags.intersects(VmFlags::UNLOCKABLE));
+        flags.set(VmFlags::LOCKED, self.is_lock);
         if flags == style.flags {
             self.phase = Phase::Restyling(end);
             return Ok(());
         }
         lists_are_free::<M>(kernel, me, id)?;
-        area::restyle(kernel, id, address, end, Style { flags, ..style });
+        area::restyle(kernel, id, address, end, Style { flags, ..style }, Merge::Both);
         let pages = (end - address) / PAGE_SIZE;
         let locked = &mut kernel.mms[self.mm].locked_vm;
         self.phase = if self.is_lock {

@@ -1,6 +1,6 @@
 //! `mprotect`: other permissions for a range.
 
-use super::area::{self, Style};
+use super::area::{self, Merge, Style};
 use super::lists_are_free;
 use crate::base::{Errno, MmId, PAGE_SIZE};
 use crate::kernel::Kernel;
@@ -124,7 +124,7 @@ impl Mprotect {
             lists_are_free::<M>(kernel, me, id).inspect_err(|_| {
                 self.phase = Phase::Restyling(address);
             })?;
-            area::restyle(kernel, id, address, end, Style { flags, ..style });
+            area::restyle(kernel, id, address, end, Style { flags, ..style }, Merge::Both);
             self.phase = Phase::Changing { address, end };
         }
         Ok(())

@@ -72,10 +72,18 @@ impl Munmap {
                 }
                 Phase::Munlocking(from) => {
                     let from = *from;
-                    self.phase = match self.next_area(kernel, from) {
-                        Some(vma) => self.munlock(kernel, vma),
-                        None => Phase::TearingDown(self.detach(kernel)),
-                    };
+                    match self.next_area(kernel, from) {
+                        Some(vma) => self.phase = self.munlock(kernel, vma),
+                        None => {
+                            let teardown = self.detach(kernel);
+                            if teardown.is_empty() {
+                                kernel.unlock::<M>(me, sem);
+                                self.phase = Phase::Done;
+                                return Progress::Done;
+                            }
+                            self.phase = Phase::TearingDown(teardown);
+                        }
+                    }
                     continue;
                 }
                 Phase::MunlockingArea(munlock, next) => {

@@ -40,6 +40,11 @@ impl Teardown {
         Teardown { mm, areas, gap, gather: Gather::new(), phase: Phase::Draining }
     }
 
+    /// Whether there is nothing to take away.
+    pub(super) fn is_empty(&self) -> bool {
+        self.areas.is_empty()
+    }
+
     pub(super) const fn labels(&self) -> &'static [Label] {
         match self.phase {
             Phase::Draining => &["SP6-detach"],

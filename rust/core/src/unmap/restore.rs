@@ -33,7 +33,12 @@ impl Restoring {
         Restoring { old, new, phase: Phase::Starting }
     }
 
-    /// The steps that the next advance makes.
+    /// Whether the walk has not begun.
+    pub const fn is_starting(&self) -> bool {
+        matches!(self.phase, Phase::Starting)
+    }
+
+    /// The steps that the next advance makes; none of this section before the walk has begun.
     pub const fn labels(&self) -> &'static [Label] {
         match self.phase {
             Phase::Replacing { .. } => &["RP-4", "RP-5", "RP-6", "RP-7", "RP-8", "RP-9", "RP-10"],

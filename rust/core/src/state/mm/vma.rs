@@ -125,10 +125,11 @@ impl Vma {
         (self.end - self.start) >> PAGE_SHIFT
     }
 
-    /// `linear_page_index`: the index of the page at `address`.
+    /// `linear_page_index`: the index of the page at `address`, which may lie outside.
     #[inline]
     pub fn linear_index(&self, address: u64) -> u64 {
-        (address.wrapping_sub(self.start) >> PAGE_SHIFT).wrapping_add(self.pgoff)
+        let pages = (address >> PAGE_SHIFT).wrapping_sub(self.start >> PAGE_SHIFT);
+        self.pgoff.wrapping_add(pages)
     }
 
     /// `vma_address`: where the page with `index` is mapped, if that is inside.

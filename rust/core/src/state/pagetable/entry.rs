@@ -134,7 +134,7 @@ impl Entry {
 
     /// The entry under new protection bits, keeping frame, accessed, dirty and special.
     pub const fn reprotected(self, protection: u64) -> Entry {
-        Entry(self.0 & Self::KEPT | protection)
+        Entry(self.0 & Self::KEPT | protection & !Self::KEPT)
     }
 }
 

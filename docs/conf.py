@@ -1,0 +1,30 @@
+"""How the documentation is built: Sphinx, pages in Markdown, the reference from the docstrings.
+
+Run by ``make docs``. Left out: anything fetched from the network while building.
+"""
+
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+_project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+project = _project["name"]
+release = _project["version"]
+author = "the pagemig authors"
+copyright = author
+
+extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"{project} {release}"
+
+myst_heading_anchors = 4
+# The specification is prose about code: it numbers its steps, and links by label, not by page.
+suppress_warnings = ["myst.header", "myst.xref_missing"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autosummary_generate = False
+numpydoc_show_class_members = False

@@ -1,0 +1,131 @@
+"""What a person passes in: taken as it should be, or refused in plain words.
+
+Every function answers with the value in the form that the rooms above want, or raises a
+`UsageError` that names the argument, what it was and what would be right.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import UsageError
+from .flags import NODES_MAX, PAGE_SIZE
+
+Addresses: TypeAlias = npt.NDArray[np.uint64]
+Nodes: TypeAlias = npt.NDArray[np.int32]
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+def integer(value: object, what: str, low: int = 0, high: int = (1 << 64) - 1) -> int:
+    """Return ``value`` as an int in ``low..high``, both included.
+
+    >>> integer(7, "cpu", high=3)
+    Traceback (most recent call last):
+        ...
+    pagemig.errors.UsageError: cpu is 7; it must be 0 to 3
+    """
+    if isinstance(value, bool):
+        raise UsageError(f"{what} is {value}; it must be an integer")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError(f"{what} is {value!r}; it must be an integer") from None
+    if not low <= number <= high:
+        raise UsageError(f"{what} is {number}; it must be {low} to {high}")
+    return number
+
+
+def register(value: object, what: str) -> int:
+    """Return the 64 bits that a register holds after ``value`` was put into it."""
+    if type(value) is int and 0 <= value < 1 << 64:
+        return value
+    return integer(value, what, -(1 << 63)) & ((1 << 64) - 1)
+
+
+def page_multiple(value: object, what: str) -> int:
+    """Return a number of bytes that is a whole number of pages."""
+    number = integer(value, what)
+    if number % PAGE_SIZE:
+        below = number - number % PAGE_SIZE
+        raise UsageError(
+            f"{what} is {number:#x}, not a multiple of {PAGE_SIZE}; "
+            f"{below:#x} or {below + PAGE_SIZE:#x} would be"
+        )
+    return number
+
+
+def node_mask(nodes: object, what: str) -> int:
+    """Return a set of node ids as a mask, bit n for node n."""
+    if isinstance(nodes, (str, bytes)) or not isinstance(nodes, Iterable):
+        raise UsageError(f"{what} is {nodes!r}; it must be node ids, such as [0, 1]")
+    mask = 0
+    for node in nodes:
+        mask |= 1 << integer(node, f"a node of {what}", high=NODES_MAX - 1)
+    return mask
+
+
+def nodes_in(mask: int) -> tuple[int, ...]:
+    """Return the nodes of a mask, ascending."""
+    return tuple(node for node in range(NODES_MAX) if mask >> node & 1)
+
+
+def address_array(where: object, what: str) -> Addresses:
+    """Return addresses as a one-dimensional uint64 array, in the order given."""
+    array = integers(where, what)
+    if array.dtype.kind == "i" and array.size and int(array.min()) < 0:
+        raise UsageError(f"{what} holds {int(array.min())}; an address is 0 or more")
+    return np.ascontiguousarray(array, dtype=np.uint64)
+
+
+def node_array(nodes: object, count: int) -> Nodes:
+    """Return one wanted node a page: ``nodes`` is one node, or ``count`` of them.
+
+    Whether such nodes exist is for the simulated kernel to say; here they must only fit
+    into the 32 bits that it reads.
+    """
+    if not isinstance(nodes, np.ndarray) and not isinstance(nodes, Iterable):
+        return np.full(count, integer(nodes, "nodes", -(1 << 31), (1 << 31) - 1), dtype=np.int32)
+    array = integers(nodes, "nodes")
+    if array.size != count:
+        raise UsageError(f"{array.size} nodes for {count} pages; give one node, or one for each page")
+    if array.dtype != np.int32 and array.size:
+        low, high = int(array.min()), int(array.max())
+        if low < -(1 << 31) or high >= 1 << 31:
+            raise UsageError(f"nodes holds numbers from {low} to {high}; they must fit into 32 bits")
+    return np.ascontiguousarray(array, dtype=np.int32)
+
+
+def read_only(array: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
+    """Return ``array`` itself, closed for writing."""
+    array.setflags(write=False)
+    return array
+
+
+def integers(values: object, what: str) -> npt.NDArray[np.integer]:
+    """Return a list of integers as a one-dimensional array of some integer type."""
+    if isinstance(values, (str, bytes)):
+        raise UsageError(f"{what} is {values!r}; it must be integers")
+    listed = list(values) if isinstance(values, Iterable) and not isinstance(values, np.ndarray) else values
+    try:
+        array = np.asarray(listed)
+        if array.dtype.kind == "f" and isinstance(listed, list) and all(type(n) is int for n in listed):
+            # numpy finds no common type for numbers on both sides of 2**63.
+            array = np.array(listed, dtype=np.uint64)
+    except (ValueError, TypeError, OverflowError):
+        raise UsageError(f"{what} is not a list of integers") from None
+    if array.ndim == 0:
+        array = array.reshape(1)
+    if array.size == 0 and array.ndim == 1:
+        return np.empty(0, dtype=np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise UsageError(
+            f"{what} is an array of {array.dtype} with {array.ndim} dimensions; "
+            "it must be integers of up to 64 bits, with one dimension"
+        )
+    return array

@@ -1,0 +1,248 @@
+"""A call in flight: started, checked, and run one step at a time.
+
+Start with `Call`; `pagemig.Machine.start` makes them. What a call does is described by a
+value of `pagemig.calls`, which this room knows only as a `CallValue`: something that can make
+a request for the core and can read the outcome.
+
+Source: concurrency 1 and 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from . import _core
+from .errors import DeadlockError, OutOfMemoryError, SyscallError, UsageError
+
+if TYPE_CHECKING:
+    from .system import System
+
+
+class CallValue(Protocol):
+    """What a call shall do: a value of `pagemig.calls`."""
+
+    def _request(self, system: System, pid: int) -> _core.Request:
+        """Check everything that is checked before the first step; raise what the verb raises."""
+
+    def _result(self, system: System, pid: int, outcome: Any) -> Any:
+        """Turn the core's outcome into what the verb returns; raise what the verb raises."""
+
+    def _deliver(self, core: _core.Machine, number: int, done: int) -> int:
+        """Write to user memory what a call in flight has written since ``done``, in bytes."""
+
+    def _for_clone(self) -> CallValue:
+        """The same, with user memory of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFor:
+    """What a call cannot go on without.
+
+    Examples
+    --------
+    >>> WaitFor("page_lock", 12, 1)
+    WaitFor(page_lock, pfn=12, holder=1)
+    """
+
+    lock: str
+    """``mmap_sem``, ``page_lock``, ``anon_vma_lock`` or ``leaf_lock``."""
+    number: int
+    """Which one: for a page lock the frame number, otherwise the core's own number."""
+    holder: int | None
+    """The number of the call that holds it, if one does."""
+
+    @property
+    def pfn(self) -> int | None:
+        """The frame, of a page lock."""
+        return self.number if self.lock == "page_lock" else None
+
+    def __repr__(self) -> str:
+        name = "pfn" if self.lock == "page_lock" else "number"
+        return f"WaitFor({self.lock}, {name}={self.number}, holder={self.holder})"
+
+
+@dataclass(slots=True)
+class _Ended:
+    """What remains of a call once the core has forgotten it."""
+
+    history: tuple[str, ...]
+    result: Any
+    error: Exception | None
+
+
+def drive(system: System, how: Callable[[_core.Machine], Any]) -> Any:
+    """Let calls in flight go on as ``how`` says, then take the outcome of those that ended."""
+    try:
+        answer = how(system.core)
+    except (DeadlockError, KeyboardInterrupt):
+        system.settle_calls()
+        raise
+    system.settle_calls()
+    return answer
+
+
+class Call:
+    """A call in flight, or one that has ended.
+
+    Examples
+    --------
+    >>> import pagemig as pm
+    >>> machine = pm.Machine(nodes=[pm.MiB] * 2)
+    >>> app = machine.spawn()
+    >>> heap = app.mmap(pm.PAGE_SIZE)
+    >>> fault = machine.start(pm.calls.touch(heap), by=app)
+    >>> fault.run()
+    >>> fault.result.minor
+    1
+    """
+
+    __slots__ = ("_asked", "_delivered", "_ended", "_number", "_pid", "_system", "_what")
+
+    def __init__(self, system: System, number: int, pid: int, what: CallValue) -> None:
+        self._system = system
+        self._number = number
+        self._pid = pid
+        self._what = what
+        self._asked = ""
+        self._delivered = 0
+        self._ended: _Ended | None = None
+        system.calls[number] = self
+
+    @property
+    def number(self) -> int:
+        """The number under which `WaitFor` and the trace name it."""
+        return self._number
+
+    @property
+    def pid(self) -> int:
+        """The task that made it."""
+        return self._pid
+
+    @property
+    def what(self) -> CallValue:
+        """What it does, a value of `pagemig.calls`."""
+        return self._what
+
+    @property
+    def done(self) -> bool:
+        """Whether it has made its last step."""
+        return self._ended is not None
+
+    @property
+    def at(self) -> str | None:
+        """The label of the step it makes next, such as ``UM-9``; None when it is done.
+
+        One advance may make several steps of the specification (`labels`): then this is the
+        one that `run_until` was told, or the first.
+        """
+        if self._ended is not None:
+            return None
+        _, _, _, first, _, labels = self._look()
+        return self._asked if self._asked in labels else first
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every step of the specification that its next advance makes; empty when it is done."""
+        return () if self._ended is not None else self._look()[5]
+
+    @property
+    def waiting_for(self) -> WaitFor | None:
+        """What it waits for; None if it can go on, or is done."""
+        found = None if self._ended is not None else self._look()[4]
+        return None if found is None else WaitFor(*found)
+
+    @property
+    def history(self) -> tuple[str, ...]:
+        """Where it has been: the first label of each advance so far."""
+        if self._ended is not None:
+            return self._ended.history
+        return tuple(self._system.core.history(self._number))
+
+    @property
+    def result(self) -> Any:
+        """What the verb of the same name would have returned.
+
+        Raises
+        ------
+        UsageError
+            The call is not done.
+        OSError, OutOfMemoryError
+            What the verb would have raised.
+        """
+        ended = self._require_ended()
+        if ended.error is not None:
+            raise ended.error
+        return ended.result
+
+    @property
+    def error(self) -> Exception | None:
+        """What `result` raises, None if it returns."""
+        return self._require_ended().error
+
+    def step(self) -> bool:
+        """Make one step; return whether it could: False means it waits, and still does."""
+        self._require_flight()
+        return self._drive(lambda core: core.step(self._number))
+
+    def run_until(self, label: str) -> bool:
+        """Step until just before ``label``; return False if it ended or must wait first."""
+        self._require_flight()
+        if not isinstance(label, str):
+            raise UsageError(f"label is {label!r}; it must be the name of a step, such as 'UM-9'")
+        is_there = self._drive(lambda core: core.run_until(self._number, label))
+        self._asked = label if is_there else ""
+        return is_there
+
+    def run(self) -> None:
+        """Step until it is done, without letting others run.
+
+        Raises
+        ------
+        DeadlockError
+            It must wait for another call; that one, or `Machine.run`, has to go first.
+        """
+        if self._ended is None:
+            self._drive(lambda core: core.finish(self._number))
+
+    def __repr__(self) -> str:
+        place = "done" if self._ended is not None else f"at {self.at}"
+        return f"<Call {self._number} by task {self._pid}: {type(self._what).__name__}, {place}>"
+
+    def _drive(self, how: Callable[[_core.Machine], Any]) -> bool:
+        return bool(drive(self._system, how))
+
+    def _look(self) -> tuple[Any, ...]:
+        return self._system.core.call(self._number)
+
+    def _require_flight(self) -> None:
+        if self._ended is not None:
+            raise UsageError(f"call {self._number} is done; it has no further step")
+
+    def _require_ended(self) -> _Ended:
+        if self._ended is None:
+            raise UsageError(f"call {self._number} is not done; step or run it first")
+        return self._ended
+
+    def _settle(self) -> None:
+        """Deliver what it has written; if it is done, take the outcome and let the core forget it."""
+        core, number = self._system.core, self._number
+        self._delivered = self._what._deliver(core, number, self._delivered)
+        if not self._look()[2]:
+            return
+        outcome = core.outcome(number)
+        ended = _Ended(tuple(core.history(number)), None, None)
+        try:
+            ended.result = self._what._result(self._system, self._pid, outcome)
+        except (SyscallError, OutOfMemoryError) as error:
+            ended.error = error
+        self._ended = ended
+        core.forget(number)
+        del self._system.calls[number]
+
+    def _for_clone(self, twin: System) -> Call:
+        """Return the handle of the same call on a clone of its machine."""
+        call = Call(twin, self._number, self._pid, self._what._for_clone())
+        call._asked, call._delivered = self._asked, self._delivered
+        return call

@@ -1,0 +1,92 @@
+"""The verbs, put together, and what becomes of their errors.
+
+Start with :func:`run`: the one place where an exception turns into a line and an exit code. Each verb
+is one function in its own module; below, :mod:`pagemig.errors`.
+
+Left out: shell completion.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import pagemig
+from pagemig.errors import PagemigError, UsageError
+
+from . import capture, demo, numa_maps, replay
+from .terminal import complain
+
+app = typer.Typer(
+    name="pagemig",
+    help="""A deterministic model of Linux 2.6.34 page migration, on real input.
+
+Start with **pagemig demo**: it captures a running program, moves its heap between the nodes of a
+simulated machine, and explains page by page what the kernel would have answered.
+
+Every verb takes --help. Exit codes: 0 as expected, 1 an expectation failed, 2 bad input.""",
+    no_args_is_help=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("capture")(capture.capture)
+app.command("replay")(replay.replay)
+app.command("numa-maps")(numa_maps.numa_maps)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pagemig {pagemig.__version__} ({pagemig.build_profile} build)")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _start(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is."),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; every failure of a person's making is one line on standard error."""
+    try:
+        code = app(
+            args=None if arguments is None else list(arguments), prog_name="pagemig", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        complain(f"{error.format_message().rstrip('.')} (see {_help_of(error)})")
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:
+        # The reader has gone, for instance `head`: nothing is left to say, also not at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except UsageError as error:
+        complain(str(error))
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        complain(f"{where}{error.strerror or error}")
+        return 2
+    except PagemigError as error:
+        complain(f"{type(error).__name__}: {error}")
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _help_of(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"'{context.command_path} --help'" if context is not None else "'pagemig --help'"

@@ -1,0 +1,222 @@
+"""Files as they were written: plain, or packed by gzip or xz.
+
+How a file is packed is read off its first bytes. Its name may be silent about it, but must
+not contradict. Start with `look`; `pieces` then reads the file in bounded memory and tells
+where it is. Above: `trace` and `space_file`.
+
+Left out: zstd, bzip2 and archives, which are recognised and refused by name.
+"""
+
+from __future__ import annotations
+
+import enum
+import lzma
+import os
+import zlib
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from ..errors import UsageError
+from ..flags import GiB, KiB
+
+_IN_BYTES = 256 * KiB
+_MEMORY_MAX = GiB
+
+
+class Compression(enum.Enum):
+    """How a file is packed."""
+
+    PLAIN = "plain"
+    GZIP = "gzip"
+    XZ = "xz"
+
+
+_MAGIC = {b"\x1f\x8b": Compression.GZIP, b"\xfd7zXZ\x00": Compression.XZ}
+_SUFFIX = {".gz": Compression.GZIP, ".xz": Compression.XZ}
+_UNKNOWN = {
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"PK\x03\x04": "zip",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+}
+
+
+class _Unpacker(Protocol):
+    """One packed stream, as `zlib` and `lzma` unpack it."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def rest(self) -> bytes:
+        """What follows the stream, once its end was seen."""
+
+    @property
+    def is_hungry(self) -> bool:
+        """Whether it has used up what it was given."""
+
+    def feed(self, data: bytes, most: int) -> bytes: ...
+
+
+class _Gzip:
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._stream.eof
+
+    @property
+    def rest(self) -> bytes:
+        return self._stream.unused_data
+
+    @property
+    def is_hungry(self) -> bool:
+        return not self._stream.unconsumed_tail
+
+    def feed(self, data: bytes, most: int) -> bytes:
+        return self._stream.decompress(self._stream.unconsumed_tail + data, most)
+
+
+class _Xz:
+    def __init__(self) -> None:
+        self._stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY_MAX)
+
+    @property
+    def eof(self) -> bool:
+        return self._stream.eof
+
+    @property
+    def rest(self) -> bytes:
+        return self._stream.unused_data
+
+    @property
+    def is_hungry(self) -> bool:
+        return self._stream.needs_input
+
+    def feed(self, data: bytes, most: int) -> bytes:
+        return self._stream.decompress(data, most)
+
+
+def regular_file(path: str | os.PathLike[str]) -> Path:
+    """Return ``path`` if it names a file that can be read from its beginning to its end.
+
+    Raises
+    ------
+    UsageError
+        It names nothing, a directory, a pipe or a device.
+    """
+    try:
+        file = Path(path)
+        is_file, exists = file.is_file(), file.exists()
+    except (TypeError, ValueError):
+        raise UsageError(f"path is {path!r}; it must name a file") from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    if not exists:
+        raise UsageError(f"{file}: there is no such file")
+    if not is_file:
+        raise UsageError(f"{file}: this is not a regular file; a trace or a capture is")
+    return file
+
+
+def look(path: Path) -> Compression:
+    """Return how a file is packed, by its content.
+
+    Raises
+    ------
+    UsageError
+        The file is empty, cannot be read, is packed in a way that is not known here, or its
+        name says that it is packed in another way.
+    """
+    with _opened(path) as raw:
+        beginning = raw.read(8)
+    if not beginning:
+        raise UsageError(f"{path}: the file is empty")
+    for magic, name in _UNKNOWN.items():
+        if beginning.startswith(magic):
+            raise UsageError(f"{path}: packed with {name}; unpack it first, or pack it with gzip or xz")
+    found = next((kind for magic, kind in _MAGIC.items() if beginning.startswith(magic)), Compression.PLAIN)
+    named = _SUFFIX.get(path.suffix.lower(), found)
+    if named is not found:
+        raise UsageError(
+            f"{path}: not {named.value} as its name says; it begins with {beginning!r}, "
+            f"which is {found.value}: rename it"
+        )
+    return found
+
+
+def pieces(path: Path, compression: Compression, most: int) -> Generator[tuple[bytes, int], None, None]:
+    """Read a file, unpacked, in pieces.
+
+    Parameters
+    ----------
+    path
+        A regular file.
+    compression
+        What `look` found.
+    most
+        Bytes of a piece at most, unpacked.
+
+    Yields
+    ------
+    tuple
+        A piece, never empty, and how many bytes of the file have been read for it.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read, is damaged, or is cut off.
+    """
+    with _opened(path) as raw:
+        try:
+            if compression is Compression.PLAIN:
+                while piece := raw.read(most):
+                    yield piece, raw.tell()
+            else:
+                for piece in _unpacked(raw, _Gzip if compression is Compression.GZIP else _Xz, most):
+                    yield piece, raw.tell()
+        except EOFError:
+            raise UsageError(
+                f"{path}: the {compression.value} data is cut off after {raw.tell()} bytes"
+            ) from None
+        except (zlib.error, lzma.LZMAError) as error:
+            raise UsageError(
+                f"{path}: the {compression.value} data is damaged before byte {raw.tell()}: {error}"
+            ) from None
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror or error}") from None
+
+
+def _unpacked(raw: BinaryIO, unpacker: type[_Gzip] | type[_Xz], most: int) -> Iterator[bytes]:
+    """Unpack the streams of a file, one after the other, as ``gzip`` and ``xz`` do."""
+    data = raw.read(_IN_BYTES)
+    while data:
+        stream: _Unpacker = unpacker()
+        while not stream.eof:
+            if not data and stream.is_hungry:
+                data = raw.read(_IN_BYTES)
+                is_over = not data
+            else:
+                is_over = False
+            piece = stream.feed(data, most)
+            data = b""
+            if piece:
+                yield piece
+            elif is_over and not stream.eof:
+                raise EOFError
+        data = stream.rest
+        # Streams may be padded with zeros.
+        while not data.lstrip(b"\0"):
+            data = raw.read(_IN_BYTES)
+            if not data:
+                return
+        data = data.lstrip(b"\0")
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None

@@ -1,0 +1,161 @@
+"""Capturing a live process: where its memory is and which pages are there, from ``/proc``.
+
+Nothing is stopped and nothing is read but what the kernel tells about the memory; what is in
+the pages is never looked at. A process goes on while it is looked at, so its areas are read
+before and after, and all is read again if they are no longer the same.
+
+Start with `capture`. `proc_text` reads the lines, `pagemap` the pages.
+
+Source: proc(5), ``Documentation/admin-guide/mm/pagemap.rst``. Left out: what the zero page
+is mapped into: the host does not tell it from memory of its own, and it counts as such. A
+huge page counts as the small ones it is made of; pages of hugetlbfs do not count.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from ..arguments import integer
+from ..errors import UsageError
+from .address_space import AddressSpace, Source
+from .area import SPACE_END, Area
+from .pagemap import Pagemap
+from .proc_text import Counts, Mapped, counts_in, mapped_in, nodes_in
+
+_ROUNDS = 5
+_PID_MAX = (1 << 31) - 1
+
+
+def capture(pid: int, *, proc: str | os.PathLike[str] = "/proc") -> AddressSpace:
+    """Write down where the memory of a running process is.
+
+    Which pages are there is told by ``pagemap``; where that is refused, ``smaps`` tells how
+    many there are in each area (`AddressSpace.source`). Areas of the kernel's half of the
+    addresses, such as ``[vsyscall]``, are no memory of the process and are left out.
+
+    Parameters
+    ----------
+    pid
+        The process; it may be the caller's own.
+    proc
+        Where the proc file system is mounted.
+
+    Raises
+    ------
+    UsageError
+        There is no such process, it has no memory (a kernel thread, or ended and not yet
+        waited for), the host refuses to tell, or its areas changed each time they were read.
+    """
+    number = integer(pid, "pid", 1, _PID_MAX)
+    try:
+        root = Path(proc)
+    except TypeError:
+        raise UsageError(f"proc is {proc!r}; it must name a directory") from None
+    if not root.is_dir():
+        raise UsageError(f"{root}: there is no proc file system; a process is captured on Linux")
+    process = _Process(root / str(number), number)
+    before = process.read("maps")
+    for _ in range(_ROUNDS):
+        space = process.look(before)
+        after = process.read("maps")
+        if after == before:
+            return space
+        before = after
+    raise UsageError(
+        f"process {number}: its areas changed each of the {_ROUNDS} times they were read; "
+        f"stop it (kill -STOP {number}), capture it, and let it go on (kill -CONT {number})"
+    )
+
+
+class _Process:
+    """One process, as its directory in ``/proc`` shows it."""
+
+    def __init__(self, directory: Path, pid: int) -> None:
+        self.directory = directory
+        self.pid = pid
+
+    def look(self, maps: bytes) -> AddressSpace:
+        """Return its memory, given its areas as ``maps`` lists them."""
+        areas = [area for area in mapped_in(maps) if area.end <= SPACE_END]
+        if not areas:
+            raise UsageError(f"process {self.pid} has no memory: it is a kernel thread, or a zombie")
+        name = self.read("comm").decode("utf-8", "backslashreplace").removesuffix("\n")
+        counts = counts_in(self.read_if_allowed("smaps") or b"")
+        nodes = nodes_in(self.read_if_allowed("numa_maps") or b"")
+        pagemap = Pagemap.opened(self.directory / "pagemap")
+        if pagemap is None:
+            if not counts:
+                self.refuse("pagemap and smaps", "neither can be read")
+            source, filled = Source.SMAPS, [_counted(area, counts.get(area.start)) for area in areas]
+        else:
+            with pagemap:
+                source, filled = (
+                    Source.PAGEMAP,
+                    [_seen(area, pagemap, counts.get(area.start)) for area in areas],
+                )
+        placed = tuple(
+            replace(area, node_pages=_bounded(nodes.get(area.start, ()), area.length // mmap.PAGESIZE))
+            for area in filled
+        )
+        return AddressSpace(self.pid, name, placed, mmap.PAGESIZE, source)
+
+    def read(self, what: str) -> bytes:
+        """Return the whole of one of its files, which must be there."""
+        try:
+            return (self.directory / what).read_bytes()
+        except PermissionError as error:
+            self.refuse(what, str(error.strerror))
+        except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
+            raise UsageError(f"there is no process {self.pid}") from None
+        except OSError as error:
+            raise UsageError(f"process {self.pid}: {self.directory / what}: {error.strerror}") from None
+
+    def read_if_allowed(self, what: str) -> bytes | None:
+        """Return the whole of one of its files, None where the host has or shows none."""
+        try:
+            return (self.directory / what).read_bytes()
+        except OSError:
+            return None
+
+    def refuse(self, what: str, why: str) -> NoReturn:
+        raise UsageError(
+            f"process {self.pid}: the host refuses to show {what} in {self.directory} ({why}); "
+            "capture a process of your own, or do it as root"
+        ) from None
+
+
+def _seen(area: Mapped, pagemap: Pagemap, counts: Counts | None) -> Area:
+    """Return an area with the pages that ``pagemap`` shows."""
+    made = area.bare()
+    if counts is not None and counts.is_empty:
+        return made
+    resident, anonymous, swapped = pagemap.runs(area.start, area.length)
+    # A page that is in memory but no page of a file is anonymous, except where the kernel
+    # maps what is no page at all.
+    has_pages = not made.is_kernels_own and (counts is None or not counts.is_raw)
+    return replace(made, resident=resident, anonymous=anonymous if has_pages else (), swapped=swapped)
+
+
+def _counted(area: Mapped, counts: Counts | None) -> Area:
+    """Return an area with as many pages as ``smaps`` counts, from its start on."""
+    if counts is None:
+        return area.bare()
+    pages = area.length // mmap.PAGESIZE
+    resident = min(counts.resident // mmap.PAGESIZE, pages)
+    anonymous = min(counts.anonymous // mmap.PAGESIZE, resident)
+    swapped = min(counts.swapped // mmap.PAGESIZE, pages - resident)
+    return replace(
+        area.bare(),
+        resident=((0, resident),) if resident else (),
+        anonymous=((0, anonymous),) if anonymous else (),
+        swapped=((resident, swapped),) if swapped else (),
+    )
+
+
+def _bounded(nodes: tuple[tuple[int, int], ...], pages: int) -> tuple[tuple[int, int], ...]:
+    """Return pages on nodes, or nothing if they are more than the area has (huge pages)."""
+    return nodes if sum(on_node for _, on_node in nodes) <= pages else ()

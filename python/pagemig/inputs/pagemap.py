@@ -1,0 +1,95 @@
+"""``/proc/PID/pagemap``: one 64-bit word for each page of a process.
+
+Start with `Pagemap.runs`. Words are read in blocks, so that an area of many terabytes takes
+no memory. Frame numbers are neither needed nor read: the kernel shows them to root only.
+
+Source: ``Documentation/admin-guide/mm/pagemap.rst``.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from ..errors import UsageError
+from .area import Run, Runs, joined, runs_in
+
+_PRESENT = np.uint64(1 << 63)
+_SWAPPED = np.uint64(1 << 62)
+_FILE_OR_SHARED = np.uint64(1 << 61)
+
+_WORD = 8
+_BLOCK_PAGES = 1 << 16
+
+
+class Pagemap:
+    """An open ``pagemap``."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._descriptor = descriptor
+        self._path = path
+
+    @staticmethod
+    def opened(path: Path) -> Pagemap | None:
+        """Return it open and readable, or None where the host has none or refuses."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            # Some hosts let it be opened and refuse the reading.
+            os.pread(descriptor, _WORD, 0)
+        except OSError:
+            os.close(descriptor)
+            return None
+        return Pagemap(descriptor, path)
+
+    def __enter__(self) -> Pagemap:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)
+
+    def runs(self, start: int, length: int) -> tuple[Runs, Runs, Runs]:
+        """Return the pages of a range: in memory, those of no file among them, and in swap.
+
+        Parameters
+        ----------
+        start, length
+            The range, bytes, whole pages of the host.
+
+        Raises
+        ------
+        UsageError
+            The process ended meanwhile, or the host stopped telling.
+        """
+        resident: list[Run] = []
+        anonymous: list[Run] = []
+        swapped: list[Run] = []
+        pages = length // mmap.PAGESIZE
+        for first in range(0, pages, _BLOCK_PAGES):
+            words = self._words(start // mmap.PAGESIZE + first, min(_BLOCK_PAGES, pages - first))
+            is_present = (words & _PRESENT) != 0
+            is_swapped = ~is_present & ((words & _SWAPPED) != 0)
+            is_anonymous = is_present & ((words & _FILE_OR_SHARED) == 0)
+            for kept, bits in ((resident, is_present), (anonymous, is_anonymous), (swapped, is_swapped)):
+                kept.extend((first + run, length) for run, length in runs_in(bits))
+        return joined(resident), joined(anonymous), joined(swapped)
+
+    def _words(self, page: int, pages: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+        data = b""
+        while len(data) < pages * _WORD:
+            try:
+                more = os.pread(self._descriptor, pages * _WORD - len(data), page * _WORD + len(data))
+            except OSError as error:
+                raise UsageError(f"{self._path}: {error.strerror}") from None
+            if not more:
+                raise UsageError(f"{self._path}: the process ended while it was captured")
+            data += more
+        return np.frombuffer(data, dtype=np.uint64)

@@ -1,0 +1,169 @@
+"""Traces: files that hold the accesses of a program.
+
+Start with `read_trace`. It looks at what the file holds, whatever it is called, and returns a
+`Trace`, from which accesses come in chunks of bounded memory, or all at once. One module a
+format: `lackey`. Below: `compressed`, `accesses`.
+
+Left out: writing traces, and traces from a pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from ..arguments import integer
+from ..errors import UsageError
+from ..flags import GiB, KiB, MiB
+from . import lackey
+from .accesses import Accesses
+from .compressed import Compression, look, pieces, regular_file
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told, after each piece, how many bytes of the file have been read, and of how many."""
+
+_LOOKED_AT = 64
+
+
+class TraceFormat(enum.Enum):
+    """What a trace is written in."""
+
+    LACKEY = "valgrind lackey"
+
+
+class Trace:
+    """A trace on disk; made by `read_trace`.
+
+    The file is opened by `chunks` and `columns`, as often as they are called.
+    """
+
+    __slots__ = ("_chunk", "_instructions", "_read", "_size", "compression", "format", "path")
+
+    def __init__(
+        self, path: Path, format: TraceFormat, compression: Compression, *, chunk: int, instructions: bool
+    ) -> None:
+        self.path = path
+        """The file."""
+        self.format = format
+        """What it is written in."""
+        self.compression = compression
+        """How it is packed."""
+        self._chunk = chunk
+        self._instructions = instructions
+        self._size = path.stat().st_size
+        self._read = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file, as packed."""
+        return self._size
+
+    @property
+    def share_read(self) -> float:
+        """How much of the file the latest reading has read, 0.0 to 1.0."""
+        return min(1.0, self._read / self._size) if self._size else 0.0
+
+    def chunks(self, *, progress: Progress | None = None) -> Iterator[Accesses]:
+        """Read the file from its beginning; memory stays bounded, however long it is.
+
+        Parameters
+        ----------
+        progress
+            Called after each piece with the bytes read so far and the bytes of the file.
+
+        Yields
+        ------
+        Accesses
+            The accesses of one piece of the file, in order; never empty.
+
+        Raises
+        ------
+        UsageError
+            With file and line: a line that is none of the format, a last line that is cut
+            off, damaged or cut off packing, or a trace without any access. The chunks before
+            it have been given out by then; `columns` gives all or nothing.
+        """
+        self._read = 0
+        parser = lackey.parser(instructions=self._instructions)
+        accesses = 0
+        for piece, position in pieces(self.path, self.compression, self._chunk):
+            chunk = self._taken(partial(parser.feed, piece))
+            self._read = position
+            if progress is not None:
+                progress(position, self._size)
+            if len(chunk):
+                accesses += len(chunk)
+                yield chunk
+        self._taken(parser.finish)
+        if not accesses:
+            raise UsageError(f"{self.path}: it holds no access to data; {lackey.HINT}")
+
+    def columns(self, *, progress: Progress | None = None) -> Accesses:
+        """Read all of the file at once: 10 bytes of memory an access, twice that on the way.
+
+        Parameters
+        ----------
+        progress
+            As for `chunks`.
+
+        Raises
+        ------
+        UsageError
+            As `chunks`.
+        """
+        read = list(self.chunks(progress=progress))
+        return Accesses(
+            np.concatenate([chunk.addresses for chunk in read]),
+            np.concatenate([chunk.sizes for chunk in read]),
+            np.concatenate([chunk.kinds for chunk in read]),
+        )
+
+    def _taken(self, parse: Callable[[], lackey.Columns]) -> Accesses:
+        """Return what the parser makes of a piece; its errors get the name of the file."""
+        try:
+            return Accesses(*parse())
+        except UsageError as error:
+            raise UsageError(f"{self.path}: {error}") from None
+
+    def __repr__(self) -> str:
+        return f"Trace({str(self.path)!r}, {self.format}, {self.compression})"
+
+
+def read_trace(path: str | os.PathLike[str], *, chunk: int = 4 * MiB, instructions: bool = False) -> Trace:
+    """Find out what a trace is written in and how it is packed, by its content.
+
+    Parameters
+    ----------
+    path
+        A file; plain, or packed by gzip or xz.
+    chunk
+        Bytes of text, unpacked, that one chunk is made of: 64 to 1 GiB.
+    instructions
+        Whether fetches of instructions count as accesses.
+
+    Raises
+    ------
+    UsageError
+        The file is not there, is empty, is no trace of a known format, is damaged within its
+        first bytes, or is not packed as its name says.
+    """
+    size = integer(chunk, "chunk", 64, GiB)
+    if not isinstance(instructions, bool):
+        raise UsageError(f"instructions is {instructions!r}; it must be True or False")
+    file = regular_file(path)
+    compression = look(file)
+    with contextlib.closing(pieces(file, compression, 4 * KiB)) as opened:
+        beginning, _ = next(opened, (b"", 0))
+    if not beginning:
+        raise UsageError(f"{file}: there is nothing in it but {compression.value} packing")
+    if not lackey.is_lackey(beginning):
+        found = beginning.splitlines()[0][:_LOOKED_AT]
+        raise UsageError(f"{file}: line 1: not a trace: found {found!r}; expected {lackey.EXPECTED}")
+    return Trace(file, TraceFormat.LACKEY, compression, chunk=size, instructions=instructions)

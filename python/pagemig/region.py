@@ -1,0 +1,132 @@
+"""A run of pages in one task's memory, as a value.
+
+A `Region` holds no page and no machine: it is a pid and a range of addresses. What is there
+is asked through the `pagemig.Task`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from .arguments import Addresses, address_array, integer, page_multiple, read_only
+from .errors import UsageError
+from .flags import PAGE_SIZE
+
+
+class HasPid(Protocol):
+    """A task handle, as far as a region needs one."""
+
+    @property
+    def pid(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Region:
+    """A run of pages in one task's memory.
+
+    Slicing, by page, gives a smaller region; nothing is copied.
+
+    Parameters
+    ----------
+    task
+        The task or its pid; kept as the pid.
+    start
+        Address of the first byte, a multiple of the page size.
+    length
+        Bytes, a multiple of the page size.
+
+    Raises
+    ------
+    UsageError
+        The range is not made of whole pages, or leaves 64 bits.
+
+    Examples
+    --------
+    >>> heap = Region(1, 0x10000, 8 * PAGE_SIZE)
+    >>> heap[2:4]
+    Region(task=1, start=0x12000, length=0x2000)
+    >>> len(heap), heap[-1].addresses
+    (8, array([94208], dtype=uint64))
+    """
+
+    task: int
+    start: int
+    length: int
+
+    def __init__(self, task: HasPid | int, start: int, length: int) -> None:
+        pid = integer(getattr(task, "pid", task), "task", high=(1 << 31) - 1)
+        first = page_multiple(start, "start")
+        size = page_multiple(length, "length")
+        if first + size > 1 << 64:
+            raise UsageError(f"start {first:#x} plus length {size:#x} is more than 64 bits")
+        object.__setattr__(self, "task", pid)
+        object.__setattr__(self, "start", first)
+        object.__setattr__(self, "length", size)
+
+    @property
+    def end(self) -> int:
+        """Address of the first byte beyond."""
+        return self.start + self.length
+
+    @property
+    def addresses(self) -> Addresses:
+        """The address of each page, a read-only uint64 array."""
+        return read_only(self._addresses())
+
+    def _addresses(self) -> Addresses:
+        if self.end < 1 << 63:
+            return np.arange(self.start, self.end, PAGE_SIZE, dtype=np.uint64)
+        pages = np.arange(self.length // PAGE_SIZE, dtype=np.uint64)
+        return pages * np.uint64(PAGE_SIZE) + np.uint64(self.start)
+
+    def __len__(self) -> int:
+        return self.length // PAGE_SIZE
+
+    def __getitem__(self, pages: int | slice) -> Region:
+        if isinstance(pages, slice):
+            first, stop, stride = pages.indices(len(self))
+            if stride != 1:
+                raise UsageError("a region is contiguous: slice it without a step")
+            return Region(self.task, self.start + first * PAGE_SIZE, max(0, stop - first) * PAGE_SIZE)
+        page = integer(pages, "page", -len(self), len(self) - 1) % len(self)
+        return Region(self.task, self.start + page * PAGE_SIZE, PAGE_SIZE)
+
+    def __iter__(self) -> Iterator[Region]:
+        return (self[page] for page in range(len(self)))
+
+    def __contains__(self, address: object) -> bool:
+        return isinstance(address, int) and self.start <= address < self.end
+
+    def __repr__(self) -> str:
+        return f"Region(task={self.task}, start={self.start:#x}, length={self.length:#x})"
+
+    def __reduce__(self) -> tuple[type[Region], tuple[int, int, int]]:
+        return Region, (self.task, self.start, self.length)
+
+
+Where: TypeAlias = "Region | npt.ArrayLike"
+"""Pages: a region, or addresses (an array, a list, or one)."""
+
+
+def require_own(region: Region, pid: int) -> Region:
+    """Return ``region`` if it lies in the memory of task ``pid``."""
+    if not isinstance(region, Region):
+        raise UsageError(f"region is {region!r}; it must be a Region")
+    if region.task != pid:
+        raise UsageError(
+            f"the region lies in task {region.task}, the call is for task {pid}; "
+            "task.same(region) is a task's own view of it"
+        )
+    return region
+
+
+def addresses_in(where: Where, pid: int, what: str = "pages") -> Addresses:
+    """Return the addresses that ``where`` means in the memory of task ``pid``."""
+    if isinstance(where, Region):
+        return require_own(where, pid)._addresses()
+    return address_array(where, what)

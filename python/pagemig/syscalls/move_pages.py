@@ -1,0 +1,221 @@
+"""``move_pages(2)``: its checks in order, its user memory, and what is left for the engine.
+
+Start with `move_pages`, the raw call. `prepare` does the checks MV-1 to MV-7 and reads the
+user arrays; what it returns is a request that only the engine can serve. Every fault and
+every bad node becomes "the first entry at which the call ends": the engine walks chunks of
+169 entries and needs to know no more.
+
+Source: syscalls 2 to 4, migration 19 to 22. Reading all arrays first is exact because the
+kernel reads each entry once, and nothing that it writes can be read by a later entry; where
+arrays overlap so that it could, the call is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .._core import Request
+from ..arguments import Addresses, Nodes, integer, register
+from ..errors import UsageError
+from ..flags import MPOL_MF_MOVE_ALL, NODES_MAX
+from ..permissions import (
+    TaskFacts,
+    allowed_nodes,
+    flags_are_known,
+    node_is_permitted,
+    shared_pages_are_permitted,
+    target_has_memory,
+    target_is_permitted,
+)
+from ..user_memory import ADDRESS, NODE, UserMemory, UserPointer, read_values, writable_bytes, write_bytes
+
+if TYPE_CHECKING:
+    from ..system import System
+
+ENTRIES_PER_CHUNK = 169
+"""Entries that are checked, moved and reported together."""
+
+QUERIES_PER_CHUNK = 16
+"""Entries of a query that are read and reported together."""
+
+_FEW = 8
+"""Up to so many nodes are checked one by one; more are checked as an array."""
+
+
+class Caller(Protocol):
+    """The task that makes a system call."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def _system(self) -> System: ...
+
+
+def move_pages(
+    caller: Caller,
+    pid: int,
+    nr_pages: int,
+    pages: UserPointer,
+    nodes: UserPointer,
+    status: UserPointer,
+    flags: int,
+) -> int:
+    """Make the system call and return what the kernel returns.
+
+    Parameters
+    ----------
+    caller
+        The `pagemig.Task` that calls.
+    pid
+        Whose pages, 0 for the caller's own. Only the low 32 bits count.
+    nr_pages
+        How many entries, an unsigned number of 64 bits.
+    pages
+        User memory with one uint64 address an entry.
+    nodes
+        User memory with one int32 node an entry, or None to ask where the pages are.
+    status
+        User memory for one int32 an entry: a node or a negative errno. Written in place, as
+        far as the kernel would.
+    flags
+        ``MPOL_MF_MOVE`` 2 or ``MPOL_MF_MOVE_ALL`` 4. Only the low 32 bits count.
+
+    Returns
+    -------
+    int
+        0, or a negative errno (syscalls 3.6). Never positive.
+
+    Raises
+    ------
+    UsageError
+        An argument is not of the kind described here.
+    """
+    system = caller._system
+    count = register(nr_pages, "nr_pages")
+    where = read_values(pages, ADDRESS, count, "pages")
+    wanted = None if nodes is None else read_values(nodes, NODE, count, "nodes")
+    room = writable_bytes(status, "status")
+    chunk = QUERIES_PER_CHUNK if nodes is None else ENTRIES_PER_CHUNK
+    if count > chunk:
+        _refuse_overlap(pages, nodes, status, chunk)
+    target, word = register(pid, "pid"), register(flags, "flags")
+    request = prepare(system, caller.pid, target, count, where, wanted, room, word)
+    if isinstance(request, int):
+        return request
+    result, statuses, written = system.core.do(caller.pid, request)
+    write_bytes(status, statuses, 0, written)
+    return int(result)
+
+
+def prepare(
+    system: System,
+    caller: int,
+    pid: int,
+    count: int,
+    pages: Addresses,
+    nodes: Nodes | None,
+    status_bytes: int,
+    flags: int,
+) -> Request | int:
+    """Check everything that is checked before the first page, in the order of Linux.
+
+    Parameters
+    ----------
+    system, caller
+        The machine and the pid of the calling task.
+    pid, flags
+        As in the registers: only 32 bits count.
+    count
+        Entries asked for; ``pages`` and ``nodes`` may hold fewer, the next one faults.
+    status_bytes
+        How many bytes of the status array can be written.
+
+    Returns
+    -------
+    Request or int
+        What the engine shall do; or the result of the call, which is over.
+    """
+    flags &= 0xFFFF_FFFF
+    pid &= 0xFFFF_FFFF
+    source = system.facts(caller)
+    refusal = flags_are_known(flags) or shared_pages_are_permitted(flags, source)
+    if refusal:
+        return -refusal
+    target = source if pid in (0, caller) else system.find(pid)
+    if target is None:
+        return -errno.ESRCH
+    number = pid or caller
+    refusal = (
+        target_has_memory(target)
+        or target_is_permitted(source, target)
+        or system.security_hook.verdict(caller, number)
+    )
+    if refusal:
+        return -refusal
+    if nodes is None:
+        return Request.query_pages(number, count, pages, pages.size, min(status_bytes, 4 * count))
+    entries, fill_error = _readable_entries(system, target, count, pages, nodes)
+    return Request.move_pages(
+        number,
+        count,
+        pages if pages.size == entries else pages[:entries],
+        nodes if nodes.size == entries else nodes[:entries],
+        fill_error,
+        min(status_bytes // 4, count),
+        flags & MPOL_MF_MOVE_ALL != 0,
+    )
+
+
+def _readable_entries(
+    system: System, target: TaskFacts, count: int, pages: Addresses, nodes: Nodes
+) -> tuple[int, tuple[int, int] | None]:
+    """Return how many entries pass the checks of DP-5b, and where and why the next does not."""
+    entries = min(count, pages.size, nodes.size)
+    allowed = allowed_nodes(target, system.memory_mask)
+    verdicts, table = _verdicts(system.memory_mask, allowed)
+    if entries <= _FEW:
+        few = nodes[:entries].tolist()
+        for entry, node in enumerate(few):
+            refusal = verdicts[node] if 0 <= node < NODES_MAX else errno.ENODEV
+            if refusal:
+                return entry, (entry, refusal)
+    else:
+        slots = np.minimum(nodes[:entries].view(np.uint32), NODES_MAX)
+        refusals = table.take(slots)
+        if refusals.any():
+            entry = int((refusals != 0).argmax())
+            return entry, (entry, int(refusals[entry]))
+    return entries, None if entries == count else (entries, errno.EFAULT)
+
+
+@functools.lru_cache(maxsize=256)
+def _verdicts(memory_mask: int, allowed_mask: int) -> tuple[tuple[int, ...], npt.NDArray[np.uint8]]:
+    """Return `node_is_permitted` of every node, once for one and once for many; last: beyond all."""
+    rules = tuple(node_is_permitted(node, memory_mask, allowed_mask) for node in range(NODES_MAX + 1))
+    return rules, np.array(rules, dtype=np.uint8)
+
+
+def _refuse_overlap(pages: UserPointer, nodes: UserPointer, status: UserPointer, chunk: int) -> None:
+    """Refuse a status array whose first chunk reaches entries that are still to be read."""
+    written = _bytes_of(status)
+    for name, pointer, width in (("pages", pages, 8), ("nodes", nodes, 4)):
+        read = _bytes_of(pointer)
+        if written is None or read is None or not np.may_share_memory(written, read):
+            continue
+        ahead = written.ctypes.data - read.ctypes.data
+        if ahead > (width - 4) * chunk:
+            raise UsageError(f"status starts {ahead} bytes inside {name}; give it memory of its own")
+
+
+def _bytes_of(pointer: UserPointer) -> npt.NDArray[Any] | None:
+    return pointer.array if isinstance(pointer, UserMemory) else pointer
+
+
+def signed_pid(value: object) -> int:
+    """Return a pid as a person may give it, which need not name a task."""
+    return integer(value, "pid", -(1 << 31), (1 << 31) - 1)

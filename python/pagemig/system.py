@@ -1,0 +1,112 @@
+"""A machine as the rooms below `pagemig.machine` see it.
+
+The core holds all simulated state. Beside it stand a few facts that only Python asks for:
+the plan the machine was built from, the security hook, and the policies as they were asked
+for. Task, Machine and Call handles all hold one `System`; they hold no other state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+from .arguments import integer
+from .errors import UsageError
+from .flags import Profile
+from .permissions import SecurityHook, TaskFacts
+from .policy import Policy
+from .topology import Plan
+
+if TYPE_CHECKING:
+    from .call import Call
+
+PID_MAX = (1 << 31) - 1
+
+
+class System:
+    """The core, and what Python keeps beside it."""
+
+    __slots__ = (
+        "calls",
+        "contents",
+        "core",
+        "frames",
+        "make_task",
+        "memory_mask",
+        "plan",
+        "policies",
+        "profile",
+        "security_hook",
+    )
+
+    def __init__(
+        self,
+        core: _core.Machine,
+        plan: Plan,
+        *,
+        contents: bool,
+        profile: Profile,
+        make_task: Callable[[System, int], Any],
+    ) -> None:
+        self.core = core
+        self.plan = plan
+        self.contents = contents
+        self.profile = profile
+        self.make_task = make_task
+        """Makes the handle of a task, which is a room above this one."""
+        self.frames = plan.frames
+        self.memory_mask = plan.memory_mask
+        """The nodes with memory, bit n for node n."""
+        self.security_hook = SecurityHook()
+        self.policies: dict[int, Policy] = {}
+        """Task policies that are not the default, by pid, as they were asked for."""
+        self.calls: dict[int, Call] = {}
+        """Handles of the calls in flight, by number."""
+
+    def clone(self) -> System:
+        """Return an equal system that shares nothing with this one."""
+        twin = System(
+            self.core.clone(),
+            self.plan,
+            contents=self.contents,
+            profile=self.profile,
+            make_task=self.make_task,
+        )
+        twin.security_hook = self.security_hook
+        twin.policies = dict(self.policies)
+        twin.calls = {number: call._for_clone(twin) for number, call in self.calls.items()}
+        return twin
+
+    def facts(self, pid: int) -> TaskFacts:
+        """Return what the core knows of a task; `UsageError` if it knows none."""
+        return TaskFacts._make(self.core.task(pid))
+
+    def find(self, pid: int) -> TaskFacts | None:
+        """Return the same, or None."""
+        if not 0 < pid <= PID_MAX:
+            return None
+        try:
+            return self.facts(pid)
+        except UsageError:
+            return None
+
+    def node(self, value: object, what: str = "node") -> int:
+        """Return the id of a node that this machine has."""
+        node = integer(value, what)
+        if node not in self.plan.nodes:
+            raise UsageError(f"{what} is {node}; this machine has nodes {list(self.plan.nodes)}")
+        return node
+
+    def pfn(self, value: object) -> int:
+        """Return the number of a frame; the one beyond the last is the zero page."""
+        return integer(value, "pfn", high=self.frames)
+
+    def cpu(self, value: object) -> int:
+        """Return the number of a CPU that this machine has."""
+        return integer(value, "cpu", high=len(self.plan.cpu_nodes) - 1)
+
+    def settle_calls(self) -> None:
+        """Take the outcome of every call that has ended."""
+        for call in list(self.calls.values()):
+            call._settle()

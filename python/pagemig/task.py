@@ -1,0 +1,486 @@
+"""A simulated process: its credentials, its memory, and what it can do.
+
+`Task` is a handle: a machine and a pid. Verbs that take time run to their end at once; the
+same verbs as calls that can be stopped and raced are in `pagemig.calls`.
+
+Neighbours: `pagemig.region` for ranges of memory, `pagemig.syscalls` for what the kernel
+checks. Left out so far: file mappings, shared memory, swap, ``mremap``, ``madvise``, cpusets.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import calls, task_view
+from .arguments import Nodes, integer, node_array, node_mask, nodes_in, page_multiple, read_only
+from .errors import UsageError, syscall_error
+from .flags import PAGE_SIZE, USER_END, Capability, MbindFlags, MoveScope, Protection, VmFlags
+from .permissions import TaskFacts
+from .policy import Policy
+from .region import HasPid, Region, Where, addresses_in, require_own
+from .results import AccessResult, Entry, FrameInfo, MemoryCounters
+from .syscalls import mbind as _mbind
+from .syscalls.move_pages import prepare
+from .system import System
+from .task_view import Vma
+
+_MAY = VmFlags.MAYREAD | VmFlags.MAYWRITE | VmFlags.MAYEXEC
+_BY_PROTECTION = VmFlags.READ | VmFlags.WRITE | VmFlags.EXEC | VmFlags.SHARED | VmFlags.MAYSHARE
+_ID_MAX = (1 << 32) - 1
+
+
+class Task:
+    """A simulated process. Made by `pagemig.Machine.spawn` and `Task.fork`.
+
+    Two handles are equal if they name the same task of the same machine.
+
+    Examples
+    --------
+    >>> import pagemig as pm
+    >>> machine = pm.Machine(nodes=[64 * pm.MiB] * 2)
+    >>> app = machine.spawn("app")
+    >>> heap = app.mmap(3 * pm.PAGE_SIZE)
+    >>> app.touch(heap).minor
+    3
+    >>> machine.drain()
+    >>> app.move_pages(heap, 1)
+    array([1, 1, 1], dtype=int32)
+    """
+
+    __slots__ = ("_pid", "_system")
+
+    def __init__(self, system: System, pid: int) -> None:
+        self._system = system
+        self._pid = pid
+
+    # who it is ---------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        """Its number on the machine."""
+        return self._pid
+
+    @property
+    def name(self) -> str:
+        """What it is called; names need not differ."""
+        return self._facts.name
+
+    @property
+    def is_kernel_thread(self) -> bool:
+        """Whether it has no memory of its own."""
+        return self._facts.is_kernel_thread
+
+    @property
+    def uid(self) -> int:
+        """The real user id. Setting it changes nothing else, not even the capabilities."""
+        return self._facts.uid
+
+    @uid.setter
+    def uid(self, uid: int) -> None:
+        self._set_credentials(self._facts._replace(uid=integer(uid, "uid", high=_ID_MAX)))
+
+    @property
+    def euid(self) -> int:
+        """The effective user id."""
+        return self._facts.euid
+
+    @euid.setter
+    def euid(self, euid: int) -> None:
+        self._set_credentials(self._facts._replace(euid=integer(euid, "euid", high=_ID_MAX)))
+
+    @property
+    def suid(self) -> int:
+        """The saved user id."""
+        return self._facts.suid
+
+    @suid.setter
+    def suid(self, suid: int) -> None:
+        self._set_credentials(self._facts._replace(suid=integer(suid, "suid", high=_ID_MAX)))
+
+    @property
+    def capabilities(self) -> Capability:
+        """What it may do besides what its user ids permit."""
+        return Capability(self._facts.capabilities)
+
+    @capabilities.setter
+    def capabilities(self, capabilities: Capability) -> None:
+        self._set_credentials(self._facts._replace(capabilities=int(require_capabilities(capabilities))))
+
+    @property
+    def mems_allowed(self) -> frozenset[int]:
+        """The nodes its cpuset permits; set it to any that include one with memory."""
+        return frozenset(nodes_in(self._facts.mems_allowed))
+
+    @mems_allowed.setter
+    def mems_allowed(self, nodes: Iterable[int]) -> None:
+        self._system.core.set_mems_allowed(self._pid, allowed_mask(self._system, nodes))
+
+    @property
+    def cpu(self) -> int:
+        """The CPU it runs on."""
+        return self._facts.cpu
+
+    @cpu.setter
+    def cpu(self, cpu: int) -> None:
+        self._system.core.set_cpu(self._pid, self._system.cpu(cpu))
+
+    @property
+    def _facts(self) -> TaskFacts:
+        return self._system.facts(self._pid)
+
+    def _set_credentials(self, facts: TaskFacts) -> None:
+        self._system.core.set_credentials(self._pid, facts.uid, facts.euid, facts.suid, facts.capabilities)
+
+    # its mappings ------------------------------------------------------------------------
+
+    def mmap(
+        self,
+        length: int,
+        *,
+        at: int | None = None,
+        protection: Protection = Protection.READ | Protection.WRITE,
+        file: None = None,
+        offset: int = 0,
+        shared: bool = False,
+        flags: VmFlags | Iterable[VmFlags] = (),
+    ) -> Region:
+        """Map anonymous memory; areas are never merged.
+
+        Parameters
+        ----------
+        length
+            Bytes, rounded up to pages as ``mmap(2)`` does.
+        at
+            Where, page aligned; by default the kernel chooses.
+        protection
+            What accesses are permitted.
+        file, offset, shared
+            File mappings and shared memory; not there yet.
+        flags
+            Further flags of the area.
+
+        Raises
+        ------
+        UsageError
+            The range is empty, taken, unaligned or beyond user space.
+        """
+        if file is not None or offset != 0:
+            raise UsageError("file mappings are not there yet: leave out file and offset")
+        if shared:
+            raise UsageError("shared anonymous memory is shmem, which is not there yet: leave out shared")
+        size = -(-integer(length, "length", 1, USER_END) // PAGE_SIZE) * PAGE_SIZE
+        start = None if at is None else page_multiple(at, "at")
+        if start is not None and start + size > USER_END:
+            raise UsageError(f"{size:#x} bytes at {start:#x} leave user space, which ends at {USER_END:#x}")
+        extra = _area_flags(flags)
+        vm_flags = int(calls.require_protection(protection)) | _MAY | extra
+        return Region(self._pid, self._system.core.mmap(self._pid, size, start, int(vm_flags)), size)
+
+    def munmap(self, region: Region) -> None:
+        """Remove what is mapped in a region, which may have holes."""
+        self._run(calls.Munmap(region))
+
+    def mprotect(self, region: Region, protection: Protection) -> None:
+        """Change what accesses a region permits.
+
+        Raises
+        ------
+        OSError
+            ENOMEM: part of the region is not mapped.
+        """
+        self._run(calls.mprotect(region, protection))
+
+    def mlock(self, region: Region) -> None:
+        """Fault the pages of a region in and keep them off the reclaimable lists.
+
+        Raises
+        ------
+        OSError
+            ENOMEM: part of the region is not mapped.
+        """
+        self._run(calls.mlock(region))
+
+    def munlock(self, region: Region) -> None:
+        """Undo `mlock`."""
+        self._run(calls.munlock(region))
+
+    def same(self, region: Region) -> Region:
+        """Return this task's view of a region of another task, such as its parent's."""
+        if not isinstance(region, Region):
+            raise UsageError(f"region is {region!r}; it must be a Region")
+        return Region(self._pid, region.start, region.length)
+
+    # its accesses ------------------------------------------------------------------------
+
+    def touch(self, where: Where, *, write: bool = True) -> AccessResult:
+        """Access every page once, faulting it in.
+
+        Parameters
+        ----------
+        where
+            A region, or addresses, in the order of the accesses.
+        write
+            Whether to store (the byte that is there already) or to load.
+
+        Raises
+        ------
+        OutOfMemoryError
+            A page found no frame. What happened until then stays.
+        """
+        return self._accesses(where, calls.require_bool(write, "write"))
+
+    def access(self, addresses: Where, writes: npt.ArrayLike) -> AccessResult:
+        """Play a batch of accesses, in order.
+
+        Parameters
+        ----------
+        addresses
+            Where, one entry an access.
+        writes
+            Whether each is a store: bool array of the same length, or one bool for all.
+
+        Raises
+        ------
+        OutOfMemoryError
+            As `touch`.
+        """
+        return self._accesses(addresses, writes)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read bytes through the page tables, faulting as needed.
+
+        Raises
+        ------
+        OSError
+            EFAULT, where a program would get SIGSEGV or SIGBUS.
+        UsageError
+            The machine has no contents.
+        """
+        return bytes(self._run(calls.read(address, size)))
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write bytes through the page tables, faulting as needed; raises as `read`."""
+        self._run(calls.write(address, data))
+
+    def pin(self, address: int, *, write: bool = False) -> int | None:
+        """Take a reference on the page at an address, as direct I/O does.
+
+        While it is held the page cannot be moved. Returns the frame number, None if there is
+        no page to be had (no mapping, or one that does not permit the access).
+        """
+        pfn: int | None = self._run(calls.pin(address, write=write))
+        return pfn
+
+    def unpin(self, pfn: int) -> None:
+        """Drop a reference taken by `pin`."""
+        self._run(calls.unpin(pfn))
+
+    # what is there -----------------------------------------------------------------------
+
+    def nodes_of(self, where: Where) -> Nodes:
+        """Return the node of each page, int32, -1 where nothing is present. Changes nothing."""
+        return read_only(self._system.core.nodes_of(self._pid, addresses_in(where, self._pid, "where")))
+
+    def page_at(self, address: int) -> FrameInfo | None:
+        """Return the page that an address maps; None if none is present, or the zero page."""
+        entry = self.entry_at(address)
+        if entry.pfn is None or entry.kind.name != "PRESENT":
+            return None
+        return FrameInfo.from_core(self._system.core.frame(entry.pfn))
+
+    def entry_at(self, address: int) -> Entry:
+        """Return the page-table entry of an address."""
+        number = integer(address, "address", high=USER_END - 1)
+        return Entry.from_core(self._system.core.entry(self._pid, number))
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """Its areas (VMAs), lowest address first."""
+        return tuple(
+            Region(self._pid, start, end - start) for start, end, *_ in self._system.core.vmas(self._pid)
+        )
+
+    @property
+    def vmas(self) -> tuple[Vma, ...]:
+        """The same with all that the kernel keeps of each."""
+        return tuple(Vma.from_core(row) for row in self._system.core.vmas(self._pid))
+
+    @property
+    def counters(self) -> MemoryCounters:
+        """The resident counters as stored, pages."""
+        return MemoryCounters(*self._system.core.mm_counters(self._pid))
+
+    @property
+    def rss(self) -> int:
+        """Resident memory in pages, as the kernel shows it: negative counters read 0."""
+        counters = self.counters
+        return max(0, counters.file) + max(0, counters.anon)
+
+    def numa_maps(self) -> str:
+        """Return ``/proc/PID/numa_maps`` in the kernel's own format."""
+        return task_view.numa_maps(self._system, self._pid)
+
+    def status(self) -> str:
+        """Return ``/proc/PID/status`` in the kernel's own format, as far as it is modelled."""
+        return task_view.status(self._system, self._pid)
+
+    # its life ----------------------------------------------------------------------------
+
+    def fork(self, name: str | None = None) -> Task:
+        """Make a child that shares all pages copy-on-write; named as its parent by default.
+
+        Raises
+        ------
+        OSError
+            ENOMEM.
+        """
+        child: Task = self._run(calls.fork(name))
+        return child
+
+    def exit(self) -> None:
+        """End the task: its memory is freed and its pid names nobody afterwards."""
+        self._run(calls.exit())
+
+    # where its pages are -----------------------------------------------------------------
+
+    def move_pages(
+        self,
+        pages: Where,
+        nodes: npt.ArrayLike | None = None,
+        *,
+        target: HasPid | int | None = None,
+        scope: MoveScope = MoveScope.EXCLUSIVE,
+    ) -> Nodes:
+        """Move pages to nodes, or ask where they are.
+
+        Parameters
+        ----------
+        pages
+            A region, or addresses (any byte of a page will do).
+        nodes
+            Where to: one node for all, or one for each page. None: do not move, only ask.
+        target
+            Whose pages: a task or pid; by default this task's own.
+        scope
+            Whether pages that something else maps too are moved.
+
+        Returns
+        -------
+        numpy.ndarray
+            int32, one a page: the node where it is now, or a negative errno. **A page that
+            would not move is a number, not an exception.** Read-only.
+
+        Raises
+        ------
+        OSError
+            The call itself failed; ``statuses`` of the exception holds what it had written.
+        UsageError
+            The arguments make no sense, or the region lies in another task.
+        """
+        system, pid = self._system, self._pid
+        number = calls.target_pid(target)
+        where = addresses_in(pages, number or pid)
+        count = where.size
+        wanted = None if nodes is None else node_array(nodes, count)
+        flags = calls.require_scope(scope).value
+        request = prepare(system, pid, number, count, where, wanted, 4 * count, flags)
+        if isinstance(request, int):
+            raise syscall_error(-request, "move_pages", np.empty(0, dtype=np.int32))
+        return calls.statuses_of(system.core.do(pid, request))
+
+    def set_mempolicy(self, policy: Policy) -> None:
+        """Set where new pages go in areas without a policy of their own.
+
+        Raises
+        ------
+        OSError
+            EINVAL: the policy contradicts itself, or names no permitted node with memory.
+        """
+        code = _mbind.set_mempolicy(self._system, self._pid, _require_policy(policy))
+        if code:
+            raise syscall_error(-code, "set_mempolicy")
+
+    def mbind(self, region: Region, policy: Policy, *, flags: MbindFlags = MbindFlags.NONE) -> None:
+        """Set where new pages of a region go.
+
+        Raises
+        ------
+        OSError
+            EINVAL as `set_mempolicy`; EFAULT: the region has holes; EIO: ``STRICT`` was given
+            and a page is elsewhere already.
+        UsageError
+            ``flags`` asks to move pages, which is not there yet.
+        """
+        require_own(region, self._pid)
+        if not isinstance(flags, MbindFlags):
+            raise UsageError(f"flags is {flags!r}; it must be MbindFlags")
+        policy = _require_policy(policy)
+        code = _mbind.mbind(self._system, self._pid, region.start, region.length, policy, flags)
+        if code:
+            raise syscall_error(-code, "mbind")
+
+    # itself ------------------------------------------------------------------------------
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Task):
+            return NotImplemented
+        return self._system is other._system and self._pid == other._pid
+
+    def __hash__(self) -> int:
+        return hash((id(self._system), self._pid))
+
+    def __repr__(self) -> str:
+        return f"<Task {self._pid}>"
+
+    def _run(self, what: Any) -> Any:
+        return calls.run_now(self._system, self._pid, what)
+
+    def _accesses(self, where: Where, writes: npt.ArrayLike) -> AccessResult:
+        request = calls.access_request(where, writes, self._pid)
+        return calls.accesses_of(self._system.core.do(self._pid, request))
+
+
+def require_capabilities(capabilities: Capability) -> Capability:
+    """Return ``capabilities`` if they are a set of them."""
+    if not isinstance(capabilities, Capability):
+        raise UsageError(f"capabilities is {capabilities!r}; it must be Capability, such as Capability.NONE")
+    return capabilities
+
+
+def allowed_mask(system: System, nodes: Iterable[int]) -> int:
+    """Return the mask of a cpuset; at least one of its nodes must have memory."""
+    mask = node_mask(nodes, "mems_allowed")
+    for node in nodes_in(mask):
+        system.node(node, "a node of mems_allowed")
+    if not mask & system.memory_mask:
+        raise UsageError(
+            f"mems_allowed is {list(nodes_in(mask))}; it must include a node with memory: "
+            f"{list(nodes_in(system.memory_mask))}"
+        )
+    return mask
+
+
+def _area_flags(flags: VmFlags | Iterable[VmFlags]) -> VmFlags:
+    listed = [flags] if isinstance(flags, VmFlags) else flags
+    if not isinstance(listed, Iterable) or isinstance(listed, (str, bytes)):
+        raise UsageError(f"flags is {flags!r}; it must be VmFlags")
+    kept = list(listed)
+    for flag in kept:
+        if not isinstance(flag, VmFlags):
+            raise UsageError(f"flags holds {flag!r}; it must be VmFlags, such as VmFlags.LOCKED")
+    extra = reduce(operator.or_, kept, VmFlags(0))
+    if extra & _BY_PROTECTION:
+        raise UsageError(f"flags holds {extra & _BY_PROTECTION!r}: say that with protection and shared")
+    return extra
+
+
+def _require_policy(policy: Policy) -> Policy:
+    if not isinstance(policy, Policy):
+        raise UsageError(f"policy is {policy!r}; it must be a Policy")
+    return policy

@@ -1,0 +1,78 @@
+"""What happened on a machine, in order, as columns.
+
+A machine records nothing until `pagemig.Machine.record` is told to; then it keeps the last
+events, and every call is stepped so that there is something to record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .arguments import read_only
+
+
+class Event(NamedTuple):
+    """One row of a `Trace`."""
+
+    time: int
+    """Steps made on the machine before."""
+    pid: int
+    call: int
+    """The number of the call, see `pagemig.Call.number`."""
+    event: str
+    """What: step, wait, done, allocate, isolate, putback, unmap, restore, copy, attempt, fault."""
+    label: str
+    """The step of the specification."""
+    pfn: int
+    """The frame concerned, -1 if none."""
+    address: int
+    """The address concerned, 0 if none."""
+    value: int
+    """What goes with the event: a node, a result, a flavour."""
+
+
+class Trace:
+    """The events of a machine, oldest first. A copy: it does not grow.
+
+    Examples
+    --------
+    >>> import pagemig as pm
+    >>> machine = pm.Machine(nodes=[pm.MiB])
+    >>> len(machine.trace)
+    0
+    """
+
+    __slots__ = ("_columns",)
+
+    def __init__(self, columns: Mapping[str, Any]) -> None:
+        self._columns = {
+            name: read_only(np.array(values)) if isinstance(values, np.ndarray) else tuple(values)
+            for name, values in columns.items()
+        }
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns under the names of the fields of `Event`."""
+        return dict(self._columns)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._columns[name]
+
+    def __len__(self) -> int:
+        return len(next(iter(self._columns.values()), ()))
+
+    def __iter__(self) -> Iterator[Event]:
+        plain = [
+            column.tolist() if isinstance(column, np.ndarray) else column
+            for column in (self._columns[name] for name in Event._fields)
+        ]
+        return (Event(*row) for row in zip(*plain, strict=True))
+
+    def __reduce__(self) -> tuple[type[Trace], tuple[dict[str, Any]]]:
+        return Trace, (self._columns,)
+
+    def __repr__(self) -> str:
+        return f"<Trace of {len(self)} events>"

@@ -1,0 +1,171 @@
+"""The call of a case: its arguments as the kernel gets them, and what it answered.
+
+Start with :func:`prepare`, which reads the arguments of ``move_pages`` once; a
+:class:`Call` can then be run any number of times.
+
+User memory ends where a case says so: an array is as long as it is written, so
+that a count beyond it faults; ``ptr:-1`` and ``ptr:end`` fault at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import pagemig as pm
+
+from . import words
+from .form import Skipped
+from .world import World
+
+UNWRITTEN = 99
+UNUSED_PID = 0x7FFF_FFF0
+KNOWN = {"pid", "pages", "nodes", "status", "flags", "count", "repeat", "then"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What a call returned (0 or -errno), and the status array afterwards; None without one."""
+
+    result: int
+    statuses: list[int] | None
+    nodes: list[int] | None
+
+
+@dataclasses.dataclass
+class Call:
+    """A ``move_pages`` call, ready to be made."""
+
+    world: World
+    caller: str
+    pid: int
+    count: int
+    pages: npt.NDArray[np.uint64] | pm.UserMemory | None
+    nodes: npt.NDArray[np.int32] | pm.UserMemory | None
+    status: npt.NDArray[np.int32] | pm.UserMemory | None
+    flags: int
+    addresses: list[int]
+    wanted: list[int] | None
+    owner: str
+    """The id of the task whose pages are meant."""
+
+    def run(self) -> Answer:
+        """Make the call."""
+        array = self.status.array if isinstance(self.status, pm.UserMemory) else self.status
+        result = pm.syscalls.move_pages(
+            self.world.task(self.caller),
+            self.pid,
+            self.count,
+            self.pages,
+            self.nodes,
+            self.status,
+            self.flags,
+        )
+        return Answer(result, None if array is None else array.tolist(), self.wanted)
+
+    def to(self, nodes: Sequence[int]) -> Call:
+        """The same call with another node array."""
+        return dataclasses.replace(self, nodes=np.array(nodes, np.int32), wanted=list(nodes))
+
+
+def prepare(world: World, caller: str, args: dict[str, Any]) -> Call:
+    """Read the arguments of a ``move_pages`` call."""
+    unknown = set(args) - KNOWN
+    if unknown:
+        raise Skipped(f"the call has unknown arguments {sorted(unknown)}")
+    if "pages" not in args:
+        raise Skipped("the call names no pages: the case describes a program, not a call")
+    pid, owner = _pid(world, caller, args.get("pid", 0))
+    addresses, pages = _pages(world, owner, args["pages"])
+    count = _count(args.get("count"), len(addresses))
+    wanted, nodes = _nodes(world, owner, args.get("nodes"), addresses)
+    status = _status(args.get("status", "array"), max(count, 0) if count < 1 << 20 else len(addresses))
+    flags = words.flags(args.get("flags", 0))
+    return Call(world, caller, pid, count, pages, nodes, status, flags, addresses, wanted, owner)
+
+
+def _pid(world: World, caller: str, word: object) -> tuple[int, str]:
+    """Return the pid as given to the call, and the id of the task that it names."""
+    if isinstance(word, str) and "|" in word:
+        high, low = word.split("|", 1)
+        pid, owner = _pid(world, caller, low)
+        return words.number(high, "pid") | pid, owner
+    if word == "own":
+        return world.task(caller).pid, caller
+    if word in ("unused", "none", "nonexistent"):
+        return UNUSED_PID, caller
+    if isinstance(word, str) and word in world.tasks:
+        return world.task(word).pid, word
+    return words.number(word, "pid"), caller
+
+
+def _count(word: object, entries: int) -> int:
+    if word is None:
+        return entries
+    if isinstance(word, str) and (match := re.fullmatch(r"n\s*(?:([+-])\s*(\d+))?", word)):
+        return entries + int(f"{match[1] or '+'}{match[2] or 0}")
+    if word == "ULONG_MAX":
+        return (1 << 64) - 1
+    return words.number(word, "count")
+
+
+def _faults_at_once(word: object) -> bool:
+    return isinstance(word, str) and bool(
+        re.fullmatch(r"ptr:(-1|end|unmapped|bad|none|0x[0-9a-fA-F]+)", word)
+    )
+
+
+def _is_null(word: object) -> bool:
+    return word is None or word in ("null", "NULL", "ptr:null", "ptr:0")
+
+
+def _pages(
+    world: World, owner: str, word: object
+) -> tuple[list[int], npt.NDArray[np.uint64] | pm.UserMemory | None]:
+    if _is_null(word):
+        return [], None
+    if _faults_at_once(word):
+        return [0], pm.UserMemory(np.zeros(1, np.uint64), valid_bytes=0)
+    addresses = words.addresses(word, world.starts(owner))
+    return addresses, np.array(addresses, np.uint64)
+
+
+def _nodes(
+    world: World, owner: str, word: object, addresses: list[int]
+) -> tuple[list[int] | None, npt.NDArray[np.int32] | pm.UserMemory | None]:
+    if _is_null(word):
+        return None, None
+    if _faults_at_once(word):
+        return None, pm.UserMemory(np.zeros(max(1, len(addresses)), np.int32), valid_bytes=0)
+    task, allowed = world.task(owner), sorted(world.task(owner).mems_allowed & set(world.with_memory))
+    if word == "alternating":
+        word = "another node"
+
+    def one(part: object, index: int) -> int:
+        own = int(task.nodes_of([addresses[index]])[0]) if part == "another node" else None
+        return words.node(part, highest=max(world.machine.nodes), own=own, with_memory=allowed)
+
+    wanted = words.nodes(word, len(addresses), one, allowed)
+    return wanted, np.array(wanted, np.int32)
+
+
+def _status(word: object, count: int) -> npt.NDArray[np.int32] | pm.UserMemory | None:
+    """Read ``array``, ``array init 99``, ``array init 99, 6 bytes writable``, a pointer, or null."""
+    if _is_null(word):
+        return None
+    if _faults_at_once(word):
+        return pm.UserMemory(np.full(max(count, 1), UNWRITTEN, np.int32), valid_bytes=0)
+    match = isinstance(word, str) and re.fullmatch(
+        r"array(?: of (\d+))?(?: init (-?\d+))?(?:,? (?:first )?(\d+) bytes writable)?(, read-only)?", word
+    )
+    if not match:
+        raise Skipped(f"status {word!r} is not understood")
+    array = np.full(int(match[1]) if match[1] else count, int(match[2] or UNWRITTEN), np.int32)
+    if match[3]:
+        return pm.UserMemory(array, valid_bytes=min(int(match[3]), array.nbytes))
+    return pm.UserMemory(array, writable=False) if match[4] else array

@@ -1,0 +1,142 @@
+"""Runs cases one by one and says how each came out.
+
+Start with :func:`run_case`; :func:`main` is the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import pagemig as pm
+
+from .effects import Outcome, check_answer, check_effects
+from .form import BadFormError, Case, Failed, Skipped, expectation, load
+from .invocation import Answer, Call, prepare
+from .readers import race
+from .steps import LATER, perform
+from .world import World, build
+
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+MODELLED_CALLS = ("move_pages",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """How a case came out; ``why`` is the difference or the reason, empty if it passed."""
+
+    case: str
+    kind: str
+    why: str = ""
+
+
+def run_case(case: Case) -> Verdict:
+    """Run one case on a machine of its own."""
+    name: str = case["id"]
+    try:
+        expected = expectation(case)
+        if case["call"]["syscall"] not in MODELLED_CALLS:
+            raise Skipped(f"system call {case['call']['syscall']!r} arrives in a later stage")
+        world, call = _set_up(case)
+        outcome = _make_calls(world, call, case["call"].get("args", {}))
+        check_answer(outcome, expected)
+        check_effects(outcome, expected.get("effects", []))
+        if findings := world.machine.audit():
+            raise Failed(f"invariants: {'; '.join(map(str, findings))}")
+    except Skipped as reason:
+        return Verdict(name, SKIPPED, str(reason))
+    except Failed as difference:
+        return Verdict(name, FAILED, str(difference))
+    except (pm.PagemigError, OSError) as error:
+        return Verdict(name, FAILED, f"{type(error).__name__}: {error}")
+    return Verdict(name, PASSED)
+
+
+def _set_up(case: Case) -> tuple[World, Call]:
+    """Build the world and read the call; a shape not seen so far is a reason to skip."""
+    at = "machine"
+    try:
+        for step in case.get("setup", []):
+            if step["op"] in LATER:
+                raise Skipped(LATER[step["op"]])
+        world = build(case)
+        for step in case.get("setup", []):
+            at = f"setup step {step['op']!r}"
+            perform(world, step)
+        at = "call"
+        caller = case["call"].get("task", next(iter(world.tasks), None))
+        world.task(caller)
+        return world, prepare(world, str(caller), case["call"].get("args", {}))
+    except KeyError as field:
+        raise Skipped(f"{at} lacks its field {field}") from None
+    except (TypeError, ValueError, AttributeError, pm.UsageError) as error:
+        raise Skipped(f"{at} is not understood: {error}") from None
+
+
+def _make_calls(world: World, call: Call, args: dict[str, Any]) -> Outcome:
+    before = world.machine.clone()
+    if world.readers:
+        race(world, call)
+        return Outcome(world, before, call, [Answer(0, None, call.wanted)])
+    answers = []
+    for turn in range(_times(args.get("repeat", 1))):
+        if turn:
+            call = _next_round(world, call, args, turn)
+        answers.append(call.run())
+    then = args.get("then", [])
+    for word in then if isinstance(then, list) else [then]:
+        if word == "touch all":
+            world.task(call.owner).touch(call.addresses)
+        elif word in ("query again", "again", "call again"):
+            answers.append(prepare(world, call.caller, {**args, "then": []}).run())
+        else:
+            raise Skipped(f"what shall be done then, {word!r}, is not understood")
+    return Outcome(world, before, call, answers)
+
+
+def _times(word: object) -> int:
+    """How often a call is made; a time span becomes a fixed number of calls."""
+    if isinstance(word, int) and not isinstance(word, bool) and word > 0:
+        return word
+    if isinstance(word, str) and re.fullmatch(r"\d+ s(econds)?", word):
+        return 16
+    raise Skipped(f"repeat {word!r} is not understood")
+
+
+def _next_round(world: World, call: Call, args: dict[str, Any], turn: int) -> Call:
+    """Write to every page, and turn a node array that cycles or alternates one further."""
+    task = world.task(call.owner)
+    for number, address in enumerate(call.addresses):
+        value = (number + turn) & 255
+        task.write(address, bytes([value]))
+        world.stored[call.owner, address & ~4095] = value
+        if address & 4095:
+            del world.stored[call.owner, address & ~4095]
+    if args.get("nodes") not in ("cycling", "alternating") or call.wanted is None:
+        return call
+    nodes = np.array(world.with_memory)
+    return call.to([int(nodes[(list(nodes).index(node) + 1) % len(nodes)]) for node in call.wanted])
+
+
+def main(arguments: list[str]) -> int:
+    """Run the file that is the one argument; return the exit code."""
+    if len(arguments) != 1:
+        print("usage: run.py FILE", file=sys.stderr)
+        return 2
+    try:
+        cases = load(Path(arguments[0]))
+    except BadFormError as error:
+        print(error, file=sys.stderr)
+        return 2
+    verdicts = [run_case(case) for case in cases]
+    for verdict in verdicts:
+        if verdict.kind != PASSED:
+            print(f"{verdict.kind} {verdict.case}: {verdict.why}")
+    counts = {kind: sum(verdict.kind == kind for verdict in verdicts) for kind in (PASSED, FAILED, SKIPPED)}
+    print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    return 1 if counts[FAILED] else 0

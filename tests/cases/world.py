@@ -1,0 +1,93 @@
+"""The machine that a case runs on, and what its words stand for.
+
+Start with :class:`World`. Regions belong to a task and have names; tasks have
+the ids of the case. Neighbours: ``steps`` fills it, ``invocation`` and
+``effects`` look things up in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pagemig as pm
+
+from .form import Case, Skipped
+
+PAGES_TO_SPARE = 4096
+
+
+@dataclasses.dataclass
+class World:
+    """A machine, and the names that the case gave to things on it."""
+
+    machine: pm.Machine
+    tasks: dict[str, pm.Task] = dataclasses.field(default_factory=dict)
+    regions: dict[str, dict[str, pm.Region]] = dataclasses.field(default_factory=dict)
+    stored: dict[tuple[str, int], int] = dataclasses.field(default_factory=dict)
+    """The first byte of each page, by task and address, where the case stored one."""
+    cpusets: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    tree: list[str] = dataclasses.field(default_factory=list)
+    """The tasks of a tree of processes, its root first."""
+    readers: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    """(task, region) that readers read all the time."""
+
+    def task(self, name: object) -> pm.Task:
+        """The task with an id."""
+        if not isinstance(name, str) or name not in self.tasks:
+            raise Skipped(f"task {name!r} is not made by the setup")
+        return self.tasks[name]
+
+    def region(self, task: object, name: object) -> pm.Region:
+        """A region of a task."""
+        self.task(task)
+        assert isinstance(task, str)
+        if not isinstance(name, str) or name not in self.regions[task]:
+            raise Skipped(f"region {name!r} of task {task!r} is not mapped by the setup")
+        return self.regions[task][name]
+
+    def starts(self, task: str) -> dict[str, int]:
+        """Where each region of a task starts."""
+        return {name: region.start for name, region in self.regions[task].items()}
+
+    @property
+    def with_memory(self) -> list[int]:
+        """The nodes with memory."""
+        return [node for node, size in self.machine.nodes.items() if size]
+
+
+def build(case: Case) -> World:
+    """Make the machine of a case: two nodes of memory unless its setup says otherwise."""
+    steps = [step for step in case.get("setup", []) if step["op"] == "machine"]
+    step: dict[str, Any] = steps[0] if steps else {"op": "machine"}
+    unknown = set(step) - {"op", "mem_nodes", "memoryless", "free_pages", "cpus", "nodes"}
+    if unknown:
+        raise Skipped(f"setup step 'machine' has unknown fields {sorted(unknown)}")
+    with_memory = step.get("mem_nodes", step.get("nodes", [0, 1]))
+    without = step.get("memoryless", [])
+    for node in [*with_memory, *without]:
+        if not isinstance(node, int):
+            raise Skipped(f"node {node!r} of the machine is not understood")
+    pages = sum(
+        s["pages"] for s in case.get("setup", []) if isinstance(s.get("pages"), int) and s["op"] == "mmap"
+    )
+    size = (2 * pages + PAGES_TO_SPARE) * 4096
+    nodes = dict.fromkeys(with_memory, size) | dict.fromkeys(without, 0)
+    machine = pm.Machine(nodes=nodes, cpus=step.get("cpus", 2), contents=True)
+    world = World(machine)
+    for node, free in step.get("free_pages", {}).items():
+        _occupy(world, int(node), free)
+    return world
+
+
+def _occupy(world: World, node: int, free: int) -> None:
+    """Leave only ``free`` frames of a node free, the others in use by a task of their own."""
+    machine = world.machine
+    hog = machine.spawn("hog")
+    taken = machine.zone_counters(node)["nr_free_pages"] - free
+    if taken <= 0:
+        return
+    heap = hog.mmap(taken * 4096)
+    hog.mbind(heap, pm.Policy(pm.PolicyMode.BIND, [node]))
+    hog.touch(heap)
+    machine.drain()

@@ -1,0 +1,180 @@
+"""The operations, by name: what a test drives side by side with the package.
+
+Start with :class:`ReferenceMachine`. Every method runs to its end. Addresses
+are page aligned unless said otherwise; ranges lie inside mappings.
+
+Source: as the modules below, which do the work.
+Left out: calls in flight, the audit, costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from . import faults, mapping, mlock, policy, vmas
+from .entries import PAGE_SIZE, VM_MAY, VM_READ, VM_WRITE
+from .faults import Outcome
+from .lru import Cpu, drain, isolate
+from .memory import Frame, Memory
+from .move_pages import UserArrays, move_pages
+from .snapshot import Snapshot, take
+from .tasks import State, Task
+
+
+class ReferenceMachine:
+    """A machine of anonymous memory.
+
+    Parameters
+    ----------
+    sizes
+        Frames of each node by id; 0 makes a node without memory.
+    cpus
+        How many CPUs; CPU c is on the (c mod n)-th node.
+    watermarks
+        (MIN, LOW) of a node, frames; 0 where not given.
+    contents
+        Whether frames have bytes.
+    """
+
+    def __init__(
+        self,
+        sizes: dict[int, int],
+        *,
+        cpus: int = 2,
+        watermarks: dict[int, tuple[int, int]] | None = None,
+        contents: bool = False,
+    ) -> None:
+        memory = Memory(dict(sizes), contents=contents)
+        for node, (low_min, low) in (watermarks or {}).items():
+            memory.nodes[node].watermark_min = low_min
+            memory.nodes[node].watermark_low = low
+        homes = sorted(sizes)
+        cpu_list = [Cpu(number, homes[number % len(homes)]) for number in range(cpus)]
+        lists = policy.zonelists(memory, {cpu.node for cpu in cpu_list})
+        self.state = State(memory, cpu_list, lists)
+
+    def spawn(
+        self, *, uid: int = 0, capabilities: int | None = None, cpu: int = 0, mems: int | None = None
+    ) -> int:
+        """Start a process with an empty memory; return its pid."""
+        pid = self.state.next_pid
+        self.state.next_pid += 1
+        rights = ((1 << 34) - 1 if uid == 0 else 0) if capabilities is None else capabilities
+        task = Task(pid, vmas.Mm(), uid, uid, uid, rights, cpu=cpu)
+        if mems is not None:
+            task.mems_allowed = mems
+        self.state.tasks[pid] = task
+        return pid
+
+    def task(self, pid: int) -> Task:
+        """Look a task up."""
+        return self.state.tasks[pid]
+
+    def mmap(self, pid: int, start: int, length: int, *, flags: int = VM_READ | VM_WRITE) -> None:
+        """Map private anonymous memory; the VM_MAY bits come by themselves."""
+        mapping.mmap(self.task(pid).memory_map, start, length, flags | VM_MAY)
+
+    def munmap(self, pid: int, start: int, end: int) -> None:
+        """Unmap a range."""
+        mapping.munmap(self.state, self.task(pid), start, end)
+
+    def mprotect(self, pid: int, start: int, end: int, access: int) -> None:
+        """Set VM_READ, VM_WRITE and VM_EXEC of a range."""
+        mapping.mprotect(self.task(pid), start, end, access)
+
+    def mlock(self, pid: int, start: int, end: int) -> bool:
+        """Lock a range; False where a page could not be had."""
+        return mlock.mlock(self.state, self.task(pid), start, end)
+
+    def munlock(self, pid: int, start: int, end: int) -> None:
+        """Unlock a range."""
+        mlock.munlock(self.state, self.task(pid), start, end)
+
+    def set_policy(self, pid: int, start: int, end: int, new: policy.Policy | None) -> bool:
+        """Apply a policy to a range; False where ``start`` is in a hole."""
+        return vmas.set_policy(self.task(pid).memory_map, start, end, new)
+
+    def set_task_policy(self, pid: int, new: policy.Policy | None) -> None:
+        """Set the policy of a task."""
+        self.task(pid).policy = new
+
+    def touch(self, pid: int, addresses: Iterable[int], *, write: bool) -> list[Outcome]:
+        """Access each address in turn; an access without memory is the last."""
+        outcomes = []
+        for address in addresses:
+            outcomes.append(faults.access(self.state, self.task(pid), address, write=write))
+            if outcomes[-1] is Outcome.NO_MEMORY:
+                break
+        return outcomes
+
+    def write(self, pid: int, address: int, data: bytes) -> bool:
+        """Store bytes that lie in one page; False where that is not possible."""
+        task = self.task(pid)
+        if faults.access(self.state, task, address, write=True) in (Outcome.SEGV, Outcome.NO_MEMORY):
+            return False
+        frame = self.frame_at(pid, address)
+        assert frame is not None
+        at = address % PAGE_SIZE
+        assert at + len(data) <= PAGE_SIZE
+        frame.content = frame.content[:at] + data + frame.content[at + len(data) :]
+        return True
+
+    def content_at(self, pid: int, address: int) -> bytes:
+        """The bytes of the page at an address, all zero where nothing is mapped."""
+        frame = self.frame_at(pid, address)
+        return frame.content if frame is not None else bytes(PAGE_SIZE)
+
+    def frame_at(self, pid: int, address: int) -> Frame | None:
+        """The frame mapped at an address; None for none and for the zero page."""
+        found = faults.follow(self.state, self.task(pid), address)
+        return found if isinstance(found, Frame) and found.pfn >= 0 else None
+
+    def fork(self, pid: int) -> int:
+        """Fork a task; return the child's pid."""
+        return mapping.fork(self.state, self.task(pid)).pid
+
+    def exit(self, pid: int) -> None:
+        """End a task."""
+        task = self.state.tasks.pop(pid)
+        mapping.exit_mm(self.state, task)
+
+    def pin(self, pid: int, address: int, *, write: bool) -> int | None:
+        """Take a reference with ``get_user_pages``; the frame, -1 for the zero page, or None."""
+        found = faults.get_user_page(self.state, self.task(pid), address, write=write)
+        return found.pfn if isinstance(found, Frame) else None
+
+    def unpin(self, pfn: int) -> None:
+        """Drop such a reference."""
+        self.state.put(pfn)
+
+    def isolate(self, pfn: int) -> bool:
+        """Take a page off its LRU list for nobody in particular."""
+        return isolate(self.state.memory, self.state.memory.frames[pfn])
+
+    def drain(self, cpu: int | None = None) -> None:
+        """Drain the pagevecs of every CPU, or of one."""
+        if cpu is None:
+            self.state.drain_all()
+        else:
+            drain(self.state.memory, self.state.cpus[cpu])
+
+    def move_pages(self, caller: int, pid: int, user: UserArrays, flags: int) -> int:
+        """The system call: 0 or -errno; see :class:`UserArrays`."""
+        return move_pages(self.state, self.task(caller), pid, user, flags)
+
+    def move(
+        self, caller: int, pid: int, pages: Sequence[int], nodes: Sequence[int], *, move_all: bool = False
+    ) -> tuple[int, list[int]]:
+        """Call ``move_pages`` with plain lists; return (result, statuses), 99 where not written."""
+        user = UserArrays(
+            len(pages),
+            b"".join(address.to_bytes(8, "little") for address in pages),
+            b"".join(node.to_bytes(4, "little", signed=True) for node in nodes),
+            bytearray((99).to_bytes(4, "little") * len(pages)),
+        )
+        result = self.move_pages(caller, pid, user, 4 if move_all else 2)
+        return result, list(memoryview(user.status).cast("i"))
+
+    def snapshot(self) -> Snapshot:
+        """The whole observable state as plain data."""
+        return take(self.state)

@@ -1,0 +1,186 @@
+"""Address spaces: VMAs in order, and the dictionary that is the page table.
+
+Start with :class:`Mm` and :func:`change_range`. Entries are kept by page
+address; a missing key is an entry of 0.
+
+Source: data model 6.1 and 6.5, supporting paths 6 (mprotect), 15 (mlock splits
+and merges), syscalls 6.2 (how a policy is applied to a range).
+Left out: intermediate tables, which hold nothing an operation can see.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from . import rmap
+from .entries import PAGE_SIZE, VM_HUGETLB, VM_IO, VM_PFNMAP, VM_RESERVED, protection
+from .policy import Policy
+
+
+@dataclasses.dataclass(eq=False)
+class Vma:
+    """One area, from ``start`` up to but not including ``end``."""
+
+    mm: Mm
+    start: int
+    end: int
+    flags: int
+    pgoff: int
+    policy: Policy | None = None
+    anon_vma: rmap.AnonVma | None = None
+    links: list[rmap.AnonVma] = dataclasses.field(default_factory=list)
+
+    @property
+    def protection(self) -> int:
+        """``vm_page_prot``."""
+        return protection(self.flags)
+
+    @property
+    def is_migratable(self) -> bool:
+        """``vma_migratable``."""
+        return not self.flags & (VM_IO | VM_HUGETLB | VM_PFNMAP | VM_RESERVED)
+
+    def linear_index(self, address: int) -> int:
+        """``linear_page_index``."""
+        return (address - self.start) // PAGE_SIZE + self.pgoff
+
+
+@dataclasses.dataclass(eq=False)
+class Mm:
+    """One address space."""
+
+    vmas: list[Vma] = dataclasses.field(default_factory=list)
+    entries: dict[int, int] = dataclasses.field(default_factory=dict)
+    anon_pages: int = 0
+
+    def find_vma(self, address: int) -> Vma | None:
+        """The VMA with the lowest end above ``address``; it may start later (Q10)."""
+        return next((vma for vma in self.vmas if vma.end > address), None)
+
+    def containing(self, address: int) -> Vma | None:
+        """The VMA that contains ``address``."""
+        vma = self.find_vma(address)
+        return vma if vma is not None and vma.start <= address else None
+
+    def entry(self, address: int) -> int:
+        """The leaf at a page address."""
+        return self.entries.get(address, 0)
+
+    def store(self, address: int, entry: int) -> None:
+        """Store a leaf; 0 is none."""
+        if entry:
+            self.entries[address] = entry
+        else:
+            self.entries.pop(address, None)
+
+    def insert(self, vma: Vma) -> None:
+        """Add a VMA in address order."""
+        self.vmas.append(vma)
+        self.vmas.sort(key=lambda other: other.start)
+
+
+def split(vma: Vma, address: int) -> Vma:
+    """Cut a VMA in two and return the upper half, which is the new one."""
+    assert vma.start < address < vma.end
+    upper = Vma(vma.mm, address, vma.end, vma.flags, vma.linear_index(address), vma.policy)
+    rmap.clone_links(upper, vma)
+    upper.anon_vma = vma.anon_vma
+    vma.end = address
+    vma.mm.insert(upper)
+    return upper
+
+
+def cut_out(vma: Vma, start: int, end: int) -> Vma:
+    """Split a VMA so that [start, end) of it is a VMA of its own; return that."""
+    if vma.start < start:
+        vma = split(vma, start)
+    if end < vma.end:
+        split(vma, end)
+    return vma
+
+
+def _may_join(lower: Vma, upper: Vma) -> bool:
+    return (
+        lower.end == upper.start
+        and lower.flags == upper.flags
+        and lower.policy == upper.policy
+        and upper.pgoff == lower.linear_index(upper.start)
+        and (lower.anon_vma is None or upper.anon_vma is None or lower.anon_vma is upper.anon_vma)
+    )
+
+
+def _join(lower: Vma, upper: Vma) -> Vma:
+    if lower.anon_vma is None and upper.anon_vma is not None:
+        rmap.clone_links(lower, upper)
+        lower.anon_vma = upper.anon_vma
+    lower.end = upper.end
+    rmap.unlink(upper)
+    upper.mm.vmas.remove(upper)
+    return lower
+
+
+def merge(vma: Vma, *, below: bool = True, above: bool = True) -> Vma:
+    """Merge a VMA with its equal neighbours; return what holds it afterwards.
+
+    The neighbour below is preferred where one above has another anon_vma.
+    """
+    vmas = vma.mm.vmas
+    position = vmas.index(vma)
+    if below and position and _may_join(vmas[position - 1], vma):
+        vma = _join(vmas[position - 1], vma)
+        position -= 1
+    if above and position + 1 < len(vmas) and _may_join(vma, vmas[position + 1]):
+        vma = _join(vma, vmas[position + 1])
+    return vma
+
+
+def pieces(mm: Mm, start: int, end: int) -> list[tuple[int, int]]:
+    """The parts of [start, end) that VMAs cover, one for each VMA."""
+    return [
+        (max(start, vma.start), min(end, vma.end)) for vma in mm.vmas if vma.start < end and vma.end > start
+    ]
+
+
+def change_flags(mm: Mm, start: int, end: int, new_flags: Callable[[int], int]) -> list[tuple[int, int]]:
+    """Change ``vm_flags`` of a range; return the pieces that really changed.
+
+    VMAs are split at the edges and merge with equal neighbours; where the flags
+    are as wanted nothing happens at all.
+    """
+    changed = []
+    for piece_start, piece_end in pieces(mm, start, end):
+        vma = mm.containing(piece_start)
+        assert vma is not None
+        flags = new_flags(vma.flags)
+        if flags == vma.flags:
+            continue
+        piece = cut_out(vma, piece_start, piece_end)
+        piece.flags = flags
+        merge(piece)
+        changed.append((piece_start, piece_end))
+    return changed
+
+
+def set_policy(mm: Mm, start: int, end: int, policy: Policy | None) -> bool:
+    """Apply a policy to a range; False where no VMA contains ``start``.
+
+    Only the first piece can merge: later ones are offered a wrong offset
+    (syscalls 6.2). A first piece cut out of a VMA can merge upwards only, and never
+    with the rest of the VMA that it is cut from: that is no neighbour yet.
+    """
+    if mm.containing(start) is None:
+        return False
+    address = start
+    while following := pieces(mm, address, end):
+        piece_start, piece_end = following[0]
+        vma = mm.containing(piece_start)
+        assert vma is not None
+        begins_inside = vma.start < piece_start
+        ends_with_it = vma.end == piece_end
+        piece = cut_out(vma, piece_start, piece_end)
+        piece.policy = policy
+        if piece_start == start:
+            piece = merge(piece, below=not begins_inside, above=ends_with_it)
+        address = piece.end
+    return True

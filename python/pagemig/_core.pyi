@@ -46,7 +46,9 @@ class Request:
         """
 
     @staticmethod
-    def query_pages(target: int, count: int, pages: _U64, pages_readable: int, status_bytes_writable: int) -> Request:
+    def query_pages(
+        target: int, count: int, pages: _U64, pages_readable: int, status_bytes_writable: int
+    ) -> Request:
         """Query mode. ``pages_readable`` is how many leading entries can be read."""
 
     @staticmethod

@@ -370,6 +370,11 @@ class Machine:
         return tuple(call for _, call in sorted(self._system.calls.items()))
 
     @property
+    def steps(self) -> int:
+        """Steps made so far by calls that were stepped; a call that runs through counts none."""
+        return self._system.core.steps
+
+    @property
     def now(self) -> int:
         """Virtual time, ticks."""
         return self._system.core.now

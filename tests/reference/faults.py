@@ -38,8 +38,8 @@ from .vmas import Vma
 NEVER_LOCKED = VM_IO | VM_DONTEXPAND | VM_RESERVED | VM_PFNMAP
 """Areas whose pages stay evictable although VM_LOCKED is set (``page_evictable``)."""
 
-ZERO_PAGE_PFN_BITS = 0
-"""What stands in the frame bits of a zero-page leaf; no test looks at them."""
+ZERO_PAGE_PFN_BITS = (1 << 40) - 1
+"""What stands in the frame bits of a zero-page leaf: the number of no other frame."""
 
 
 class Outcome(enum.Enum):

@@ -1,0 +1,194 @@
+"""Values compare, print and pickle; so does every exception."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import inspect
+import pickle
+
+import numpy as np
+import pytest
+
+import pagemig as pm
+
+REGION = pm.Region(1, 0x10000, 8192)
+ADDRESSES = np.array([4096], np.uint64)
+FRAME = pm.FrameInfo(3, 0, pm.ZoneKind.NORMAL, pm.PageFlags.LRU, 1, 1, pm.Owner(pm.OwnerKind.ANON, 2), 5, 0)
+VALUES = [
+    REGION,
+    FRAME,
+    pm.Owner(pm.OwnerKind.ANON, 2),
+    pm.Entry(pm.EntryKind.PRESENT, True, False, True, False, 3, 0x3025),
+    pm.MemoryCounters(0, 1, 0),
+    pm.AccessResult(1, 2, 0, 0, 0, ADDRESSES, ADDRESSES[:0]),
+    pm.MigrationResult(0, None, np.array([1], np.int32), np.array([1], np.uint32), 1, 0),
+    pm.Vma(4096, 8192, pm.VmFlags.READ, 1, pm.Policy(pm.PolicyMode.PREFERRED), (2, 1)),
+    pm.Finding("rule", "I-10", None, "detail"),
+    pm.ToNode(1),
+    pm.Anywhere(),
+    pm.ByPage({3: 1}),
+    pm.Policy(pm.PolicyMode.BIND, [0], static=True),
+    pm.Node(pm.MiB, cpus=[0]),
+    pm.Zone(pm.ZoneKind.DMA, pm.MiB, low=3),
+    pm.Topology([[10, 20], [20, 10]]),
+    pm.SecurityHook({(1, 2): errno.EACCES}),
+    pm.WaitFor("page_lock", 3, 1),
+    pm.Event(0, 1, 1, "step", "UM-1", -1, 0, 0),
+    pm.calls.move_pages(REGION, 1),
+    pm.calls.move_pages([4096], [1], target=3, scope=pm.MoveScope.SHARED, status=np.zeros(1, np.int32)),
+    pm.calls.touch(REGION),
+    pm.calls.touch([1, 2], write=False),
+    pm.calls.access([1, 2], [True, False]),
+    pm.calls.read(0, 4),
+    pm.calls.write(0, b"x"),
+    pm.calls.fork("child"),
+    pm.calls.exit(),
+    pm.calls.munmap(REGION),
+    pm.calls.mprotect(REGION, pm.RX),
+    pm.calls.mlock(REGION),
+    pm.calls.munlock(REGION),
+    pm.calls.pin(4096, write=True),
+    pm.calls.unpin(3),
+    pm.calls.drain(),
+    *(member for kind in (pm.Protection, pm.VmFlags, pm.PageFlags, pm.MoveScope) for member in kind),
+    *(member for kind in (pm.Profile, pm.Granularity, pm.PolicyMode, pm.EntryKind) for member in kind),
+    *(member for kind in (pm.Capability, pm.MbindFlags, pm.LruList, pm.OwnerKind) for member in kind),
+    *pm.ZoneKind,
+]
+ERRORS = [
+    pm.PagemigError("a"),
+    pm.UsageError("a"),
+    pm.MachineBusyError("a"),
+    pm.InternalError("a"),
+    pm.OutOfMemoryError("a"),
+    pm.OutOfMemoryError("a", pm.AccessResult(1, 2, 0, 0, 0, ADDRESSES, ADDRESSES)),
+    pm.InvariantError("rule", "detail", "3a1b"),
+    pm.DeadlockError("a", ((1, 1, "page_lock 3", 2), (2, 2, "mmap_sem 1", 1))),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_a_value_survives_pickling_and_copying(value: object) -> None:
+    """Equal, with an equal hash and the same words."""
+    for twin in (pickle.loads(pickle.dumps(value)), copy.deepcopy(value)):
+        assert twin == value
+        assert repr(twin) == repr(value)
+        assert type(twin) is type(value)
+        assert hash(twin) == hash(value)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_an_exception_survives_pickling(error: Exception) -> None:
+    """Type, words and attributes."""
+    twin = pickle.loads(pickle.dumps(error))
+    assert type(twin) is type(error)
+    assert str(twin) == str(error)
+    assert vars(twin) == vars(error)
+
+
+def test_every_public_value_and_exception_is_pickled_here() -> None:
+    """Goal: a new one cannot be forgotten. Method: compare with what the package exports."""
+    handles = {"Call", "Machine", "Replay", "SyscallError", "Task", "Trace", "UserMemory"}
+    classes = {
+        name
+        for name in pm.__all__
+        if name != "inputs" and inspect.isclass(getattr(pm, name)) and name not in handles
+    }
+    assert classes - {type(thing).__name__ for thing in [*VALUES, *ERRORS]} == set()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (errno.EPERM, PermissionError),
+        (errno.EACCES, PermissionError),
+        (errno.ESRCH, ProcessLookupError),
+        (errno.EINVAL, OSError),
+        (errno.EAGAIN, BlockingIOError),
+    ],
+)
+def test_a_failed_system_call_is_pythons_own_exception_too(
+    machine: pm.Machine, app: pm.Task, code: int, kind: type[OSError]
+) -> None:
+    """Whatever errno the call fails with; statuses and errno survive pickling."""
+    target = machine.spawn()
+    machine.security_hook = pm.SecurityHook({(app.pid, target.pid): code})
+    with pytest.raises(kind) as refused:
+        app.move_pages([4096], target=target)
+    error = refused.value
+    assert isinstance(error, pm.SyscallError)
+    assert not isinstance(error, pm.PagemigError)
+    twin = pickle.loads(pickle.dumps(error))
+    assert isinstance(twin, kind)
+    assert (twin.errno, str(twin), twin.call) == (code, str(error), "move_pages")
+    assert twin.statuses.tolist() == []
+
+
+def test_our_own_errors_have_one_root() -> None:
+    """All but `SyscallError` derive from PagemigError (the contract)."""
+    for error in ERRORS:
+        assert isinstance(error, pm.PagemigError)
+
+
+def test_an_invariant_error_names_the_schedule_if_there_is_one() -> None:
+    """So that it can be replayed."""
+    assert str(pm.InvariantError("rule", "detail")) == "rule: detail"
+    assert "replay with schedule '3a1b'" in str(pm.InvariantError("rule", "detail", "3a1b"))
+
+
+def test_values_cannot_be_changed() -> None:
+    """Neither their fields nor the arrays in them."""
+    with pytest.raises(AttributeError):
+        FRAME.pfn = 4  # type: ignore[misc]
+    result = pm.AccessResult(0, 0, 0, 0, 0, ADDRESSES.copy(), ADDRESSES.copy())
+    with pytest.raises(ValueError, match="read-only"):
+        result.sigsegv[0] = 1
+    assert result != pm.AccessResult(0, 0, 0, 0, 0, ADDRESSES[:0], ADDRESSES.copy())
+    assert result != 7
+
+
+def test_a_call_value_does_not_follow_its_callers_arrays() -> None:
+    """Addresses are copied when the value is made; the status array is the caller's own."""
+    addresses, status = np.array([4096], np.uint64), np.zeros(1, np.int32)
+    call = pm.calls.move_pages(addresses, [1], status=status)
+    addresses[0] = 0
+    assert call == pm.calls.move_pages([4096], [1], status=status)
+    assert call.status is status
+    assert status.flags.writeable
+
+
+def test_call_values_check_what_can_be_checked_without_a_machine() -> None:
+    """Types and ranges, when they are written down."""
+    wrong = [
+        lambda: pm.calls.move_pages("heap", 1),
+        lambda: pm.calls.move_pages([1], [1, 2]),
+        lambda: pm.calls.move_pages([1], 1 << 31),
+        lambda: pm.calls.move_pages([1], [1 << 40]),
+        lambda: pm.calls.move_pages([1], [0.5]),
+        lambda: pm.calls.move_pages([1], True),
+        lambda: pm.calls.move_pages([1], 1, scope=4),  # type: ignore[arg-type]
+        lambda: pm.calls.move_pages([1], 1, target="app"),  # type: ignore[arg-type]
+        lambda: pm.calls.move_pages([1], 1, status=[0]),  # type: ignore[arg-type]
+        lambda: pm.calls.touch([1], write=1),  # type: ignore[arg-type]
+        lambda: pm.calls.fork(""),
+        lambda: pm.calls.write(0, "text"),  # type: ignore[arg-type]
+        lambda: pm.calls.pin(1 << 47),
+        lambda: pm.calls.unpin(-1),
+        lambda: pm.calls.mprotect(REGION, 7),  # type: ignore[arg-type]
+    ]
+    for make in wrong:
+        with pytest.raises(pm.UsageError):
+            make()
+
+
+def test_names_have_the_kernels_numbers() -> None:
+    """Data-model 2.2 and 6.1; a few of each."""
+    assert pm.PageFlags.SWAPBACKED == 1 << 20
+    assert pm.PageFlags.HWPOISON == 1 << 24
+    assert pm.VmFlags.MERGEABLE == 0x80000000
+    assert pm.VmFlags.LOCKED == 0x2000
+    assert pm.Capability.SYS_NICE == 1 << 23
+    assert pm.RW == pm.R | pm.W
+    assert (pm.KiB, pm.MiB, pm.GiB, pm.PAGE_SIZE) == (2**10, 2**20, 2**30, 4096)
+    assert pm.build_profile in ("debug", "release")

@@ -1,0 +1,48 @@
+"""What the tests of the command line share: running it as a person does, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+TRACE = Path(__file__).resolve().parents[1] / "inputs" / "data" / "sort.lackey.xz"
+
+
+@pytest.fixture
+def pagemig(tmp_path: Path) -> Run:
+    """Run the installed command in an empty folder: ``pagemig("replay", path)``."""
+    installed = Path(sys.executable).with_name("pagemig")
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        command = [str(installed), *map(str, words)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+
+    return run
+
+
+@pytest.fixture
+def trace() -> Path:
+    """A recorded program: the first 2.4 million data accesses of a sort."""
+    return TRACE
+
+
+def only_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line of complaint of a command that was given bad input."""
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("pagemig: ")
+    return lines[0]
+
+
+@pytest.fixture
+def complaint(pagemig: Run) -> Callable[..., str]:
+    """Run the command with bad input: exit code 2, nothing on standard output, and the one line."""
+    return lambda *words: only_line(pagemig(*words))

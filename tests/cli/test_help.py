@@ -1,0 +1,98 @@
+"""The command line explains itself, and says in one line what is wrong with what it was told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+VERBS = ("demo", "capture", "replay", "numa-maps")
+
+
+def test_without_a_word_it_lists_its_verbs(pagemig: Callable) -> None:
+    """Somebody who types the name alone wants to know what there is."""
+    done = pagemig()
+    assert done.returncode == 0
+    assert all(verb in done.stdout for verb in VERBS)
+    assert "Exit codes" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("demo", ("--output", "--pid", "--capture", "--json", "numa_maps", "node 2")),
+        ("capture", ("PID", "--output", "never", "root")),
+        ("replay", ("--move-hot", "--nodes", "--node-memory", "valgrind", "half")),
+        ("numa-maps", ("CAPTURE.json|PID", "N0=100", "--json")),
+    ],
+)
+def test_the_help_of_a_verb_teaches(pagemig: Callable, verb: str, words: tuple[str, ...]) -> None:
+    """Every option is there, and what the verb is good for."""
+    done = pagemig(verb, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert not [word for word in words if word not in done.stdout]
+
+
+def test_the_version_says_which_build_it_is(pagemig: Callable) -> None:
+    """A figure from a debug build means nothing, so the build is named."""
+    done = pagemig("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("pagemig ")
+    assert "debug build" in done.stdout or "release build" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["frobnicate"], "frobnicate"),
+        (["replay"], "TRACE"),
+        (["replay", "x", "--frobnicate"], "--frobnicate"),
+        (["replay", "x", "--nodes", "many"], "--nodes"),
+        (["capture", "me"], "PID"),
+        (["demo", "--pid"], "--pid"),
+    ],
+)
+def test_words_that_make_no_sense_are_one_line_that_points_to_the_help(
+    complaint: Callable[..., str], words: list[str], said: str
+) -> None:
+    """No box, no usage text, no traceback."""
+    line = complaint(*words)
+    assert said in line and "--help" in line
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich", "jinja2"])
+def test_without_its_extra_it_says_how_to_install_it(missing: str) -> None:
+    """Goal: numpy alone is enough for the package, so the command line may have to refuse."""
+    code = f"import sys; sys.modules[{missing!r}] = None\nfrom pagemig.cli import main\nsys.exit(main([]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert missing in done.stderr and "pip install 'pagemig[cli]'" in done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error_worth_a_traceback() -> None:
+    """Method: nobody holds the other end of the pipe, as after ``| head``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [str(Path(sys.executable).with_name("pagemig")), "replay", "--help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.returncode == 1
+    assert done.stderr == ""
+
+
+def test_an_interrupt_ends_it_quietly() -> None:
+    """Method: the interrupt arrives in the middle of a replay."""
+    code = (
+        "import os, signal, sys\n"
+        "from pagemig import playback\n"
+        "from pagemig.cli import main\n"
+        "playback.replay = lambda *words, **more: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.exit(main(['replay', 'x']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -175,20 +175,6 @@ impl PyMachine {
         self.enter(py, |machine| machine.mmap(TaskId(pid), length, at, flags))
     }
 
-    fn set_range_policy(
-        &self,
-        py: Python<'_>,
-        pid: u32,
-        start: u64,
-        end: u64,
-        mode: u32,
-        nodes: u64,
-    ) -> PyResult<i32> {
-        let policy = policy(mode, nodes)?;
-        let set = |machine: &mut Machine| machine.set_range_policy(TaskId(pid), start, end, policy);
-        self.enter(py, set).map(code)
-    }
-
     fn vmas(&self, py: Python<'_>, pid: u32) -> PyResult<Vec<Py<PyAny>>> {
         let rows: Vec<VmaRow> = self.look(|machine| views::areas(machine, pid))?;
         let object = |(start, end, flags, pgoff, mode, nodes, id, links): VmaRow| {
@@ -437,7 +423,7 @@ fn zone((node, kind, frames, min, low, high): ZoneRow) -> PyResult<ZoneSpec> {
 }
 
 /// A policy by the system call's numbers; DEFAULT is none.
-fn policy(mode: u32, nodes: u64) -> PyResult<Option<Policy>> {
+pub(crate) fn policy(mode: u32, nodes: u64) -> PyResult<Option<Policy>> {
     let mode =
         Mode::from_number(mode).ok_or_else(|| usage(format!("no policy mode {mode}; 0 to 3")))?;
     Ok((mode != Mode::Default).then_some(Policy { mode, nodes: NodeMask(nodes) }))

@@ -16,6 +16,10 @@ pub(crate) fn to_python(py: Python<'_>, outcome: Outcome, is_read: bool) -> PyRe
             let statuses = frozen(PyArray1::from_vec(py, statuses));
             (code(result), statuses, bytes).into_pyobject(py)?.into_any()
         }
+        Outcome::Count(result) => {
+            let count = result.map_or_else(|errno| i64::from(errno.negative()), i64::from);
+            count.into_pyobject(py)?.into_any()
+        }
         Outcome::Migrated(result, statuses, report) => {
             let count = result.map_or_else(|errno| i64::from(errno.negative()), i64::from);
             let statuses = frozen(PyArray1::from_vec(py, statuses));

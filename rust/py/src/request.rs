@@ -1,9 +1,10 @@
 //! What a call shall do, made in Python.
 
 use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
-use pagemig_core::base::{Errno, NodeId, Pfn, TaskId};
+use pagemig_core::base::{Errno, NodeId, NodeMask, Pfn, TaskId};
 use pagemig_core::fault::Pages;
 use pagemig_core::machine::Request;
+use pagemig_core::migrate::collect::Wanted;
 use pagemig_core::migrate::move_pages;
 use pagemig_core::migrate::query::Question;
 use pagemig_core::migrate::target::Target;
@@ -11,6 +12,7 @@ use pagemig_core::state::mm::VmFlags;
 use pyo3::prelude::*;
 
 use crate::errors::usage;
+use crate::machine::policy;
 
 /// One operation and its arguments, checked, not yet begun.
 #[pyclass(frozen, module = "pagemig._core", name = "Request")]
@@ -61,6 +63,40 @@ impl PyRequest {
         addresses.truncate(usize::try_from(pages_readable).unwrap_or(usize::MAX));
         let question = Question { count, addresses, status_bytes_writable };
         PyRequest(Request::QueryPages { target: TaskId(target), question })
+    }
+
+    #[staticmethod]
+    fn migrate_pages(target: u32, old_nodes: u64, new_nodes: u64, shared_too: bool) -> PyRequest {
+        PyRequest(Request::MigratePages {
+            target: TaskId(target),
+            from: NodeMask(old_nodes),
+            to: NodeMask(new_nodes),
+            is_shared_too: shared_too,
+        })
+    }
+
+    #[staticmethod]
+    #[allow(clippy::too_many_arguments, reason = "the arguments of mbind")]
+    fn mbind(
+        start: u64,
+        length: u64,
+        mode: u32,
+        nodes: u64,
+        user_nodes: u64,
+        strict: bool,
+        may_move: bool,
+        shared_too: bool,
+    ) -> PyResult<PyRequest> {
+        let policy = policy(mode, nodes)?;
+        let wanted = Wanted {
+            nodes: NodeMask(user_nodes),
+            is_inverted: true,
+            is_strict: strict,
+            may_move,
+            is_shared_too: shared_too,
+            may_have_holes: policy.is_none(),
+        };
+        Ok(PyRequest(Request::Mbind { start, len: length, policy, wanted }))
     }
 
     /// `offlining` permits KSM pages, of which there are none yet.

@@ -7,6 +7,8 @@ use crate::fault::{Access, Pin, Tally};
 use crate::kernel::Kernel;
 use crate::migrate::batch::{Batch, Report};
 use crate::migrate::frames::MigrateFrames;
+use crate::migrate::mbind::Mbind;
+use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::MovePages;
 use crate::migrate::query::QueryPages;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
@@ -19,6 +21,8 @@ use crate::step::{Label, Me, Mode, Progress};
 pub enum Call {
     MovePages(MovePages),
     QueryPages(QueryPages),
+    MigratePages(MigratePages),
+    Mbind(Mbind),
     MigrateFrames(MigrateFrames),
     Access(Access),
     Fork(Fork),
@@ -36,6 +40,8 @@ pub enum Call {
 pub enum Outcome {
     /// `move_pages`: the result, the statuses, and how many bytes of them were written.
     Statuses(Result<(), Errno>, Vec<i32>, u64),
+    /// `migrate_pages(2)`: how many isolated pages did not move.
+    Count(Result<u32, Errno>),
     /// The engine: pages not migrated, status by frame, and its report.
     Migrated(Result<u32, Errno>, Vec<i32>, Report),
     /// Loads and stores, with the bytes loaded.
@@ -56,6 +62,8 @@ impl Call {
         match self {
             Call::MovePages(call) => call.advance::<M>(kernel, me),
             Call::QueryPages(call) => call.advance::<M>(kernel, me),
+            Call::MigratePages(call) => call.advance::<M>(kernel, me),
+            Call::Mbind(call) => call.advance::<M>(kernel, me),
             Call::MigrateFrames(call) => call.advance::<M>(kernel, me),
             Call::Access(call) => call.advance::<M>(kernel, me),
             Call::Fork(call) => call.advance::<M>(kernel, me),
@@ -86,6 +94,8 @@ impl Call {
         match self {
             Call::MovePages(call) => call.labels(),
             Call::QueryPages(call) => call.labels(),
+            Call::MigratePages(call) => call.labels(),
+            Call::Mbind(call) => call.labels(),
             Call::MigrateFrames(call) => call.labels(),
             Call::Access(call) => call.labels(),
             Call::Fork(call) => call.labels(),
@@ -107,6 +117,15 @@ impl Call {
                 call.held_pages()
             }
             Call::QueryPages(call) => call.held_pages(),
+            Call::MigratePages(call) => {
+                call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
+                call.held_pages()
+            }
+            Call::Mbind(call) => {
+                call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
+                holdings.isolated.extend(call.putting_back());
+                Vec::new()
+            }
             Call::MigrateFrames(call) => {
                 call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
                 Vec::new()
@@ -142,6 +161,8 @@ impl Call {
                 let (result, statuses, bytes) = call.into_outcome();
                 Outcome::Statuses(result, statuses, bytes)
             }
+            Call::MigratePages(call) => Outcome::Count(call.result()),
+            Call::Mbind(call) => Outcome::Returned(call.result()),
             Call::MigrateFrames(call) => {
                 let (result, statuses, report) = call.into_outcome();
                 Outcome::Migrated(result, statuses, report)

@@ -1,15 +1,19 @@
 //! What a call shall do, before it has begun.
 
 use super::Call;
-use crate::base::{Misuse, MmId, PAGE_SIZE, Pfn, TaskId, USER_END};
+use crate::base::{Misuse, MmId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
 use crate::fault::{Access, Pages, Pin, What};
 use crate::kernel::Kernel;
+use crate::migrate::collect::Wanted;
 use crate::migrate::frames::MigrateFrames;
+use crate::migrate::mbind::Mbind;
+use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::{self, MovePages};
 use crate::migrate::query::{QueryPages, Question};
 use crate::migrate::target::Target;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
 use crate::state::mm::{VmFlags, check_range};
+use crate::state::policy::Policy;
 
 /// One operation and its arguments. What a system call checks was checked before.
 #[derive(Clone, Debug)]
@@ -19,6 +23,10 @@ pub enum Request {
     MovePages { target: TaskId, request: move_pages::Request },
     /// The query mode of `move_pages(2)`.
     QueryPages { target: TaskId, question: Question },
+    /// `migrate_pages(2)`, on the memory of `target`.
+    MigratePages { target: TaskId, from: NodeMask, to: NodeMask, is_shared_too: bool },
+    /// `mbind(2)`.
+    Mbind { start: u64, len: u64, policy: Option<Policy>, wanted: Wanted },
     /// The engine, for frames.
     MigrateFrames { frames: Vec<Pfn>, target: Target },
     /// Loads and stores.
@@ -50,7 +58,9 @@ impl Request {
     pub const fn verb(&self) -> &'static str {
         match self {
             Request::MovePages { .. } | Request::QueryPages { .. } => "move_pages",
-            Request::MigrateFrames { .. } => "migrate_pages",
+            Request::MigratePages { .. } => "migrate_pages",
+            Request::Mbind { .. } => "mbind",
+            Request::MigrateFrames { .. } => "migrate_frames",
             Request::Touch(_) => "touch",
             Request::Read { .. } => "read",
             Request::Write { .. } => "write",
@@ -82,6 +92,15 @@ impl Request {
                 let mm = memory_of(kernel, target)?;
                 kernel.get_mm(mm);
                 Call::QueryPages(QueryPages::new(mm, question))
+            }
+            Request::MigratePages { target, from, to, is_shared_too } => {
+                let mm = memory_of(kernel, target)?;
+                kernel.get_mm(mm);
+                Call::MigratePages(MigratePages::new(mm, from, to, is_shared_too))
+            }
+            Request::Mbind { start, len, policy, wanted } => {
+                let (start, end) = range(start, len)?;
+                Call::Mbind(Mbind::new(memory_of(kernel, task)?, start..end, policy, wanted))
             }
             Request::MigrateFrames { frames, target } => {
                 check_frames(kernel, &frames)?;

@@ -1,6 +1,6 @@
 //! Running calls: one now, or several step by step.
 
-use super::{Flight, KERNEL_TASK, Machine, Outcome, Request, State};
+use super::{Call, Flight, KERNEL_TASK, Machine, Outcome, Request, State};
 use crate::base::{CallId, Misuse, TaskId};
 use crate::step::{Label, LockId, Me, Progress, Run, Step, is_label};
 use crate::trace::{Event, EventKind};
@@ -101,6 +101,7 @@ impl Machine {
         is_fine: bool,
     ) -> Result<CallId, Misuse> {
         self.check_caller(task, request.is_exit())?;
+        self.check_pin_is_left(&request)?;
         let (verb, is_exit) = (request.verb(), request.is_exit());
         let call = request.begin(&mut self.kernel, task)?;
         let id = CallId(self.next_call);
@@ -134,6 +135,19 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// A pin is dropped once: calls that are about to drop one count.
+    fn check_pin_is_left(&self, request: &Request) -> Result<(), Misuse> {
+        let &Request::Unpin(page) = request else { return Ok(()) };
+        let drops = |flight: &&Flight| {
+            !flight.is_done() && matches!(flight.call, Call::Unpin(other) if other == page)
+        };
+        let dropping = self.flights.values().filter(drops).count();
+        match self.kernel.pins.get(&page) {
+            Some(&pins) if pins as usize > dropping => Ok(()),
+            _ => Err(Misuse::NotPinned(page.0.into())),
+        }
     }
 
     /// A call by its number.

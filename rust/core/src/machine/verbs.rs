@@ -3,7 +3,7 @@
 use super::request::memory_of;
 use super::{KERNEL_TASK, Machine};
 use crate::base::{CpuId, Errno, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
-use crate::mmap::area::{self, Merge, Style};
+use crate::mmap::area;
 use crate::state::mm::{Mm, VmFlags};
 use crate::state::policy::{Mode, Policy};
 use crate::state::task::{Credentials, Task};
@@ -115,45 +115,6 @@ impl Machine {
         let mm = memory_of(&self.kernel, pid)?;
         self.check_unlocked("mmap", LockId::MmapSem(mm))?;
         area::map(&mut self.kernel, mm, len, at, flags)
-    }
-
-    /// Gives a range a memory policy (syscalls 6.2, step 14, without the move).
-    ///
-    /// # Errors
-    /// Outside: if there is no such process, or a call in flight holds `mmap_sem`. Inside: `Fault`
-    /// if nothing is mapped at `start`. Other holes are passed over: the scan before saw to them.
-    pub fn set_range_policy(
-        &mut self,
-        pid: TaskId,
-        start: u64,
-        end: u64,
-        policy: Option<Policy>,
-    ) -> Result<Result<(), Errno>, Misuse> {
-        let mm = memory_of(&self.kernel, pid)?;
-        self.check_unlocked("mbind", LockId::MmapSem(mm))?;
-        let kernel = &mut self.kernel;
-        if kernel.mms[mm].area_at(&kernel.vmas, start).is_none() {
-            return Ok(Err(Errno::Fault));
-        }
-        let mut address = start;
-        while let Some(id) = kernel.mms[mm].find_vma(address) {
-            let vma = &kernel.vmas[id];
-            let (from, to) = (vma.start.max(address), vma.end.min(end));
-            if from >= end {
-                break;
-            }
-            // The file offset offered to a merge is right for the first piece only; and one that
-            // begins inside an area is split off before it is offered.
-            let merge = match from {
-                _ if from > start => Merge::Never,
-                _ if from > vma.start => Merge::Above,
-                _ => Merge::Both,
-            };
-            let style = Style { policy, ..Style::of(vma) };
-            let covers = area::restyle(kernel, id, from, to, style, merge);
-            address = kernel.vmas[covers].end;
-        }
-        Ok(Ok(()))
     }
 
     /// Takes a page off its LRU list, as some other part of the kernel might (counted as isolated).

@@ -105,6 +105,14 @@ impl Batch {
         self.items.push(Item { page, number: number as u32 });
     }
 
+    /// Adds an isolated page at the tail that stands for itself.
+    pub fn append(&mut self, page: Pfn) {
+        let number = self.report.results.len();
+        self.report.results.push(None);
+        self.report.attempts.push(0);
+        self.push(page, number);
+    }
+
     /// Whether nothing was collected.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()

@@ -13,15 +13,21 @@
 //! | [`batch`] | 2 `putback_lru_pages`, 15 `migrate_pages`: ten passes over a list |
 //! | [`move_pages`] | 1 `migrate_prep`, 18 and 19: the node-array mode of `move_pages(2)` |
 //! | [`query`] | 20 and 21: its query mode |
+//! | [`collect`] | syscalls 6.3 `check_range`: which pages of a range are wanted |
+//! | [`migrate_pages`] | syscalls 5.3: `migrate_pages(2)`, node by node |
+//! | [`mbind`] | syscalls 6.2: `mbind(2)` |
 //! | [`frames`] | the engine itself, for a list of frames |
 //!
 //! Below us: [`crate::unmap`] replaces the entries. Above us: [`crate::machine`] runs the calls.
 //! Left out: everything that has an address space, KSM, memory cgroups.
 
 pub mod batch;
+pub mod collect;
 pub mod copy;
 pub mod frames;
+pub mod mbind;
 pub mod methods;
+pub mod migrate_pages;
 pub mod move_pages;
 pub mod page_move;
 mod pointers;

@@ -221,7 +221,7 @@ impl PageMove {
     /// on the list (Q02); without a frame the attempt ends here and now.
     #[inline]
     fn allocate<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, target: &Target) {
-        let Some(new) = target.allocate(kernel, me, self.item as usize) else {
+        let Some(new) = target.allocate(kernel, me, self.old, self.item as usize) else {
             self.phase = Phase::Done(Err(Errno::NoMemory));
             return;
         };

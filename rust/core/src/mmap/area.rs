@@ -3,10 +3,14 @@
 //! [`restyle`] is what `mprotect`, `mlock` and a new policy have in common: a part of an area
 //! becomes different, and where it then equals a neighbour the two become one.
 
-use crate::base::{Misuse, MmId, VmaId};
+use std::ops::Range;
+
+use super::neighbours_are_free;
+use crate::base::{Errno, Misuse, MmId, VmaId};
 use crate::kernel::Kernel;
 use crate::state::mm::{VmFlags, Vma, check_range};
 use crate::state::policy::Policy;
+use crate::step::{LockId, Me, Mode};
 
 /// What two areas must share to be one, besides touching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +161,47 @@ pub fn restyle(
             id
         }
     }
+}
+
+/// Gives a range a memory policy, area by area (syscalls 6.2, step 14); all in one step.
+///
+/// # Errors
+/// Outside: the lock to wait for; nothing has changed then. Inside: `Fault` if nothing is mapped at
+/// its start. Other holes are passed over: the scan before saw to them.
+pub fn apply_policy<M: Mode>(
+    kernel: &mut Kernel,
+    me: Me,
+    mm: MmId,
+    range: Range<u64>,
+    policy: Option<Policy>,
+) -> Result<Result<(), Errno>, LockId> {
+    let Range { start, end } = range;
+    let areas: Vec<VmaId> = kernel.mms[mm].areas_from(start).collect();
+    for id in areas.into_iter().take_while(|&id| kernel.vmas[id].start < end).collect::<Vec<_>>() {
+        neighbours_are_free::<M>(kernel, me, id)?;
+    }
+    if kernel.mms[mm].area_at(&kernel.vmas, start).is_none() {
+        return Ok(Err(Errno::Fault));
+    }
+    let mut address = start;
+    while let Some(id) = kernel.mms[mm].find_vma(address) {
+        let vma = &kernel.vmas[id];
+        let (from, to) = (vma.start.max(address), vma.end.min(end));
+        if from >= end {
+            break;
+        }
+        // The file offset offered to a merge is right for the first piece only; and one that
+        // begins inside an area is split off before it is offered.
+        let merge = match from {
+            _ if from > start => Merge::Never,
+            _ if from > vma.start => Merge::Above,
+            _ => Merge::Both,
+        };
+        let style = Style { policy, ..Style::of(vma) };
+        let covers = restyle(kernel, id, from, to, style, merge);
+        address = kernel.vmas[covers].end;
+    }
+    Ok(Ok(()))
 }
 
 /// Whether area `other`, which touches area `id` or a part of it at `edge`, could take it over.

@@ -1,8 +1,8 @@
 //! `mlock` and `munlock`: pages that must stay (supporting-paths 15).
 
 use super::area::{self, Merge, Style};
-use super::lists_are_free;
 use super::munlock::Munlock;
+use super::neighbours_are_free;
 use crate::base::{Errno, MmId, PAGE_SIZE, Pfn};
 use crate::fault::Pin;
 use crate::kernel::Kernel;
@@ -172,7 +172,7 @@ impl Mlock {
             self.phase = Phase::Restyling(end);
             return Ok(());
         }
-        lists_are_free::<M>(kernel, me, id)?;
+        neighbours_are_free::<M>(kernel, me, id)?;
         area::restyle(kernel, id, address, end, Style { flags, ..style }, Merge::Both);
         let pages = (end - address) / PAGE_SIZE;
         let locked = &mut kernel.mms[self.mm].locked_vm;

@@ -41,3 +41,17 @@ fn lists_are_free<M: Mode>(kernel: &mut Kernel, me: Me, vma: VmaId) -> Result<()
     }
     Ok(())
 }
+
+/// The same for an area and those that touch it, which it could become one with.
+fn neighbours_are_free<M: Mode>(kernel: &mut Kernel, me: Me, vma: VmaId) -> Result<(), LockId> {
+    if M::STEPS {
+        let area = &kernel.vmas[vma];
+        let (start, end, space) = (area.start, area.end, &kernel.mms[area.mm]);
+        let below = space.area_before(start).filter(|&below| kernel.vmas[below].end == start);
+        let above = space.find_vma(end).filter(|&above| kernel.vmas[above].start == end);
+        for id in [Some(vma), below, above].into_iter().flatten() {
+            lists_are_free::<M>(kernel, me, id)?;
+        }
+    }
+    Ok(())
+}

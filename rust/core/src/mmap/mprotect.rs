@@ -1,7 +1,7 @@
 //! `mprotect`: other permissions for a range.
 
 use super::area::{self, Merge, Style};
-use super::lists_are_free;
+use super::neighbours_are_free;
 use crate::base::{Errno, MmId, PAGE_SIZE};
 use crate::kernel::Kernel;
 use crate::state::lock::Want;
@@ -121,7 +121,7 @@ impl Mprotect {
         let flags = style.flags.difference(VmFlags::PROTECTION) | self.protection;
         self.phase = Phase::Restyling(end);
         if flags != style.flags {
-            lists_are_free::<M>(kernel, me, id).inspect_err(|_| {
+            neighbours_are_free::<M>(kernel, me, id).inspect_err(|_| {
                 self.phase = Phase::Restyling(address);
             })?;
             area::restyle(kernel, id, address, end, Style { flags, ..style }, Merge::Both);

@@ -72,8 +72,9 @@ impl Locks {
         is_free
     }
 
-    /// Releases a lock and wakes who may go on: all watchers and the first exclusive waiter; of
-    /// `mmap_sem`, the first writer or all readers before the next writer, who then hold it.
+    /// Releases a lock and wakes who may go on. Of a page lock: all watchers and the first exclusive
+    /// waiter. Of `mmap_sem`: the first writer, or all readers before the next writer, who then
+    /// hold it. Of a spinlock: everybody, for they only look again, and may want it no more.
     ///
     /// # Panics
     /// If `call` does not hold it: an error of the model.
@@ -84,6 +85,7 @@ impl Locks {
         if record.holders.is_empty() {
             match lock {
                 LockId::MmapSem(_) => record.hand_over(&mut self.woken),
+                _ if lock.is_spin() => record.wake_all(&mut self.woken),
                 _ => record.wake(&mut self.woken),
             }
         }
@@ -163,6 +165,10 @@ impl Record {
             }
             stays
         });
+    }
+
+    fn wake_all(&mut self, woken: &mut Vec<CallId>) {
+        woken.extend(self.waiters.drain(..).map(|(call, _)| call));
     }
 
     fn hand_over(&mut self, woken: &mut Vec<CallId>) {

@@ -91,6 +91,11 @@ impl Mm {
         self.by_end.values().copied()
     }
 
+    /// The areas that end above `address`, in address order.
+    pub fn areas_from(&self, address: u64) -> impl Iterator<Item = VmaId> {
+        self.by_end.range(address.saturating_add(1)..).map(|(_, &id)| id)
+    }
+
     /// How many areas there are.
     pub fn len(&self) -> usize {
         self.by_end.len()

@@ -102,7 +102,9 @@ impl QueryPages {
             match &mut self.phase {
                 Phase::Reading => {
                     self.read();
-                    continue;
+                    if let Phase::Entering = self.phase {
+                        continue;
+                    }
                 }
                 Phase::Entering => {
                     if !kernel.lock::<M>(me, sem, Want::Shared) {

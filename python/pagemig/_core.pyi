@@ -52,6 +52,23 @@ class Request:
         """Query mode. ``pages_readable`` is how many leading entries can be read."""
 
     @staticmethod
+    def migrate_pages(target: int, old_nodes: int, new_nodes: int, shared_too: bool) -> Request:
+        """``migrate_pages(2)`` with checked node masks."""
+
+    @staticmethod
+    def mbind(
+        start: int,
+        length: int,
+        mode: int,
+        nodes: int,
+        user_nodes: int,
+        strict: bool,
+        may_move: bool,
+        shared_too: bool,
+    ) -> Request:
+        """``nodes`` is the mask of the policy, ``user_nodes`` the one that the scan asks about."""
+
+    @staticmethod
     def migrate_frames(pfns: _U32, kind: int, node: int, nodes: _I32, offlining: bool) -> Request:
         """The engine itself. ``kind``: 0 to ``node`` with fallback, 1 anywhere, 2 to ``nodes[i]`` exactly."""
 
@@ -84,6 +101,8 @@ class Request:
 
 # What a call returns, by request:
 #   move_pages, query_pages  (result, statuses, status_bytes_written)  result 0 or -errno
+#   migrate_pages            pages that did not move, or -errno
+#   mbind                    0 or -errno
 #   migrate_frames           (result, statuses, attempts, passes, frames_discarded)
 #   touch_*                  (hits, minor, major, cow, spurious, sigsegv, sigbus, out_of_memory)
 #   read                     (data or None, then the eight of touch)
@@ -140,9 +159,6 @@ class Machine:
     # address spaces
     def mmap(self, pid: int, length: int, at: int | None, vm_flags: int) -> int:
         """Maps an anonymous area and returns its start."""
-
-    def set_range_policy(self, pid: int, start: int, end: int, mode: int, nodes: int) -> int:
-        """Applies a memory policy to a range (mbind, step 14 without the move): 0 or -errno."""
 
     def vmas(self, pid: int) -> list[tuple[int, int, int, int, int, int, int, tuple[int, ...]]]:
         """(start, end, vm_flags, pgoff, policy mode or -1, policy nodes, id, anon_vma links oldest last)."""

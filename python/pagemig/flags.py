@@ -27,6 +27,13 @@ MPOL_MF_STRICT: Final = 1
 MPOL_MF_MOVE: Final = 2
 MPOL_MF_MOVE_ALL: Final = 4
 
+MPOL_F_STATIC_NODES: Final = 0x8000
+MPOL_F_RELATIVE_NODES: Final = 0x4000
+
+MPOL_F_NODE: Final = 1
+MPOL_F_ADDR: Final = 2
+MPOL_F_MEMS_ALLOWED: Final = 4
+
 
 class Protection(enum.IntFlag):
     """What a mapping permits."""

@@ -23,7 +23,7 @@ from .flags import PAGE_SIZE, Capability, Granularity, LruList, Profile, ZoneKin
 from .permissions import SecurityHook
 from .results import Anywhere, ByPage, Finding, FrameInfo, MigrationResult, ToNode, frame_list
 from .system import PID_MAX, System
-from .task import Task, allowed_mask, require_capabilities
+from .task import Task, require_capabilities
 from .topology import NodeSizes, Topology, plan
 from .trace import Trace
 
@@ -191,7 +191,7 @@ class Machine:
             real if euid is None else integer(euid, "euid", high=_ID_MAX),
             real if suid is None else integer(suid, "suid", high=_ID_MAX),
             int(default if capabilities is None else require_capabilities(capabilities)),
-            system.memory_mask if mems_allowed is None else allowed_mask(system, mems_allowed),
+            system.memory_mask if mems_allowed is None else system.allowed_mask(mems_allowed),
             system.cpu(cpu),
             bool(kernel_thread),
             bool(stack) and not kernel_thread,

@@ -3,7 +3,7 @@
 Each rule answers with 0 or with the errno, positive, that Linux gives. They are small on
 purpose: `pagemig.syscalls` decides in which order they are asked.
 
-Source: syscalls 1 and 2, migration MV-1 to MV-6.
+Source: syscalls 1, 2, 5.2, 6.1 and 6.5, migration MV-1 to MV-6.
 """
 
 from __future__ import annotations
@@ -15,7 +15,17 @@ from typing import NamedTuple
 
 from .arguments import integer
 from .errors import UsageError
-from .flags import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, Capability
+from .flags import (
+    MPOL_F_ADDR,
+    MPOL_F_MEMS_ALLOWED,
+    MPOL_F_NODE,
+    MPOL_MF_MOVE,
+    MPOL_MF_MOVE_ALL,
+    MPOL_MF_STRICT,
+    NODES_MAX,
+    PAGE_SIZE,
+    Capability,
+)
 
 _SYS_NICE = int(Capability.SYS_NICE)
 
@@ -113,6 +123,39 @@ def node_is_permitted(node: int, memory_mask: int, allowed_mask: int) -> int:
     if not 0 <= node < 64 or not memory_mask >> node & 1:
         return errno.ENODEV
     return 0 if allowed_mask >> node & 1 else errno.EACCES
+
+
+def new_nodes_are_permitted(new_mask: int, allowed_mask: int, caller: TaskFacts) -> int:
+    """EPERM for a new node outside the target's cpuset, without CAP_SYS_NICE (syscalls 5.2, step 6)."""
+    return errno.EPERM if new_mask & ~allowed_mask and not has_nice(caller) else 0
+
+
+def new_nodes_have_memory(new_mask: int, memory_mask: int) -> int:
+    """EINVAL for a new node without memory (syscalls 5.2, step 7)."""
+    return errno.EINVAL if new_mask & ~memory_mask else 0
+
+
+def mbind_flags_are_known(flags: int) -> int:
+    """EINVAL for any flag besides STRICT, MOVE and MOVE_ALL (syscalls 6.1, step 3)."""
+    return errno.EINVAL if flags & ~(MPOL_MF_STRICT | MPOL_MF_MOVE | MPOL_MF_MOVE_ALL) else 0
+
+
+def start_is_page_aligned(start: int) -> int:
+    """EINVAL for a range that does not begin with a page (syscalls 6.1, step 5)."""
+    return errno.EINVAL if start % PAGE_SIZE else 0
+
+
+def mask_holds_all_nodes(maxnode: int) -> int:
+    """EINVAL for a mask to be written that is smaller than MAX_NUMNODES (syscalls 6.5, step 1)."""
+    return errno.EINVAL if maxnode < NODES_MAX else 0
+
+
+def get_mempolicy_flags_are_known(flags: int) -> int:
+    """EINVAL for an unknown flag, or MEMS_ALLOWED with another (syscalls 6.5, steps 1 and 2)."""
+    others = MPOL_F_NODE | MPOL_F_ADDR
+    if flags & ~(others | MPOL_F_MEMS_ALLOWED):
+        return errno.EINVAL
+    return errno.EINVAL if flags & MPOL_F_MEMS_ALLOWED and flags & others else 0
 
 
 def allowed_nodes(task: TaskFacts, memory_mask: int) -> int:

@@ -1,7 +1,7 @@
 """Where new pages go: memory policies, as a person gives them and as the kernel uses them.
 
-Start with `Policy`, a value. `contextualise` turns it into the mode and the nodes that hold
-for one task, or into the errno with which Linux refuses it.
+Start with `Policy`, a value; `decode` makes one from a mode word. `contextualise` turns it into
+the mode and the nodes that hold for one task, or into the errno with which Linux refuses it.
 
 Source: syscalls 6.1 (steps 8 and 11), data-model 10. Left out: re-binding after a change of
 cpuset.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from .arguments import node_mask, nodes_in
 from .errors import UsageError
-from .flags import PolicyMode
+from .flags import MPOL_F_RELATIVE_NODES, MPOL_F_STATIC_NODES, PolicyMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,12 @@ class Policy:
         """The nodes as a mask, bit n for node n."""
         return node_mask(self.nodes, "nodes")
 
+    @property
+    def word(self) -> int:
+        """The mode with its flags, as a system call takes and reports it."""
+        flags = MPOL_F_STATIC_NODES * self.static | MPOL_F_RELATIVE_NODES * self.relative
+        return int(self.mode) | flags
+
 
 @dataclass(frozen=True, slots=True)
 class Effective:
@@ -63,7 +69,36 @@ class Effective:
     mask: int
 
 
-def contextualise(policy: Policy, allowed_mask: int) -> Effective | int:
+def decode(word: int, mask: int) -> Policy | int:
+    """Return the policy that a mode word and a mask ask for, or the errno that refuses the word.
+
+    >>> decode(0x8002, 0b110)
+    Policy(mode=<PolicyMode.BIND: 2>, nodes=(1, 2), static=True, relative=False)
+    >>> decode(4, 0)
+    22
+    """
+    static, relative = (word & flag != 0 for flag in (MPOL_F_STATIC_NODES, MPOL_F_RELATIVE_NODES))
+    mode = word & ~(MPOL_F_STATIC_NODES | MPOL_F_RELATIVE_NODES)
+    if mode > max(PolicyMode):
+        return errno.EINVAL
+    policy = Policy(PolicyMode(mode), nodes_in(mask), static=static, relative=relative)
+    return mode_flags_agree(policy) or policy
+
+
+def mode_flags_agree(policy: Policy) -> int:
+    """EINVAL for both mode flags at once (syscalls 6.1, step 1)."""
+    return errno.EINVAL if policy.static and policy.relative else 0
+
+
+def mask_suits_mode(policy: Policy) -> int:
+    """EINVAL for nodes where there must be none, or none where there must be some (6.1, step 8)."""
+    if policy.mode is PolicyMode.DEFAULT:
+        return errno.EINVAL if policy.mask else 0
+    is_local = policy.mode is PolicyMode.PREFERRED and not (policy.static or policy.relative)
+    return 0 if policy.mask or is_local else errno.EINVAL
+
+
+def contextualise(policy: Policy, allowed_mask: int, bindable_mask: int = -1) -> Effective | int:
     """Return the policy as it holds under a cpuset, or the errno that refuses it, positive.
 
     Parameters
@@ -72,17 +107,17 @@ def contextualise(policy: Policy, allowed_mask: int) -> Effective | int:
         What was asked for.
     allowed_mask
         The nodes of the caller's cpuset that have memory.
+    bindable_mask
+        The nodes with memory in zones that BIND is about; by default all.
     """
     mode, wanted = policy.mode, policy.mask
-    if policy.static and policy.relative:
-        return errno.EINVAL
-    if mode is PolicyMode.DEFAULT:
-        return errno.EINVAL if wanted else Effective(mode, 0)
+    refusal = mode_flags_agree(policy) or mask_suits_mode(policy)
+    if refusal:
+        return refusal
     if not wanted:
-        is_local = mode is PolicyMode.PREFERRED and not (policy.static or policy.relative)
-        return Effective(mode, 0) if is_local else errno.EINVAL
+        return Effective(mode, 0)
     nodes = fold(wanted, allowed_mask) if policy.relative else wanted & allowed_mask
-    if not nodes:
+    if not nodes or (mode is PolicyMode.BIND and not nodes & bindable_mask):
         return errno.EINVAL
     return Effective(mode, nodes & -nodes if mode is PolicyMode.PREFERRED else nodes)
 

@@ -7,15 +7,15 @@ for. Task, Machine and Call handles all hold one `System`; they hold no other st
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from .arguments import integer
+from .arguments import integer, node_mask, nodes_in
 from .errors import UsageError
-from .flags import Profile
+from .flags import Profile, ZoneKind
 from .permissions import SecurityHook, TaskFacts
-from .policy import Policy
+from .policy import Effective, Policy
 from .topology import Plan
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class System:
     """The core, and what Python keeps beside it."""
 
     __slots__ = (
+        "bindable_mask",
         "calls",
         "contents",
         "core",
@@ -37,6 +38,7 @@ class System:
         "plan",
         "policies",
         "profile",
+        "range_policies",
         "security_hook",
     )
 
@@ -58,9 +60,13 @@ class System:
         self.frames = plan.frames
         self.memory_mask = plan.memory_mask
         """The nodes with memory, bit n for node n."""
+        self.bindable_mask = _nodes_below_movable(plan)
+        """The nodes with memory in a zone other than MOVABLE, at most ``policy_zone``."""
         self.security_hook = SecurityHook()
         self.policies: dict[int, Policy] = {}
         """Task policies that are not the default, by pid, as they were asked for."""
+        self.range_policies: dict[tuple[int, int], frozenset[Policy]] = {}
+        """What ranges have been asked to follow, by the mode and the nodes that came of it."""
         self.calls: dict[int, Call] = {}
         """Handles of the calls in flight, by number."""
 
@@ -75,6 +81,7 @@ class System:
         )
         twin.security_hook = self.security_hook
         twin.policies = dict(self.policies)
+        twin.range_policies = dict(self.range_policies)
         twin.calls = {number: call._for_clone(twin) for number, call in self.calls.items()}
         return twin
 
@@ -90,6 +97,42 @@ class System:
             return self.facts(pid)
         except UsageError:
             return None
+
+    def allowed_mask(self, nodes: Iterable[int]) -> int:
+        """Return the mask of a cpuset; at least one of its nodes must have memory."""
+        mask = node_mask(nodes, "mems_allowed")
+        for node in nodes_in(mask):
+            self.node(node, "a node of mems_allowed")
+        if not mask & self.memory_mask:
+            raise UsageError(
+                f"mems_allowed is {list(nodes_in(mask))}; it must include a node with memory: "
+                f"{list(nodes_in(self.memory_mask))}"
+            )
+        return mask
+
+    def note_range_policy(self, asked: Policy, effective: Effective) -> None:
+        """Keep what a range was asked to follow: the core keeps only what came of it."""
+        key = int(effective.mode), effective.mask
+        if not (asked.static or asked.relative):
+            asked = Policy(effective.mode, nodes_in(effective.mask))
+        self.range_policies[key] = self.range_policies.get(key, frozenset()) | {asked}
+
+    def range_policy(self, mode: int, nodes: int) -> Policy | None:
+        """Return what an area that follows ``nodes`` in some mode was asked to follow.
+
+        Raises
+        ------
+        UsageError
+            Different requests came to the same nodes, and which one this area follows is
+            not known.
+        """
+        asked = self.range_policies.get((mode, nodes), frozenset())
+        if len(asked) > 1:
+            raise UsageError(
+                f"{len(asked)} different policies came to mode {mode} and nodes {list(nodes_in(nodes))}; "
+                "which of them an area was given is not kept: use different nodes"
+            )
+        return next(iter(asked), None)
 
     def node(self, value: object, what: str = "node") -> int:
         """Return the id of a node that this machine has."""
@@ -110,3 +153,11 @@ class System:
         """Take the outcome of every call that has ended."""
         for call in list(self.calls.values()):
             call._settle()
+
+
+def _nodes_below_movable(plan: Plan) -> int:
+    mask = 0
+    for node, kind, *_ in plan.zones:
+        if kind != ZoneKind.MOVABLE:
+            mask |= 1 << node
+    return mask

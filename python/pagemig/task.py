@@ -18,15 +18,17 @@ import numpy as np
 import numpy.typing as npt
 
 from . import calls, task_view
-from .arguments import Nodes, integer, node_array, node_mask, nodes_in, page_multiple, read_only
+from .arguments import Nodes, integer, node_array, nodes_in, page_multiple, read_only
+from .calls.placement import require_policy
+from .calls.value import refuse, run_now, target_pid
 from .errors import UsageError, syscall_error
 from .flags import PAGE_SIZE, USER_END, Capability, MbindFlags, MoveScope, Protection, VmFlags
 from .permissions import TaskFacts
 from .policy import Policy
-from .region import HasPid, Region, Where, addresses_in, require_own
+from .region import HasPid, Region, Where, addresses_in
 from .results import AccessResult, Entry, FrameInfo, MemoryCounters
-from .syscalls import mbind as _mbind
 from .syscalls.move_pages import prepare
+from .syscalls.set_mempolicy import replace as replace_policy
 from .system import System
 from .task_view import Vma
 
@@ -119,7 +121,7 @@ class Task:
 
     @mems_allowed.setter
     def mems_allowed(self, nodes: Iterable[int]) -> None:
-        self._system.core.set_mems_allowed(self._pid, allowed_mask(self._system, nodes))
+        self._system.core.set_mems_allowed(self._pid, self._system.allowed_mask(nodes))
 
     @property
     def cpu(self) -> int:
@@ -384,7 +386,7 @@ class Task:
             The arguments make no sense, or the region lies in another task.
         """
         system, pid = self._system, self._pid
-        number = calls.target_pid(target)
+        number = target_pid(target)
         where = addresses_in(pages, number or pid)
         count = where.size
         wanted = None if nodes is None else node_array(nodes, count)
@@ -394,6 +396,31 @@ class Task:
             raise syscall_error(-request, "move_pages", np.empty(0, dtype=np.int32))
         return calls.statuses_of(system.core.do(pid, request))
 
+    def migrate_pages(
+        self, target: HasPid | int | None, old_nodes: Iterable[int], new_nodes: Iterable[int]
+    ) -> int:
+        """Move all pages of a task from some nodes to others.
+
+        Parameters
+        ----------
+        target
+            Whose pages: a task or pid; None for this task's own.
+        old_nodes, new_nodes
+            Node ids: sets, without order. The i-th of the old goes to the i-th of the new,
+            counted cyclically.
+
+        Returns
+        -------
+        int
+            How many pages were isolated but did not move.
+
+        Raises
+        ------
+        OSError
+            ESRCH, EPERM, EINVAL: no such task, not allowed, a node without memory; ENOMEM.
+        """
+        return int(self._run(calls.migrate_pages(target, old_nodes, new_nodes)))
+
     def set_mempolicy(self, policy: Policy) -> None:
         """Set where new pages go in areas without a policy of their own.
 
@@ -402,9 +429,8 @@ class Task:
         OSError
             EINVAL: the policy contradicts itself, or names no permitted node with memory.
         """
-        code = _mbind.set_mempolicy(self._system, self._pid, _require_policy(policy))
-        if code:
-            raise syscall_error(-code, "set_mempolicy")
+        code = replace_policy(self._system, self._pid, require_policy(policy))
+        refuse(code, "set_mempolicy")
 
     def mbind(self, region: Region, policy: Policy, *, flags: MbindFlags = MbindFlags.NONE) -> None:
         """Set where new pages of a region go.
@@ -412,18 +438,12 @@ class Task:
         Raises
         ------
         OSError
-            EINVAL as `set_mempolicy`; EFAULT: the region has holes; EIO: ``STRICT`` was given
-            and a page is elsewhere already.
-        UsageError
-            ``flags`` asks to move pages, which is not there yet.
+            EINVAL as `set_mempolicy`; EPERM: ``MOVE_ALL`` without CAP_SYS_NICE; EFAULT: the
+            region has holes; EIO: ``STRICT`` was given, and a page is elsewhere already or, with
+            ``MOVE`` or ``MOVE_ALL``, did not move.
         """
-        require_own(region, self._pid)
-        if not isinstance(flags, MbindFlags):
-            raise UsageError(f"flags is {flags!r}; it must be MbindFlags")
-        policy = _require_policy(policy)
-        code = _mbind.mbind(self._system, self._pid, region.start, region.length, policy, flags)
-        if code:
-            raise syscall_error(-code, "mbind")
+        made = calls.mbind(region, policy, flags=flags).prepare(self._system, self._pid)
+        refuse(made if isinstance(made, int) else self._system.core.do(self._pid, made), "mbind")
 
     # itself ------------------------------------------------------------------------------
 
@@ -439,7 +459,7 @@ class Task:
         return f"<Task {self._pid}>"
 
     def _run(self, what: Any) -> Any:
-        return calls.run_now(self._system, self._pid, what)
+        return run_now(self._system, self._pid, what)
 
     def _accesses(self, where: Where, writes: npt.ArrayLike) -> AccessResult:
         request = calls.access_request(where, writes, self._pid)
@@ -451,19 +471,6 @@ def require_capabilities(capabilities: Capability) -> Capability:
     if not isinstance(capabilities, Capability):
         raise UsageError(f"capabilities is {capabilities!r}; it must be Capability, such as Capability.NONE")
     return capabilities
-
-
-def allowed_mask(system: System, nodes: Iterable[int]) -> int:
-    """Return the mask of a cpuset; at least one of its nodes must have memory."""
-    mask = node_mask(nodes, "mems_allowed")
-    for node in nodes_in(mask):
-        system.node(node, "a node of mems_allowed")
-    if not mask & system.memory_mask:
-        raise UsageError(
-            f"mems_allowed is {list(nodes_in(mask))}; it must include a node with memory: "
-            f"{list(nodes_in(system.memory_mask))}"
-        )
-    return mask
 
 
 def _area_flags(flags: VmFlags | Iterable[VmFlags]) -> VmFlags:
@@ -478,9 +485,3 @@ def _area_flags(flags: VmFlags | Iterable[VmFlags]) -> VmFlags:
     if extra & _BY_PROTECTION:
         raise UsageError(f"flags holds {extra & _BY_PROTECTION!r}: say that with protection and shared")
     return extra
-
-
-def _require_policy(policy: Policy) -> Policy:
-    if not isinstance(policy, Policy):
-        raise UsageError(f"policy is {policy!r}; it must be a Policy")
-    return policy

@@ -110,12 +110,15 @@ def read_values(
     return array if array.size <= most else array[:most]
 
 
-def writable_bytes(pointer: UserPointer, what: str) -> int:
-    """Return how many leading bytes can be written; none of an array that is read-only."""
+def writable_bytes(pointer: UserPointer, what: str, wanted: np.dtype[Any] = NODE) -> int:
+    """Return how many leading bytes can be written; none of an array that is read-only.
+
+    ``wanted`` is the type of the values that shall be written.
+    """
     if pointer is None:
         return 0
     array = pointer.array if isinstance(pointer, UserMemory) else pointer
-    _as_values(array, NODE, what)
+    _as_values(array, wanted, what)
     if not array.flags.writeable:
         return 0
     if isinstance(pointer, UserMemory):
@@ -123,7 +126,7 @@ def writable_bytes(pointer: UserPointer, what: str) -> int:
     return array.nbytes
 
 
-def write_bytes(pointer: UserPointer, values: npt.NDArray[np.int32], first: int, end: int) -> None:
+def write_bytes(pointer: UserPointer, values: npt.NDArray[Any], first: int, end: int) -> None:
     """Write the bytes ``first..end`` of ``values`` to the same place in user memory.
 
     The caller has found out with `writable_bytes` that they can be written.
@@ -131,7 +134,7 @@ def write_bytes(pointer: UserPointer, values: npt.NDArray[np.int32], first: int,
     if pointer is None or end <= first:
         return
     array = pointer.array if isinstance(pointer, UserMemory) else pointer
-    if array.dtype is NODE and not (first | end) & 3:
+    if array.dtype is NODE and values.dtype is NODE and not (first | end) & 3:
         array[first >> 2 : end >> 2] = values[first >> 2 : end >> 2]
     else:
         array.view(np.uint8)[first:end] = values.view(np.uint8)[first:end]

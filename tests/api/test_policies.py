@@ -160,7 +160,6 @@ def test_what_is_no_policy_is_refused(app: pm.Task) -> None:
         lambda: app.set_mempolicy("default"),  # type: ignore[arg-type]
         lambda: app.mbind(region, None),  # type: ignore[arg-type]
         lambda: app.mbind(region, pm.Policy(DEFAULT), flags=1),  # type: ignore[arg-type]
-        lambda: app.mbind(region, pm.Policy(DEFAULT), flags=pm.MbindFlags.MOVE),
     ]
     for act in wrong:
         with pytest.raises(pm.UsageError):

@@ -30,11 +30,13 @@ KNOWN = {"pid", "pages", "nodes", "status", "flags", "count", "repeat", "then"}
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a call returned (0 or -errno), and the status array afterwards; None without one."""
+    """What a call returned, and the status array afterwards; None without one."""
 
     result: int
     statuses: list[int] | None
     nodes: list[int] | None
+    after: pm.Machine | None = None
+    """The machine as it was then, where a later call follows."""
 
 
 @dataclasses.dataclass
@@ -80,7 +82,7 @@ def prepare(world: World, caller: str, args: dict[str, Any]) -> Call:
         raise Skipped(f"the call has unknown arguments {sorted(unknown)}")
     if "pages" not in args:
         raise Skipped("the call names no pages: the case describes a program, not a call")
-    pid, owner = _pid(world, caller, args.get("pid", 0))
+    pid, owner = target_pid(world, caller, args.get("pid", 0))
     addresses, pages = _pages(world, owner, args["pages"])
     count = _count(args.get("count"), len(addresses))
     wanted, nodes = _nodes(world, owner, args.get("nodes"), addresses)
@@ -89,11 +91,11 @@ def prepare(world: World, caller: str, args: dict[str, Any]) -> Call:
     return Call(world, caller, pid, count, pages, nodes, status, flags, addresses, wanted, owner)
 
 
-def _pid(world: World, caller: str, word: object) -> tuple[int, str]:
+def target_pid(world: World, caller: str, word: object) -> tuple[int, str]:
     """Return the pid as given to the call, and the id of the task that it names."""
     if isinstance(word, str) and "|" in word:
         high, low = word.split("|", 1)
-        pid, owner = _pid(world, caller, low)
+        pid, owner = target_pid(world, caller, low)
         return words.number(high, "pid") | pid, owner
     if word == "own":
         return world.task(caller).pid, caller
@@ -114,22 +116,24 @@ def _count(word: object, entries: int) -> int:
     return words.number(word, "count")
 
 
-def _faults_at_once(word: object) -> bool:
+def faults_at_once(word: object) -> bool:
+    """Return whether a word is a pointer to nothing."""
     return isinstance(word, str) and bool(
         re.fullmatch(r"ptr:(-1|end|unmapped|bad|none|0x[0-9a-fA-F]+)", word)
     )
 
 
-def _is_null(word: object) -> bool:
+def is_null(word: object) -> bool:
+    """Return whether a word is the null pointer."""
     return word is None or word in ("null", "NULL", "ptr:null", "ptr:0")
 
 
 def _pages(
     world: World, owner: str, word: object
 ) -> tuple[list[int], npt.NDArray[np.uint64] | pm.UserMemory | None]:
-    if _is_null(word):
+    if is_null(word):
         return [], None
-    if _faults_at_once(word):
+    if faults_at_once(word):
         return [0], pm.UserMemory(np.zeros(1, np.uint64), valid_bytes=0)
     addresses = words.addresses(word, world.starts(owner))
     return addresses, np.array(addresses, np.uint64)
@@ -138,9 +142,9 @@ def _pages(
 def _nodes(
     world: World, owner: str, word: object, addresses: list[int]
 ) -> tuple[list[int] | None, npt.NDArray[np.int32] | pm.UserMemory | None]:
-    if _is_null(word):
+    if is_null(word):
         return None, None
-    if _faults_at_once(word):
+    if faults_at_once(word):
         return None, pm.UserMemory(np.zeros(max(1, len(addresses)), np.int32), valid_bytes=0)
     task, allowed = world.task(owner), sorted(world.task(owner).mems_allowed & set(world.with_memory))
     if word == "alternating":
@@ -156,9 +160,9 @@ def _nodes(
 
 def _status(word: object, count: int) -> npt.NDArray[np.int32] | pm.UserMemory | None:
     """Read ``array``, ``array init 99``, ``array init 99, 6 bytes writable``, a pointer, or null."""
-    if _is_null(word):
+    if is_null(word):
         return None
-    if _faults_at_once(word):
+    if faults_at_once(word):
         return pm.UserMemory(np.full(max(count, 1), UNWRITTEN, np.int32), valid_bytes=0)
     match = isinstance(word, str) and re.fullmatch(
         r"array(?: of (\d+))?(?: init (-?\d+))?(?:,? (?:first )?(\d+) bytes writable)?(, read-only)?", word

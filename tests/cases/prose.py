@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pagemig as pm
 
+from . import placed
 from .form import Failed, Skipped
 from .invocation import UNWRITTEN
 
@@ -24,7 +25,7 @@ Check = Callable[["Outcome", "re.Match[str]"], None]
 
 def check(outcome: Outcome, text: str) -> None:
     """Check one sentence."""
-    for pattern, function in CHECKS:
+    for pattern, function in [*CHECKS, *placed.CHECKS]:
         if match := re.fullmatch(pattern, text.strip().rstrip(".")):
             function(outcome, match)
             return

@@ -12,7 +12,7 @@ from typing import Any
 
 import pagemig as pm
 
-from . import words
+from . import placed, words
 from .form import Failed, Skipped
 from .invocation import prepare
 from .world import World
@@ -83,22 +83,22 @@ def _mmap(world: World, step: Step) -> None:
             world.stored[step["task"], page.start] = value & 255
 
 
-def _policy(step: Step) -> pm.Policy:
+def _policy(world: World, step: Step) -> pm.Policy:
     nodes = step.get("nodes") or []
+    if nodes == "all":
+        nodes = world.with_memory
     if not all(isinstance(node, int) for node in nodes):
         raise Skipped(f"policy nodes {nodes!r} are not understood")
     return pm.Policy(words.mode(step["mode"]), nodes)
 
 
 def _mbind(world: World, step: Step) -> None:
-    if words.flags(step.get("flags")) & ~1:
-        raise Skipped("mbind that moves pages arrives in a later stage")
-    task = world.task(step["task"])
-    task.mbind(world.region(step["task"], step["region"]), _policy(step))
+    task, flags = world.task(step["task"]), pm.MbindFlags(words.flags(step.get("flags")))
+    task.mbind(world.region(step["task"], step["region"]), _policy(world, step), flags=flags)
 
 
 def _set_mempolicy(world: World, step: Step) -> None:
-    world.task(step["task"]).set_mempolicy(_policy(step))
+    world.task(step["task"]).set_mempolicy(_policy(world, step))
 
 
 def _touch(world: World, step: Step) -> None:
@@ -189,6 +189,10 @@ def _assert_on_nodes(world: World, step: Step) -> None:
     found = world.task(step["task"]).nodes_of(region).tolist()
     wanted = step["nodes"]
     per_page = len(wanted) == len(found)
+    if per_page and len(set(wanted)) > 1 and set(wanted) <= set(world.with_memory):
+        # No first touch puts pages on different nodes: the case wants them there.
+        found = world.task(step["task"]).move_pages(region, wanted).tolist()
+        world.machine.drain()
     if found != wanted if per_page else not set(found) <= set(wanted):
         raise Failed(f"setup: pages of {step['region']} are on {found}, expected on {wanted}")
 
@@ -212,7 +216,7 @@ def _page(world: World, step: Step) -> pm.FrameInfo:
 
 
 def _cpuset(world: World, step: Step) -> None:
-    world.cpusets[step["name"]] = step
+    world.cpusets[step["name"]] = {**step, "tasks": []}
 
 
 def _cpuset_attach(world: World, step: Step) -> None:
@@ -222,6 +226,9 @@ def _cpuset_attach(world: World, step: Step) -> None:
     if cpuset.get("memory_migrate"):
         raise Skipped("cpusets that migrate memory arrive in a later stage")
     world.task(step["task"]).mems_allowed = cpuset["mems"]
+    for other in world.cpusets.values():
+        other["tasks"] = [name for name in other["tasks"] if name != step["task"]]
+    cpuset["tasks"].append(step["task"])
 
 
 def _readers(world: World, step: Step) -> None:
@@ -247,6 +254,14 @@ def _call(world: World, step: Step) -> None:
     answer = prepare(world, caller, {"status": "array"} | args).run()
     if answer.result:
         raise Failed(f"setup: move_pages returned {answer.result}")
+
+
+def _check(world: World, step: Step) -> None:
+    match = re.fullmatch(r"query: all (\d+) except index (\d+)", str(step.get("text")))
+    regions = [(name, region) for name, named in world.regions.items() for region in named.values()]
+    if match is None or len(regions) != 1:
+        raise Skipped(f"setup in prose: {step.get('text')!r}")
+    placed.require_query(world.task(regions[0][0]), regions[0][1], int(match[1]), int(match[2]))
 
 
 def _note(world: World, step: Step) -> None:
@@ -279,6 +294,7 @@ STEPS: dict[str, tuple[tuple[str, ...], Callable[[World, Step], None]]] = {
     "cpuset_attach": (("cpuset", "task"), _cpuset_attach),
     "readers": (("kind", "region", "task"), _readers),
     "call": (("syscall", "task", "args", "pid", "pages", "nodes", "status", "flags", "count"), _call),
+    "check": (("text",), _check),
     "note": (("text",), _note),
 }
 
@@ -290,5 +306,4 @@ LATER = {
     "thread": "threads with a policy of their own arrive in a later stage",
     "set_flags": "files and shared memory objects arrive in a later stage",
     "unmap_fails": "no anonymous mapping of this version refuses to be removed, and faults are not injected",
-    "check": "a check between two calls of the setup belongs to a call that arrives in a later stage",
 }

@@ -14,7 +14,15 @@ from pagemig import KiB, MiB, PolicyMode, Protection
 
 from .form import Skipped
 
-FLAGS = {"MPOL_MF_STRICT": 1, "MPOL_MF_MOVE": 2, "MPOL_MF_MOVE_ALL": 4}
+FLAGS = {
+    "MPOL_MF_STRICT": 1,
+    "MPOL_MF_MOVE": 2,
+    "MPOL_MF_MOVE_ALL": 4,
+    "MPOL_F_NODE": 1,
+    "MPOL_F_ADDR": 2,
+    "MPOL_F_MEMS_ALLOWED": 4,
+}
+MODE_FLAGS = {"STATIC": 0x8000, "RELATIVE": 0x4000}
 MODES = {
     "MPOL_DEFAULT": PolicyMode.DEFAULT,
     "MPOL_PREFERRED": PolicyMode.PREFERRED,
@@ -42,6 +50,8 @@ def user(word: object) -> int:
 def size(word: object, what: str) -> int:
     """Read a number of bytes, such as ``4 MiB``, ``2 pages`` or 8192."""
     units = {"": 1, "byte": 1, "bytes": 1, "page": 4096, "pages": 4096, "KiB": KiB, "MiB": MiB}
+    if isinstance(word, str) and (match := re.fullmatch(r"ULONG_MAX - (\d+)", word)):
+        return (1 << 64) - 1 - int(match[1])
     match = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", word) if isinstance(word, str) else None
     if match and match[2] in units:
         return int(match[1]) * units[match[2]]
@@ -65,6 +75,24 @@ def mode(word: object) -> PolicyMode:
     if isinstance(word, str) and word in MODES:
         return MODES[word]
     raise Skipped(f"policy mode {word!r} is not understood")
+
+
+def mode_word(word: object) -> int:
+    """Read a mode with its flags, such as ``MPOL_BIND|MPOL_F_STATIC_NODES``, or a number.
+
+    >>> hex(mode_word("MPOL_BIND|STATIC"))
+    '0x8002'
+    """
+    if not isinstance(word, str) or _NUMBER.fullmatch(word):
+        return number(word, "policy mode")
+    name, *parts = word.split("|")
+    value = int(mode(name))
+    for part in parts:
+        short = part.removeprefix("MPOL_F_").removesuffix("_NODES")
+        if short not in MODE_FLAGS:
+            raise Skipped(f"mode flag {part!r} is not understood")
+        value |= MODE_FLAGS[short]
+    return value
 
 
 def protection(word: object) -> Protection:

@@ -29,6 +29,10 @@ class World:
     cpusets: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     tree: list[str] = dataclasses.field(default_factory=list)
     """The tasks of a tree of processes, its root first."""
+    touched: dict[str, pm.Region] = dataclasses.field(default_factory=dict)
+    """New pages that a task touched after the call, by task."""
+    last_touch: int = 0
+    """How many of them there were last."""
     readers: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     """(task, region) that readers read all the time."""
 

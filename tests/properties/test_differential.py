@@ -113,6 +113,14 @@ class Differential(RuleBasedStateMachine):
     def move_all_of(self, who: int, times: int, node: int, flags: int) -> None:
         self.twin.move_all_of(who, times, node, flags)
 
+    @rule(caller=SMALL, of=SMALL, old=SMALL, new=SMALL)
+    def migrate_pages(self, caller: int, of: int, old: int, new: int) -> None:
+        self.twin.migrate_pages(caller, of, old, new)
+
+    @rule(who=SMALL, page=SMALL, count=SMALL, choice=SMALL, flags=SMALL)
+    def mbind(self, who: int, page: int, count: int, choice: int, flags: int) -> None:
+        self.twin.mbind(who, page, count, choice, flags)
+
     def teardown(self) -> None:
         """Everybody exits, and no frame is left over."""
         if hasattr(self, "twin"):
@@ -158,6 +166,8 @@ def steps_of(twin: Twin, rng: random.Random) -> list[tuple[int, Callable[[], Non
         (3, lambda: twin.move_pages(small(), small(), wide(60), [], shape())),
         (5, lambda: twin.move_all_of(small(), small(), small(), small())),
         (1, lambda: twin.move_nobodys(small())),
+        (5, lambda: twin.migrate_pages(small(), small(), small(), small())),
+        (6, lambda: twin.mbind(small(), small(), small(), small(), small())),
     ]
 
 

@@ -422,6 +422,44 @@ class Twin:
             assert (got, status.tolist()) == (-errno.ESRCH, [99])
             self._compare("move_pages of nobody")
 
+    # whole nodes and ranges -----------------------------------------------------------------
+
+    def migrate_pages(self, caller: int, target: int, old: int, new: int) -> None:
+        """All pages of a task between sets of nodes; seldom one that does not exist."""
+        by, of = self._who(caller), self._who(target)
+        if by is None or of is None:
+            return
+        nodes = len(self.machine.nodes)
+        sources = {node for node in range(nodes + 1) if old >> node & 1}
+        targets = {node for node in range(nodes) if new >> node & 1}
+        if new % 37 == 5:
+            targets.add(nodes)
+        pid = 0 if by == of and old // 16 % 2 else of
+        number = self.tasks[pid].pid if pid else 0
+        theirs = pm.syscalls.migrate_pages(self.tasks[by], number, 64, sources, targets)
+        ours = self.reference.migrate_pages(by, pid, sources, targets)
+        said = f"migrate_pages by={by} pid={pid} {sources} {targets}"
+        assert ours == theirs, (ours, theirs, said, self.history[-3:])
+        self._compare(f"{said} -> {theirs}")
+
+    def mbind(self, who: int, page: int, count: int, choice: int, flags: int) -> None:
+        """A policy for a range, mostly without holes, and its pages with it."""
+        pid = self._who(who)
+        if pid is None:
+            return
+        start = BASE + page % WINDOW * 4096
+        end = start + count % 40 * 4096
+        area = self._area(pid, page, count)
+        if area is not None and flags // 8 % 4:
+            start, end = area
+        mode, nodes = POLICIES[choice % len(POLICIES)]
+        word = (2, 3, 4, 5, 6, 7, 1, 0)[flags % 8]
+        said = f"mbind {pid} {start:#x}..{end:#x} {mode!r} {nodes} flags={word}"
+        theirs = pm.syscalls.mbind(self.tasks[pid], start, end - start, int(mode), set(nodes), 64, word)
+        ours = self.reference.mbind(pid, start, end - start, int(mode), set(nodes), word)
+        assert ours == theirs, (ours, theirs, said, self.history[-3:])
+        self._compare(f"{said} -> {theirs}")
+
     # agreeing ----------------------------------------------------------------------------
 
     def _compare(self, said: str) -> None:

@@ -9,7 +9,7 @@ Below it, in reading order: ``entries`` (leaf values), ``memory`` (frames and
 nodes), ``lru`` (lists and pagevecs), ``rmap`` (who maps a page), ``vmas``
 (address spaces), ``policy`` (where a frame comes from), ``faults``, ``mlock``,
 ``mapping`` (mmap, mprotect, munmap, fork, exit), ``engine`` (the ten passes),
-``move_pages`` (the system call), ``snapshot`` (the whole state as plain data).
+``move_pages`` and ``placement`` (the system calls), ``snapshot`` (the whole state as plain data).
 
 Source: the specification's data model, supporting paths, migration and system
 call pages. Left out: files, swap, KSM, memory cgroups, huge pages, several

@@ -53,17 +53,17 @@ def migrate_pages(state: State, cpu: lru.Cpu, pages: list[Frame], new_page: NewP
         for frame in list(pages):
             result = _attempt(state, cpu, pages, frame, new_page)
             if result == -errno.ENOMEM:
-                _putback_all(state, cpu, pages)
+                putback_all(state, cpu, pages)
                 return result
             if result == -errno.EAGAIN:
                 retry += 1
             elif result:
                 failed += 1
-    _putback_all(state, cpu, pages)
+    putback_all(state, cpu, pages)
     return failed + retry
 
 
-def _putback_all(state: State, cpu: lru.Cpu, pages: list[Frame]) -> None:
+def putback_all(state: State, cpu: lru.Cpu, pages: list[Frame]) -> None:
     """``putback_lru_pages`` (PB-1 to PB-4)."""
     for frame in pages:
         state.memory.add(frame, isolated_counter(frame), -1)

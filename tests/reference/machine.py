@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from . import faults, mapping, mlock, policy, vmas
+from . import faults, mapping, mlock, placement, policy, vmas
 from .entries import PAGE_SIZE, VM_MAY, VM_READ, VM_WRITE
 from .faults import Outcome
 from .lru import Cpu, drain, isolate
@@ -174,6 +174,14 @@ class ReferenceMachine:
         )
         result = self.move_pages(caller, pid, user, 4 if move_all else 2)
         return result, list(memoryview(user.status).cast("i"))
+
+    def migrate_pages(self, caller: int, pid: int, old: set[int], new: set[int]) -> int:
+        """The system call: pages that stayed, or -errno."""
+        return placement.migrate_pages(self.state, self.task(caller), pid, old, new)
+
+    def mbind(self, pid: int, start: int, length: int, mode: int, nodes: set[int], flags: int) -> int:
+        """The system call: 0 or -errno."""
+        return placement.mbind(self.state, self.task(pid), start, length, policy.Mode(mode), nodes, flags)
 
     def snapshot(self) -> Snapshot:
         """The whole observable state as plain data."""

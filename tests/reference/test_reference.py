@@ -116,3 +116,37 @@ def test_what_everybody_forgets_is_freed_at_exit() -> None:
     machine.drain()
     assert [len(node.free) for node in machine.state.memory.nodes.values()] == [64, 64]
     assert not any(sum(node.counters.values()) for node in machine.state.memory.nodes.values())
+
+
+def test_node_pairs_come_in_the_order_of_the_examples() -> None:
+    """Syscalls 5.3: {0,1,2} to {1,2,3} moves each page once; a cycle loses what is in a pagevec (Q07)."""
+    machine = ReferenceMachine(dict.fromkeys(range(4), 64), cpus=1)
+    pid = machine.spawn()
+    machine.mmap(pid, HEAP, 20 * 4096)
+    pages = list(range(HEAP, HEAP + 20 * 4096, 4096))
+    machine.touch(pid, pages, write=True)
+    machine.drain()
+
+    def nodes() -> list[int]:
+        return [frame.node for page in pages if (frame := machine.frame_at(pid, page)) is not None]
+
+    for expected in (1, 2, 3):
+        assert machine.migrate_pages(pid, 0, {0, 1, 2}, {1, 2, 3}) == 0
+        assert nodes() == [expected] * 20
+        machine.drain()
+    assert machine.migrate_pages(pid, 0, {0, 1, 3}, {1, 3}) == 0
+    assert nodes() == [3] * 14 + [1] * 6
+
+
+def test_mbind_counts_what_stayed_only_for_strict() -> None:
+    """Syscalls 6.2, step 14, and Q24: a hole at the start fails after the pages were collected."""
+    machine, pid = one_cpu(64, 4)
+    machine.pin(pid, HEAP, write=False)
+    machine.drain()
+    assert machine.mbind(pid, HEAP, 4 * 4096, 2, {1}, 2) == 0
+    machine.drain()
+    assert machine.mbind(pid, HEAP, 4 * 4096, 2, {0}, 1) == -errno.EIO
+    assert machine.mbind(pid, HEAP, 4096, 2, {1}, 3) == -errno.EIO
+    assert machine.mbind(pid, HEAP - 4096, 5 * 4096, 2, {0}, 2) == -errno.EFAULT
+    placed = [machine.frame_at(pid, HEAP + page * 4096) for page in range(4)]
+    assert [frame.node for frame in placed if frame is not None] == [0, 1, 1, 1]

@@ -1,104 +1,152 @@
-"""``mbind(2)`` and ``set_mempolicy(2)``: setting policies, without moving pages.
+"""``mbind(2)``: a policy for a range of memory, and its pages to where the policy wants them.
 
-Both take a decoded `pagemig.Policy` instead of a node mask in user memory, and return 0 or a
-negative errno. The checks are in the order of Linux.
+Start with `mbind`, the raw call. `prepare` does the checks after the node mask has been read;
+what it returns is a request that only the engine can serve.
 
-Source: syscalls 6.1, 6.2 and 6.5. Left out so far: MPOL_MF_MOVE and MPOL_MF_MOVE_ALL, the raw
-forms, ``get_mempolicy``.
+Source: syscalls 6.1. Scan, policy and move (6.2, 6.3) are the core's. The policy is seen
+through the caller's cpuset as it is when the call begins.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from .._core import Request
+from ..arguments import register
 from ..errors import UsageError
-from ..flags import PAGE_SIZE, MbindFlags, PolicyMode, VmFlags
-from ..permissions import allowed_nodes
-from ..policy import Policy, contextualise
+from ..flags import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT, PAGE_SIZE, USER_END, PolicyMode
+from ..permissions import (
+    allowed_nodes,
+    mbind_flags_are_known,
+    shared_pages_are_permitted,
+    start_is_page_aligned,
+)
+from ..policy import Policy, contextualise, decode, mask_suits_mode, mode_flags_agree
+from .node_masks import NodeMask, read_node_mask
 
 if TYPE_CHECKING:
     from ..system import System
+    from .move_pages import Caller
 
-_MOVES = MbindFlags.MOVE | MbindFlags.MOVE_ALL
-
-
-def set_mempolicy(system: System, caller: int, policy: Policy) -> int:
-    """Replace the task policy of ``caller``; return 0 or a negative errno."""
-    effective = contextualise(policy, allowed_nodes(system.facts(caller), system.memory_mask))
-    if isinstance(effective, int):
-        return -effective
-    system.core.set_task_policy(caller, int(effective.mode), effective.mask)
-    if effective.mode is PolicyMode.DEFAULT:
-        system.policies.pop(caller, None)
-    else:
-        system.policies[caller] = policy
-    return 0
+_MOVES = MPOL_MF_MOVE | MPOL_MF_MOVE_ALL
+_REGISTER = (1 << 64) - 1
 
 
-def mbind(system: System, caller: int, start: int, length: int, policy: Policy, flags: MbindFlags) -> int:
-    """Give a range of the caller's memory a policy; return 0 or a negative errno.
+def mbind(
+    caller: Caller, start: int, length: int, mode: int, nodemask: NodeMask, maxnode: int, flags: int
+) -> int:
+    """Make the system call and return what the kernel returns.
+
+    Parameters
+    ----------
+    caller
+        The `pagemig.Task` that calls.
+    start, length
+        The range, bytes; unsigned numbers of 64 bits.
+    mode
+        ``MPOL_DEFAULT`` 0 to ``MPOL_INTERLEAVE`` 3, with ``MPOL_F_STATIC_NODES`` 0x8000 or
+        ``MPOL_F_RELATIVE_NODES`` 0x4000; an unsigned number of 64 bits.
+    nodemask
+        User memory of 64-bit words, or a set of node ids.
+    maxnode
+        One more than the bits of the mask that count.
+    flags
+        ``MPOL_MF_STRICT`` 1, ``MPOL_MF_MOVE`` 2, ``MPOL_MF_MOVE_ALL`` 4. Only the low 32 bits count.
+
+    Returns
+    -------
+    int
+        0, or a negative errno (syscalls 6.4). Never positive.
+
+    Raises
+    ------
+    UsageError
+        An argument is not of the kind described here.
+    """
+    system = caller._system
+    first, size = register(start, "start"), register(length, "length")
+    word = register(flags, "flags") & 0xFFFF_FFFF
+    mask = read_node_mask(nodemask, register(maxnode, "maxnode"), "nodemask")
+    policy = decode(register(mode, "mode"), max(mask, 0))
+    if isinstance(policy, int):
+        return -policy
+    if mask < 0:
+        return mask
+    request = prepare(system, caller.pid, first, size, policy, word)
+    if isinstance(request, int):
+        return request
+    return int(system.core.do(caller.pid, request))
+
+
+def prepare(
+    system: System, caller: int, start: int, length: int, policy: Policy, flags: int
+) -> Request | int:
+    """Check the rest, in the order of Linux; return what the engine shall do, or the result.
+
+    Where only the last check refuses, pages that shall move have been drained already (step 10).
 
     Parameters
     ----------
     system, caller
         The machine and the pid of the calling task.
     start, length
-        The range, bytes, page aligned.
+        As in the registers.
     policy
-        What new pages shall follow.
+        What new pages shall follow, as it was asked for.
     flags
-        ``STRICT``: fail with -EIO if a page is elsewhere already.
+        ``MPOL_MF_*``, 32 bits.
     """
-    if flags & _MOVES:
-        raise UsageError("mbind does not move pages yet: MOVE and MOVE_ALL arrive with the memory policies")
-    if length == 0:
-        return 0
-    end = start + length
-    is_default = policy.mode is PolicyMode.DEFAULT
-    effective = contextualise(policy, allowed_nodes(system.facts(caller), system.memory_mask))
-    if isinstance(effective, int):
-        return -effective
-    is_strict = MbindFlags.STRICT in flags and not is_default
-    refusal = _check_range(system, caller, start, end, policy.mask if is_strict else None, is_default)
+    facts = system.facts(caller)
+    refusal = (
+        mode_flags_agree(policy)
+        or mbind_flags_are_known(flags)
+        or shared_pages_are_permitted(flags, facts)
+        or start_is_page_aligned(start)
+    )
     if refusal:
-        return refusal
-    return system.core.set_range_policy(caller, start, end, int(effective.mode), effective.mask)
+        return -refusal
+    end = (start + -(-length // PAGE_SIZE) * PAGE_SIZE) & _REGISTER
+    if end <= start:
+        return 0 if end == start else -errno.EINVAL
+    refusal = mask_suits_mode(policy)
+    if refusal:
+        return -refusal
+    may_move = flags & _MOVES != 0
+    allowed = allowed_nodes(facts, system.memory_mask)
+    effective = contextualise(policy, allowed, system.bindable_mask)
+    if isinstance(effective, int) or start >= USER_END:
+        if may_move:
+            system.core.do(caller, Request.drain())
+        return -effective if isinstance(effective, int) else -errno.EFAULT
+    is_default = policy.mode is PolicyMode.DEFAULT
+    if end > USER_END:
+        _refuse_range_that_leaves_through_an_area(system, caller, start, is_default=is_default)
+        end = USER_END
+    system.note_range_policy(policy, effective)
+    return Request.mbind(
+        start,
+        end - start,
+        int(effective.mode),
+        effective.mask,
+        policy.mask,
+        flags & MPOL_MF_STRICT != 0 and not is_default,
+        may_move,
+        flags & MPOL_MF_MOVE_ALL != 0,
+    )
 
 
-def _check_range(
-    system: System, caller: int, start: int, end: int, wanted_mask: int | None, may_have_gaps: bool
-) -> int:
-    """Walk the areas of a range as ``check_range`` does (6.3), without collecting pages.
+def _refuse_range_that_leaves_through_an_area(
+    system: System, caller: int, start: int, *, is_default: bool
+) -> None:
+    """Refuse the one range that may not be cut off at the end of user space.
 
-    ``wanted_mask`` None means that it does not matter where pages are.
+    Nothing is mapped beyond, so cutting changes nothing, unless an area ends there, the range
+    has no gap before it, and gaps matter.
     """
-    areas = [area[:3] for area in system.core.vmas(caller) if area[1] > start]
-    if not areas:
-        return -errno.EFAULT
-    for number, (first, beyond, flags) in enumerate(areas):
-        if first >= end:
-            break
-        if not may_have_gaps:
-            is_last_too_short = number == len(areas) - 1 and beyond < end
-            if is_last_too_short or (number and areas[number - 1][1] < first):
-                return -errno.EFAULT
-        if wanted_mask is None or flags & VmFlags.HUGETLB:
-            continue
-        for _ in _misplaced(system, caller, max(start, first), min(end, beyond), wanted_mask):
-            return -errno.EIO
-    return 0
-
-
-def _misplaced(system: System, caller: int, start: int, end: int, mask: int) -> Iterator[int]:
-    """Yield the addresses of pages in a range that are on none of the nodes of ``mask``."""
-    addresses = np.arange(start, end, PAGE_SIZE, dtype=np.uint64)
-    nodes = system.core.nodes_of(caller, addresses)
-    is_wanted = np.array([mask >> node & 1 for node in range(64)], dtype=np.bool_)
-    for address in addresses[(nodes >= 0) & ~is_wanted[nodes]].tolist():
-        special = system.core.entry(caller, address)[4]
-        if not special:
-            yield address
+    reached = start
+    for first, beyond, *_ in system.core.vmas(caller):
+        if first <= reached < beyond:
+            reached = beyond
+    if reached == USER_END and not is_default:
+        raise UsageError(f"the range leaves user space through an area: end it at {USER_END:#x}, or map less")

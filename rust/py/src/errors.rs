@@ -75,7 +75,7 @@ impl From<Refusal> for PyErr {
                 let row = |w: &pagemig_core::machine::Waiter| {
                     (w.call.0, w.task.0, w.lock.to_string(), w.holder.map(|holder| holder.0))
                 };
-                let graph: Vec<_> = deadlock.0.iter().map(row).collect();
+                let graph: Vec<_> = deadlock.waiters.iter().map(row).collect();
                 let message = deadlock.to_string();
                 Python::attach(|py| match pyo3::types::PyTuple::new(py, graph) {
                     Ok(graph) => DeadlockError::new_err((message, graph.unbind())),

@@ -410,7 +410,7 @@ impl PyMachine {
 
     #[pyo3(name = "clone")]
     fn copy(&self, py: Python<'_>) -> PyResult<PyMachine> {
-        let copy = self.enter(py, |machine| Ok(machine.clone()))?;
+        let copy = self.enter(py, |machine| machine.try_clone())?;
         Ok(PyMachine(Gate::new(copy)))
     }
 }

@@ -38,7 +38,10 @@ pub(crate) fn to_python(py: Python<'_>, outcome: Outcome, is_read: bool) -> PyRe
             PyTuple::new(py, items)?.into_any()
         }
         Outcome::Accessed(tally, _) => accesses(py, tally)?.into_any(),
-        Outcome::Child(pid) => pid.0.into_pyobject(py)?.into_any(),
+        Outcome::Child(child) => {
+            let pid = child.map_or_else(|errno| i64::from(errno.negative()), |pid| pid.0.into());
+            pid.into_pyobject(py)?.into_any()
+        }
         Outcome::Returned(result) => code(result).into_pyobject(py)?.into_any(),
         Outcome::Pinned(result) => result.ok().map(|page| page.0).into_pyobject(py)?.into_any(),
         Outcome::Nothing => py.None().into_bound(py),

@@ -1,7 +1,7 @@
 //! What a call shall do, made in Python.
 
 use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
-use pagemig_core::base::{Errno, NodeId, NodeMask, Pfn, TaskId};
+use pagemig_core::base::{Errno, NODES_MAX, NodeId, NodeMask, Pfn, TaskId};
 use pagemig_core::fault::Pages;
 use pagemig_core::machine::Request;
 use pagemig_core::migrate::collect::Wanted;
@@ -34,7 +34,7 @@ impl PyRequest {
             Some((entry, code)) => Some((entry, errno(code)?)),
             None => None,
         };
-        let nodes: Vec<NodeId> = nodes.as_array().iter().map(|&node| NodeId(node as u8)).collect();
+        let nodes = node_ids(&nodes)?;
         let present = fill_error.map_or(count, |(entry, _)| entry);
         if pages.len() as u64 != present || nodes.len() as u64 != present {
             let (pages, nodes) = (pages.len(), nodes.len());
@@ -112,11 +112,9 @@ impl PyRequest {
         let _ = offlining;
         let frames: Vec<Pfn> = pfns.as_array().iter().map(|&pfn| Pfn(pfn)).collect();
         let target = match kind {
-            0 => Target::Preferably(NodeId(node)),
+            0 if usize::from(node) < NODES_MAX => Target::Preferably(NodeId(node)),
             1 => Target::Anywhere,
-            2 if nodes.len() == frames.len() => {
-                Target::Exactly(nodes.as_array().iter().map(|&node| NodeId(node as u8)).collect())
-            }
+            2 if nodes.len() == frames.len() => Target::Exactly(node_ids(&nodes)?),
             _ => return Err(usage(format!("target {kind} with {} nodes", nodes.len()))),
         };
         Ok(PyRequest(Request::MigrateFrames { frames, target }))
@@ -194,6 +192,14 @@ impl PyRequest {
 
 fn copied(array: &PyReadonlyArray1<'_, u64>) -> Vec<u64> {
     array.as_slice().map_or_else(|_| array.as_array().to_vec(), <[u64]>::to_vec)
+}
+
+fn node_ids(nodes: &PyReadonlyArray1<'_, i32>) -> PyResult<Vec<NodeId>> {
+    let id = |&node: &i32| match usize::try_from(node) {
+        Ok(node) if node < NODES_MAX => Ok(NodeId::from(node)),
+        _ => Err(usage(format!("no node {node}; nodes are 0 to {}", NODES_MAX - 1))),
+    };
+    nodes.as_array().iter().map(id).collect()
 }
 
 fn errno(code: i32) -> PyResult<Errno> {

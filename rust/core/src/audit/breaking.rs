@@ -47,7 +47,7 @@ fn broken_by(wreck: impl FnOnce(&mut Kernel, u64)) -> BTreeSet<&'static str> {
 /// The leaf table and slot of an address in the only address space.
 fn set_entry(kernel: &mut Kernel, address: u64, change: impl FnOnce(Entry) -> Entry) {
     let root = kernel.mms.iter().next().unwrap().1.root;
-    let leaf = kernel.tables.make_leaf(root, address);
+    let leaf = kernel.tables.make_leaf(root, address).unwrap();
     let entry = kernel.tables.get(leaf, leaf_index(address));
     kernel.tables.set(leaf, leaf_index(address), change(entry));
 }
@@ -90,6 +90,18 @@ const WRECKS: &[(&str, Wreck)] = &[
     ("anonymous_pages_are_swap_backed", |kernel, _| {
         kernel.frames[Pfn(3)].clear(PageFlags::SWAPBACKED);
     }),
+    ("the_zero_page_is_held_once", |kernel, _| {
+        let zero = kernel.frames.zero_page();
+        kernel.frames[zero].get();
+    }),
+    ("address_spaces_are_in_order", |kernel, _| {
+        let mm = kernel.mms.iter().next().unwrap().0;
+        kernel.mms[mm].users += 1;
+    }),
+    ("tables_hang_together", |kernel, _| {
+        kernel.tables.create();
+    }),
+    ("swap_writers_have_a_batch", |kernel, _| kernel.tasks[TaskId(1)].swap_writers = 1),
     ("zone_counters_count", |kernel, _| {
         kernel.zones.counters_of(Pfn(0)).add(Counter::IsolatedAnon, 1);
     }),

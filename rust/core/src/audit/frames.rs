@@ -49,6 +49,15 @@ pub(super) fn references_add_up(view: &View<'_>, report: Report<'_>) {
     }
 }
 
+/// The zero page has a reference of its own, and one from everybody who looked it up.
+pub(super) fn the_zero_page_is_held_once(view: &View<'_>, report: Report<'_>) {
+    let zero = view.kernel.frames.zero_page();
+    let (count, held) = (view.kernel.frames[zero].count(), view.census.of(zero).references());
+    if count != 1 + held {
+        report(Some(zero), format!("the zero page's count is {count}, not 1 and {held} held"));
+    }
+}
+
 /// Every page's map count is the number of ordinary entries that name it.
 ///
 /// Pairs with the assertion in `Frame::drop_mapping`, which checks it from the other side.

@@ -15,11 +15,15 @@ pub(super) fn listed_pages_say_so(view: &View<'_>, report: Report<'_>) {
     let mut listed: BTreeMap<Pfn, u32> = BTreeMap::new();
     for (zone_id, zone) in kernel.zones.iter() {
         for kind in ListKind::ALL {
-            let mut len = 0;
+            let (mut len, mut before) = (0, u32::MAX);
             for page in kernel.lru.list(zone_id, kind).pages(&kernel.frames) {
                 let flags = kernel.frames[page].flags();
                 *listed.entry(page).or_default() += 1;
                 len += 1;
+                if kernel.frames[page].link.prev != before {
+                    report(Some(page), format!("its link back does not lead to {before}"));
+                }
+                before = page.0;
                 let is_home = kernel.zones.zone_of(page) == zone_id && ListKind::of(flags) == kind;
                 if !flags.contains(PageFlags::LRU) || !is_home {
                     report(

@@ -19,10 +19,17 @@ pub(super) fn page_locks_have_owners(view: &View<'_>, report: Report<'_>) {
         report(None, "locks are held or awaited with no call in flight".into());
     }
     for (lock, holders, _) in kernel.locks.iter() {
-        for &call in holders.iter().filter(|_| matches!(lock, LockId::Page(_))) {
-            let pages = kernel.locks.held_by(call).filter(|l| matches!(l, LockId::Page(_))).count();
-            if pages > 2 {
-                report(None, format!("call {call} holds {pages} page locks"));
+        let LockId::Page(page) = lock else { continue };
+        for &call in holders {
+            let held = kernel.locks.held_by(call).filter_map(|other| match other {
+                LockId::Page(other) if other != page => Some(other),
+                _ => None,
+            });
+            for other in held {
+                let moves = &view.holdings.moves;
+                if !moves.contains(&(page, other)) && !moves.contains(&(other, page)) {
+                    report(Some(page), format!("call {call} holds the lock of page {other}, too"));
+                }
             }
         }
     }

@@ -15,12 +15,13 @@ mod frames;
 mod lists;
 mod locks;
 mod reverse;
+mod spaces;
 
 pub use census::{Census, Row};
 
 use std::collections::BTreeSet;
 
-use crate::base::Pfn;
+use crate::base::{MmId, Pfn};
 use crate::kernel::Kernel;
 
 /// What calls in flight hold at this moment.
@@ -32,6 +33,10 @@ pub struct Holdings {
     pub references: Vec<Pfn>,
     /// Old pages that migration entries may name.
     pub migrating: BTreeSet<Pfn>,
+    /// Pages on their way, with their new frames.
+    pub moves: Vec<(Pfn, Pfn)>,
+    /// Uses of address spaces, one entry each, besides those of tasks.
+    pub uses: Vec<MmId>,
     /// Whether a call is in flight at all.
     pub is_busy: bool,
 }
@@ -94,6 +99,11 @@ pub const RULES: &[Rule] = &[
         check: frames::references_add_up,
     },
     Rule {
+        name: "the_zero_page_is_held_once",
+        ids: "I-15",
+        check: frames::the_zero_page_is_held_once,
+    },
+    Rule {
         name: "mapcount_matches_entries",
         ids: "I-13 I-14 I-15 I-16",
         check: frames::mapcount_matches_entries,
@@ -132,6 +142,21 @@ pub const RULES: &[Rule] = &[
         name: "zone_counters_count",
         ids: "I-50 I-51 I-56 I-57 I-58 I-59",
         check: counters::zone_counters_count,
+    },
+    Rule {
+        name: "address_spaces_are_in_order",
+        ids: "data-model 6.1 6.5",
+        check: spaces::address_spaces_are_in_order,
+    },
+    Rule {
+        name: "tables_hang_together",
+        ids: "data-model 6.2",
+        check: spaces::tables_hang_together,
+    },
+    Rule {
+        name: "swap_writers_have_a_batch",
+        ids: "I-120",
+        check: spaces::swap_writers_have_a_batch,
     },
     Rule {
         name: "resident_counters_count",

@@ -1,7 +1,7 @@
 //! A program touching its memory: loads and stores, and the faults that they cause.
 
 use super::faulting::{Fault, Served};
-use crate::base::{MmId, PAGE_SHIFT, PAGE_SIZE, Pfn};
+use crate::base::{MmId, PAGE_SHIFT, PAGE_SIZE, Pfn, USER_END};
 use crate::kernel::Kernel;
 use crate::state::lock::Want;
 use crate::state::mm::VmFlags;
@@ -305,7 +305,9 @@ fn hardware_access(
     address: u64,
     is_write: bool,
 ) -> Option<Pfn> {
-    let leaf = kernel.tables.leaf_of(root, address)?;
+    // The walk looks at 48 bits only: what lies above user space must not come out below it.
+    let leaf =
+        if address < USER_END { kernel.tables.leaf_of(root, address)? } else { return None };
     let at = leaf_index(address);
     let entry = kernel.tables.get(leaf, at);
     let needed = if is_write { Entry::PRESENT | Entry::WRITABLE } else { Entry::PRESENT };

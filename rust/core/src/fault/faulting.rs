@@ -150,7 +150,11 @@ impl Fault {
     fn dispatch(&self, kernel: &mut Kernel) -> Phase {
         kernel.cost.faults += 1;
         kernel.cost.walks += 1;
-        let leaf = self.leaf(kernel);
+        let root = kernel.mms[self.mm].root;
+        let found = kernel.tables.leaf_of(root, self.address);
+        let Some(leaf) = found.or_else(|| kernel.tables.make_leaf(root, self.address)) else {
+            return Phase::Done(Served::OutOfMemory);
+        };
         let entry = kernel.tables.get(leaf, leaf_index(self.address));
         if entry.is_none() {
             if self.is_write { Phase::Allocating } else { Phase::MappingZero }
@@ -161,14 +165,11 @@ impl Fault {
         }
     }
 
-    /// The leaf table of the address, made if need be.
+    /// The leaf table of the address, which the dispatch made.
     #[inline]
     fn leaf(&self, kernel: &mut Kernel) -> TableId {
         let root = kernel.mms[self.mm].root;
-        match kernel.tables.leaf_of(root, self.address) {
-            Some(leaf) => leaf,
-            None => kernel.tables.make_leaf(root, self.address),
-        }
+        kernel.tables.leaf_of(root, self.address).expect("tables of a used area stay")
     }
 
     /// A present entry, looked at again under its lock.

@@ -75,7 +75,7 @@ impl Kernel {
             contents: Contents::new(len + 1, spec.contents).ok_or_else(too_big)?,
             lru: Lru::new(&zones),
             zones,
-            tables: Tables::default(),
+            tables: Tables::new(len),
             mms: Mms::default(),
             vmas: Vmas::default(),
             anon_vmas: AnonVmas::default(),
@@ -188,12 +188,18 @@ impl Kernel {
     }
 }
 
-impl Clone for Kernel {
-    /// Copies what was ever touched: an untouched frame is all zeroes in both.
-    fn clone(&self) -> Kernel {
-        Kernel {
-            frames: self.frames.clone_spans(self.zones.touched_spans()),
-            contents: self.contents.clone_spans(self.zones.touched_spans()),
+impl Kernel {
+    /// A copy of what was ever touched: an untouched frame is all zeroes in both.
+    ///
+    /// # Errors
+    /// If the host has no room for it.
+    pub fn try_clone(&self) -> Result<Kernel, Misuse> {
+        let no_room = || Misuse::Other("this host has no room for a copy of the machine".into());
+        let frames = self.frames.clone_spans(self.zones.touched_spans()).ok_or_else(no_room)?;
+        let contents = self.contents.clone_spans(self.zones.touched_spans()).ok_or_else(no_room)?;
+        Ok(Kernel {
+            frames,
+            contents,
             zones: self.zones.clone(),
             lru: self.lru.clone(),
             tables: self.tables.clone(),
@@ -209,6 +215,16 @@ impl Clone for Kernel {
             steps: self.steps,
             now: self.now,
             profile: self.profile,
-        }
+        })
+    }
+}
+
+impl Clone for Kernel {
+    /// As [`Kernel::try_clone`].
+    ///
+    /// # Panics
+    /// If the host has no room for it.
+    fn clone(&self) -> Kernel {
+        self.try_clone().expect("room for a copy")
     }
 }

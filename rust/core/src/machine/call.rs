@@ -2,7 +2,7 @@
 
 use super::Request;
 use crate::audit::Holdings;
-use crate::base::{Errno, Pfn, TaskId};
+use crate::base::{Errno, MmId, Pfn, TaskId};
 use crate::fault::{Access, Pin, Tally};
 use crate::kernel::Kernel;
 use crate::migrate::batch::{Batch, Report};
@@ -46,8 +46,8 @@ pub enum Outcome {
     Migrated(Result<u32, Errno>, Vec<i32>, Report),
     /// Loads and stores, with the bytes loaded.
     Accessed(Tally, Vec<u8>),
-    /// A child.
-    Child(TaskId),
+    /// A child, or why there is none.
+    Child(Result<TaskId, Errno>),
     /// Success or an error, as the system call returns it.
     Returned(Result<(), Errno>),
     /// A pinned page, or why not.
@@ -135,9 +135,23 @@ impl Call {
             Call::Munmap(call) => call.held_pages(),
             Call::Mlock(call) => call.held_pages(),
             Call::Pin(call) => call.held_pages().into_iter().flatten().collect(),
-            Call::Fork(_) | Call::Mprotect(_) | Call::Unpin(_) | Call::Drain => Vec::new(),
+            Call::Fork(call) => call.held_pages(),
+            Call::Mprotect(_) | Call::Unpin(_) | Call::Drain => Vec::new(),
         };
         holdings.references.extend(held);
+        holdings.uses.extend(self.mm_in_use());
+    }
+
+    /// The address space that it has a use of, besides its task's.
+    fn mm_in_use(&self) -> Option<MmId> {
+        match self {
+            Call::MovePages(call) => call.mm_in_use(),
+            Call::QueryPages(call) => call.mm_in_use(),
+            Call::MigratePages(call) => call.mm_in_use(),
+            Call::Exit(call) => call.mm_in_use(),
+            Call::Fork(call) => call.unborn(),
+            _ => None,
+        }
     }
 
     /// Statuses that a `move_pages` has written so far.
@@ -171,7 +185,7 @@ impl Call {
                 let (tally, data) = call.into_outcome();
                 Outcome::Accessed(tally, data)
             }
-            Call::Fork(call) => Outcome::Child(call.child()),
+            Call::Fork(call) => Outcome::Child(call.result()),
             Call::Mprotect(call) => Outcome::Returned(call.result()),
             Call::Mlock(call) => Outcome::Returned(call.result()),
             Call::Munmap(_) => Outcome::Returned(Ok(())),
@@ -202,6 +216,7 @@ fn hold_batch(batch: &Batch, holdings: &mut Holdings) {
         if page_move.may_have_entries() {
             holdings.migrating.insert(page_move.page());
         }
+        holdings.moves.extend(page_move.new_page().map(|new| (page_move.page(), new)));
     }
 }
 

@@ -47,13 +47,22 @@ impl Machine {
             credentials: Credentials { capabilities: u64::MAX, ..Credentials::default() },
             cpu: CpuId(0),
             is_kernel_thread: true,
-            may_write_swap: false,
+            swap_writers: 0,
             policy: Policy::default(),
             next_interleave: spec.nodes[0],
             mems_allowed: NodeMask(u64::MAX),
         };
         kernel.tasks.insert(task);
         Ok(Machine { kernel, flights: BTreeMap::new(), next_call: 1 })
+    }
+
+    /// A copy, calls in flight included.
+    ///
+    /// # Errors
+    /// If the host has no room for it.
+    pub fn try_clone(&self) -> Result<Machine, Misuse> {
+        let kernel = self.kernel.try_clone()?;
+        Ok(Machine { kernel, flights: self.flights.clone(), next_call: self.next_call })
     }
 
     /// Everything there is, to be looked at.

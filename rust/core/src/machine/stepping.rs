@@ -18,10 +18,18 @@ pub struct Waiter {
     pub holder: Option<CallId>,
 }
 
-/// Calls that wait for each other, or for nobody.
+/// Calls that wait for each other, or for somebody whom nobody lets run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no call can go on: {}", describe(.0))]
-pub struct Deadlock(pub Vec<Waiter>);
+#[error("{}: {}", if *.can_others_run { HELD_UP } else { STUCK }, describe(.waiters))]
+pub struct Deadlock {
+    /// Who waits for whom.
+    pub waiters: Vec<Waiter>,
+    /// Whether there are calls that could make a step, and would have to be run.
+    pub can_others_run: bool,
+}
+
+const STUCK: &str = "no call can go on";
+const HELD_UP: &str = "the call cannot go on until others do, which are paused";
 
 /// Why running stopped before the end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,7 +80,7 @@ impl Machine {
     fn run_among_others(&mut self, task: TaskId, request: Request) -> Result<Outcome, Misuse> {
         let verb = request.verb();
         let may_wait = self.flights.values().any(|flight| !flight.is_done());
-        let before = may_wait.then(|| self.clone());
+        let before = if may_wait { Some(self.try_clone()?) } else { None };
         let id = self.start(task, request, false)?;
         loop {
             match self.flights[&id].state {
@@ -212,7 +220,7 @@ impl Machine {
             match self.flight(call)?.state {
                 State::Done => return Ok(()),
                 State::Ready => self.advance(call, false),
-                State::Waiting(_) => return Err(Deadlock(self.waiters()).into()),
+                State::Waiting(_) => return Err(self.deadlock().into()),
             }
         }
     }
@@ -225,8 +233,8 @@ impl Machine {
         loop {
             let ready: Vec<CallId> = self.ready().collect();
             if ready.is_empty() {
-                let waiters = self.waiters();
-                return if waiters.is_empty() { Ok(()) } else { Err(Deadlock(waiters)) };
+                let deadlock = self.deadlock();
+                return if deadlock.waiters.is_empty() { Ok(()) } else { Err(deadlock) };
             }
             for call in ready {
                 if self.flights[&call].state == State::Ready {
@@ -271,14 +279,15 @@ impl Machine {
         self.kernel.locks.holders(lock).iter().copied().find(|&holder| holder != waiter)
     }
 
-    fn waiters(&self) -> Vec<Waiter> {
+    fn deadlock(&self) -> Deadlock {
         let waiting = self.flights.iter().filter_map(|(&call, flight)| match flight.state {
             State::Waiting(lock) => {
-                Some(Waiter { call, task: flight.task, lock, holder: self.holder(lock, call) })
+                let holder = self.holder(lock, call);
+                Some(Waiter { call, task: flight.task, lock, holder })
             }
             _ => None,
         });
-        waiting.collect()
+        Deadlock { waiters: waiting.collect(), can_others_run: self.ready().next().is_some() }
     }
 
     /// One advance of a call that is ready, and what follows for those that it wakes.

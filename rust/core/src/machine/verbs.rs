@@ -53,7 +53,7 @@ impl Machine {
             credentials: birth.credentials,
             cpu: birth.cpu,
             is_kernel_thread: birth.is_kernel_thread,
-            may_write_swap: false,
+            swap_writers: 0,
             policy: Policy::default(),
             next_interleave: first_node,
             mems_allowed: birth.mems_allowed,

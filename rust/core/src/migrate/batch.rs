@@ -43,7 +43,6 @@ pub struct Batch {
     pass: u32,
     retry: u32,
     failed: u32,
-    had_swap_write: bool,
     report: Report,
     phase: Phase,
 }
@@ -77,7 +76,6 @@ impl Batch {
             pass: 0,
             retry: 0,
             failed: 0,
-            had_swap_write: false,
             report,
             phase: Phase::Starting,
         }
@@ -135,12 +133,25 @@ impl Batch {
     pub fn labels(&self) -> &'static [Label] {
         match &self.phase {
             Phase::Starting => &["MP-1"],
-            Phase::Next if self.next == self.items.len() && self.retry == 0 => &["MP-2"],
-            Phase::Next => &["MP-2", "UM-1", "NP-1", "NP-2", "NP-3", "NP-4", "UM-2"],
+            Phase::Next if self.is_last_pass_over() => &["MP-2"],
+            Phase::Next if matches!(self.target, Target::Exactly(_)) => {
+                &["MP-2", "UM-1", "NP-1", "NP-2", "NP-3", "NP-4", "UM-2"]
+            }
+            Phase::Next => &["MP-2", "UM-1", "UM-2"],
             Phase::Moving(page_move) => page_move.labels(),
             Phase::PuttingBack(..) => &["MP-3", "MP-4", "MP-5", "PB-1", "PB-2", "PB-3", "PB-4"],
             Phase::Done(_) => &["MP-6"],
         }
+    }
+
+    /// Whether there is no further item and no further pass.
+    fn is_last_pass_over(&self) -> bool {
+        self.next == self.items.len() && (self.retry == 0 || self.pass == PASSES)
+    }
+
+    /// Whether the first step is still to come.
+    pub fn is_starting(&self) -> bool {
+        matches!(self.phase, Phase::Starting)
     }
 
     /// The attempt under way.
@@ -211,8 +222,7 @@ impl Batch {
     /// MP-1.
     fn start(&mut self, kernel: &mut Kernel, me: Me) {
         kernel.cost.batches += 1;
-        let task = &mut kernel.tasks[me.task];
-        self.had_swap_write = std::mem::replace(&mut task.may_write_swap, true);
+        kernel.tasks[me.task].swap_writers += 1;
         self.retry = 1;
         (self.next, self.kept) = (self.items.len(), self.items.len());
         self.pass = 0;
@@ -268,7 +278,7 @@ impl Batch {
 
     /// MP-3 and MP-4.
     fn leave(&mut self, kernel: &mut Kernel, me: Me, outcome: Outcome) {
-        kernel.tasks[me.task].may_write_swap = self.had_swap_write;
+        kernel.tasks[me.task].swap_writers -= 1;
         (self.next, self.kept) = (0, 0);
         self.phase = Phase::PuttingBack(0, outcome);
     }

@@ -57,7 +57,7 @@ impl MigrateFrames {
     pub fn labels(&self) -> &'static [Label] {
         match self.phase {
             Phase::Preparing => &["PREP-1"],
-            Phase::Isolating(_) => &["DM-2"],
+            Phase::Isolating(_) => &["MF-isolate"],
             Phase::Moving => self.batch.labels(),
             Phase::Done(_) => &[],
         }

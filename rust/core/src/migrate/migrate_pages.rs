@@ -68,6 +68,15 @@ impl MigratePages {
         matches!(self.phase, Phase::Collecting(_) | Phase::Moving).then_some(&self.batch)
     }
 
+    /// The memory, while the call has a use of it.
+    pub const fn mm_in_use(&self) -> Option<MmId> {
+        match &self.phase {
+            Phase::Releasing(release) => release.mm_in_use(),
+            Phase::Done => None,
+            _ => Some(self.mm),
+        }
+    }
+
     /// The steps that the next advance makes.
     pub fn labels(&self) -> &'static [Label] {
         match &self.phase {
@@ -77,7 +86,7 @@ impl MigratePages {
             Phase::Collecting(_) => &["SY5.4-1"],
             Phase::Moving => self.batch.labels(),
             Phase::Leaving => &["SY5.3-6"],
-            Phase::Releasing(_) => &["MV-8"],
+            Phase::Releasing(release) => release.labels(),
             Phase::Done => &[],
         }
     }

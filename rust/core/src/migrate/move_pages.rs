@@ -104,6 +104,15 @@ impl MovePages {
         matches!(self.phase, Phase::Looking(_) | Phase::Moving).then_some(&self.batch)
     }
 
+    /// The memory, while the call has a use of it.
+    pub const fn mm_in_use(&self) -> Option<MmId> {
+        match &self.phase {
+            Phase::Releasing(release) => release.mm_in_use(),
+            Phase::Done => None,
+            _ => Some(self.mm),
+        }
+    }
+
     /// The steps that the next advance makes.
     pub fn labels(&self) -> &'static [Label] {
         match &self.phase {
@@ -111,10 +120,12 @@ impl MovePages {
             Phase::Filling => &["DP-5", "DP-6"],
             Phase::Entering => &["DM-1"],
             Phase::Looking(_) => &["DM-2"],
+            Phase::Moving if self.batch.is_starting() => &["DM-3", "MP-1"],
             Phase::Moving => self.batch.labels(),
             Phase::Leaving(_) => &["DM-4"],
             Phase::Reporting => &["DP-5"],
-            Phase::Releasing(_) => &["DP-7", "MV-8"],
+            Phase::Releasing(release) if release.mm_in_use().is_some() => &["DP-7", "MV-8"],
+            Phase::Releasing(release) => release.labels(),
             Phase::Done => &[],
         }
     }

@@ -68,7 +68,7 @@ impl PageMove {
     /// The steps that the next advance makes.
     pub fn labels(&self) -> &'static [Label] {
         match &self.phase {
-            Phase::Allocating => &["UM-1", "NP-1", "NP-2", "NP-3", "NP-4", "UM-2"],
+            Phase::Allocating => &["UM-1", "UM-2"],
             Phase::Locking => &["UM-3"],
             Phase::Checking => &["UM-4", "UM-5", "UM-6", "UM-7", "UM-8"],
             Phase::Unmapping(walk) => walk.labels(),

@@ -76,13 +76,22 @@ impl QueryPages {
         &self.statuses[..(self.bytes_written / 4) as usize]
     }
 
+    /// The memory, while the call has a use of it.
+    pub const fn mm_in_use(&self) -> Option<MmId> {
+        match &self.phase {
+            Phase::Releasing(release) => release.mm_in_use(),
+            Phase::Done => None,
+            _ => Some(self.mm),
+        }
+    }
+
     /// The steps that the next advance makes.
     pub fn labels(&self) -> &'static [Label] {
         match &self.phase {
             Phase::Reading | Phase::Entering => &["PS-1"],
             Phase::Looking(_) => &["PS-2"],
             Phase::Leaving | Phase::Writing => &["PS-3"],
-            Phase::Releasing(_) => &["MV-8"],
+            Phase::Releasing(release) => release.labels(),
             Phase::Done => &[],
         }
     }

@@ -33,6 +33,14 @@ impl MmRelease {
         MmRelease { mm, phase: ReleasePhase::Starting }
     }
 
+    /// The memory, while its use has not been dropped.
+    pub const fn mm_in_use(&self) -> Option<MmId> {
+        match self.phase {
+            ReleasePhase::Starting => Some(self.mm),
+            _ => None,
+        }
+    }
+
     /// The steps that the next advance makes.
     pub fn labels(&self) -> &'static [Label] {
         match &self.phase {
@@ -142,6 +150,14 @@ impl Exit {
             Phase::Releasing(release) => release.labels(),
             Phase::Going => &["SP6-gone"],
             Phase::Done => &[],
+        }
+    }
+
+    /// The memory, while its use has not been dropped.
+    pub const fn mm_in_use(&self) -> Option<MmId> {
+        match &self.phase {
+            Phase::Releasing(release) => release.mm_in_use(),
+            _ => None,
         }
     }
 

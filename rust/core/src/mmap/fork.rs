@@ -1,7 +1,7 @@
 //! `fork`: a child with a copy of the parent's memory (supporting-paths 3).
 
-use super::lists_are_free;
-use crate::base::{MmId, PAGE_SIZE, Profile, TableId, TaskId, VmaId};
+use super::{MmRelease, lists_are_free};
+use crate::base::{Errno, MmId, PAGE_SIZE, Pfn, Profile, TableId, TaskId, VmaId};
 use crate::kernel::Kernel;
 use crate::state::lock::Want;
 use crate::state::mm::{Mm, VmFlags};
@@ -10,7 +10,7 @@ use crate::state::task::Task;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// How far the fork has got. From `Linking` on, the parent's `mmap_sem` is held for writing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Phase {
     Starting,
     /// The parent's area after this address is next.
@@ -27,7 +27,9 @@ enum Phase {
     Ending {
         child: MmId,
     },
-    Done(TaskId),
+    /// There was no room for the child's tables: what was made of its memory goes again.
+    Failing(MmRelease),
+    Done(Result<TaskId, Errno>),
 }
 
 /// One fork of the task that makes the call.
@@ -44,17 +46,37 @@ impl Fork {
         Fork { name, mm, phase: Phase::Starting }
     }
 
-    /// The child. Only once done.
-    pub fn child(&self) -> TaskId {
+    /// The child, or `NoMemory`. Only once done.
+    pub fn result(&self) -> Result<TaskId, Errno> {
         match self.phase {
-            Phase::Done(child) => child,
+            Phase::Done(result) => result,
             _ => unreachable!("asked before the fork was done"),
         }
     }
 
+    /// Pages that it holds one reference each to.
+    pub fn held_pages(&self) -> Vec<Pfn> {
+        match &self.phase {
+            Phase::Failing(release) => release.held_pages(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The memory of a child that is no task yet.
+    pub const fn unborn(&self) -> Option<MmId> {
+        match &self.phase {
+            Phase::Linking { child, .. }
+            | Phase::Copying { child, .. }
+            | Phase::Ending { child } => Some(*child),
+            Phase::Failing(release) => release.mm_in_use(),
+            Phase::Starting | Phase::Done(_) => None,
+        }
+    }
+
     /// The steps that the next advance makes.
-    pub const fn labels(&self) -> &'static [Label] {
-        match self.phase {
+    pub fn labels(&self) -> &'static [Label] {
+        match &self.phase {
+            Phase::Failing(release) => release.labels(),
             Phase::Starting => &["SP3-start"],
             Phase::Linking { .. } => &["SP3-link"],
             Phase::Copying { .. } => &["SP3-copy"],
@@ -67,7 +89,7 @@ impl Fork {
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         let sem = LockId::MmapSem(self.mm);
         loop {
-            match self.phase {
+            match &mut self.phase {
                 Phase::Starting => {
                     if !kernel.lock::<M>(me, sem, Want::Exclusive) {
                         return Progress::Waiting(sem);
@@ -76,27 +98,37 @@ impl Fork {
                     let child = kernel.mms.insert(Mm::new(root));
                     self.phase = Phase::Linking { child, from: 0 };
                 }
-                Phase::Linking { child, from } => match self.link::<M>(kernel, me, child, from) {
-                    Ok(next) => self.phase = next,
-                    Err(lock) => return Progress::Waiting(lock),
-                },
+                Phase::Linking { child, from } => {
+                    let (child, from) = (*child, *from);
+                    match self.link::<M>(kernel, me, child, from) {
+                        Ok(next) => self.phase = next,
+                        Err(lock) => return Progress::Waiting(lock),
+                    }
+                }
                 Phase::Copying { child, area, address } => {
+                    let (child, area, address) = (*child, *area, *address);
                     match self.copy::<M>(kernel, me, child, area, address) {
                         Ok(next) => self.phase = next,
                         Err(lock) => return Progress::Waiting(lock),
                     }
                 }
                 Phase::Ending { child } => {
-                    let task = Task {
-                        name: self.name.clone(),
-                        mm: Some(child),
-                        ..kernel.tasks[me.task].clone()
-                    };
+                    let mm = Some(*child);
+                    let name = std::mem::take(&mut self.name);
+                    let task = Task { name, mm, swap_writers: 0, ..kernel.tasks[me.task].clone() };
                     let pid = kernel.tasks.insert(task);
                     kernel.unlock::<M>(me, sem);
-                    self.phase = Phase::Done(pid);
+                    self.phase = Phase::Done(Ok(pid));
                     return Progress::Done;
                 }
+                Phase::Failing(release) => match release.advance::<M>(kernel, me) {
+                    Progress::Done => {
+                        kernel.unlock::<M>(me, sem);
+                        self.phase = Phase::Done(Err(Errno::NoMemory));
+                        return Progress::Done;
+                    }
+                    other => return other,
+                },
                 Phase::Done(_) => return Progress::Done,
             }
             if Point::Open.stops::<M>(me) {
@@ -152,7 +184,9 @@ impl Fork {
         let stop = leaf_span_end(address).min(end);
         if let Some(from) = kernel.tables.find_leaf(kernel.mms[self.mm].root, address) {
             let root = kernel.mms[child].root;
-            let to = kernel.tables.make_leaf(root, address);
+            let Some(to) = kernel.tables.make_leaf(root, address) else {
+                return Ok(Phase::Failing(MmRelease::new(child)));
+            };
             if !kernel.lock::<M>(me, LockId::Leaf(to), Want::Exclusive) {
                 return Err(LockId::Leaf(to));
             }

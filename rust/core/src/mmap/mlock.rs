@@ -47,6 +47,8 @@ pub struct Mlock {
     end: u64,
     is_lock: bool,
     batch: Vec<Pfn>,
+    /// Whether the call waits for the lock of the batch's first page.
+    has_queued: bool,
     /// The first thing that went wrong.
     result: Result<(), Errno>,
     phase: Phase,
@@ -56,7 +58,16 @@ impl Mlock {
     /// Will lock or unlock `start..end`.
     pub const fn new(mm: MmId, start: u64, end: u64, is_lock: bool) -> Mlock {
         let phase = if is_lock { Phase::Draining } else { Phase::Starting };
-        Mlock { mm, start, end, is_lock, batch: Vec::new(), result: Ok(()), phase }
+        Mlock {
+            mm,
+            start,
+            end,
+            is_lock,
+            batch: Vec::new(),
+            has_queued: false,
+            result: Ok(()),
+            phase,
+        }
     }
 
     /// 0, or the first thing that went wrong: `NoMemory` where nothing is mapped or may be
@@ -225,8 +236,10 @@ impl Mlock {
                 if address == end { Phase::Restyling(end) } else { self.pin(kernel, address, end) };
             return Ok(());
         };
-        if !kernel.frames[page].is_unowned() {
-            if !kernel.lock_page::<M>(me, page) {
+        // Who has queued for the lock takes it, whatever became of the page: a wake-up must not be lost.
+        if self.has_queued || !kernel.frames[page].is_unowned() {
+            self.has_queued = !kernel.lock_page::<M>(me, page);
+            if self.has_queued {
                 return Err(LockId::Page(page));
             }
             if !kernel.frames[page].is_unowned() {

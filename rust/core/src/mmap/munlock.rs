@@ -7,7 +7,7 @@ use crate::state::frame::{Owner, PageFlags};
 use crate::state::lock::Want;
 use crate::state::lru;
 use crate::state::mm::VmFlags;
-use crate::state::pagetable::leaf_index;
+use crate::state::pagetable::{leaf_index, leaf_span_end};
 use crate::state::zone::Counter;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
@@ -60,6 +60,11 @@ impl Munlock {
                 return Progress::Done;
             } else {
                 // Migration entries and the zero page are passed over (S38).
+                let root = kernel.mms[self.mm].root;
+                if kernel.tables.find_leaf(root, self.next).is_none() {
+                    self.next = leaf_span_end(self.next).min(self.end);
+                    continue;
+                }
                 let how = Follow { get: true, dump: true, ..Follow::default() };
                 match follow_page_locked::<M>(kernel, me, self.mm, self.next, how) {
                     Ok(Ok(Some(page))) => self.page = Some(page),

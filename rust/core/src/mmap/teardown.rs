@@ -130,7 +130,7 @@ impl Teardown {
                 self.gather.zap(kernel, me.cpu, self.mm, leaf, address..stop);
                 kernel.unlock::<M>(me, lock);
             }
-            None => self.gather.pass_over(),
+            None => self.gather.pass_over(kernel, me.cpu),
         }
         Ok(if stop == end {
             self.start_of(kernel, area + 1)

@@ -54,16 +54,21 @@ impl Gather {
                 kernel.tables.set(leaf, leaf_index(address), Entry::NONE);
                 self.clear(kernel, cpu, mm, entry);
             }
-            if self.work <= 0 {
-                self.flush(kernel, cpu);
-                self.work = WORK;
-            }
+            self.flush_if_worked(kernel, cpu);
         }
     }
 
     /// A range without a table was passed over.
-    pub(super) fn pass_over(&mut self) {
+    pub(super) fn pass_over(&mut self, kernel: &mut Kernel, cpu: CpuId) {
         self.work -= 1;
+        self.flush_if_worked(kernel, cpu);
+    }
+
+    fn flush_if_worked(&mut self, kernel: &mut Kernel, cpu: CpuId) {
+        if self.work <= 0 {
+            self.flush(kernel, cpu);
+            self.work = WORK;
+        }
     }
 
     /// What follows from one entry that is gone. A migration entry changes no counter (Q16).

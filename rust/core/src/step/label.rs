@@ -130,13 +130,12 @@ pub const LABELS: &[Label] = &[
     "SP6-gone", //
     "SP15-drain",
     "SP15-mlock",
-    "SP15-pages",
     "SP15-page",
     "SP15-munlock", //
     "SP17-follow",
-    "SP17-fault",
     "SP17-unpin", //
     "PREP-1",
+    "MF-isolate",
 ];
 
 /// Whether some phase carries `label`.

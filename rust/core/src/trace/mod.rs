@@ -21,7 +21,7 @@ pub enum EventKind {
     Allocate,
     /// A page was taken off its LRU list.
     Isolate,
-    /// A page went back to a pagevec or a list.
+    /// An old page left the list of a migration, moved or refused for good.
     PutBack,
     /// A page-table entry became a migration entry; the value is 1 for the write flavour.
     Unmap,
@@ -31,7 +31,7 @@ pub enum EventKind {
     Copy,
     /// One attempt to move a page ended; the value is its result.
     Attempt,
-    /// A fault was served; the value tells how (0 minor, 1 major, 2 copy-on-write, 3 nothing to do).
+    /// A fault was served; the value tells how (0 minor, 2 copy-on-write, 3 nothing to do).
     Fault,
 }
 

@@ -51,15 +51,19 @@ impl Contents {
         &mut self.bytes[pfn.index() * PAGE..(pfn.index() + 1) * PAGE]
     }
 
-    /// A copy that reads only the spans of frames that may have been written.
-    pub fn clone_spans(&self, spans: impl Iterator<Item = std::ops::Range<usize>>) -> Contents {
-        let mut copy = Contents { bytes: bytemuck::zeroed_vec(self.bytes.len()) };
+    /// A copy that reads only the spans of frames that may have been written. None if the host
+    /// has no room for it.
+    pub fn clone_spans(
+        &self,
+        spans: impl Iterator<Item = std::ops::Range<usize>>,
+    ) -> Option<Contents> {
+        let mut copy = Contents { bytes: bytemuck::try_zeroed_vec(self.bytes.len()).ok()? };
         if self.exist() {
             for span in spans {
                 let bytes = span.start * PAGE..span.end * PAGE;
                 copy.bytes[bytes.clone()].copy_from_slice(&self.bytes[bytes]);
             }
         }
-        copy
+        Some(copy)
     }
 }

@@ -13,6 +13,8 @@ pub enum Owner {
 
 /// Tag bit 0 of the kernel's pointer: PAGE_MAPPING_ANON.
 const TAG_ANON: u32 = 1;
+/// Numbers from here on do not fit above the tags.
+const ID_MAX: u32 = (1 << 30) - 1;
 
 impl Owner {
     /// The owner as it is stored: the kernel's two tag bits below a number from 1.
@@ -20,7 +22,10 @@ impl Owner {
     pub(super) const fn pack(self) -> u32 {
         match self {
             Owner::None => 0,
-            Owner::Anon(AnonVmaId(id)) => ((id + 1) << 2) | TAG_ANON,
+            Owner::Anon(AnonVmaId(id)) => {
+                assert!(id < ID_MAX, "more anon_vmas than a descriptor can name");
+                ((id + 1) << 2) | TAG_ANON
+            }
         }
     }
 

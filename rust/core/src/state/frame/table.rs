@@ -241,14 +241,15 @@ impl FrameTable {
         *frame = Frame::zeroed();
     }
 
-    /// A copy that reads only the given spans and the zero page; everything else is free.
-    pub fn clone_spans(&self, spans: impl Iterator<Item = Range<usize>>) -> FrameTable {
-        let mut copy = FrameTable { frames: bytemuck::zeroed_vec(self.frames.len()) };
+    /// A copy that reads only the given spans and the zero page; everything else is free. None if
+    /// the host has no room for it.
+    pub fn clone_spans(&self, spans: impl Iterator<Item = Range<usize>>) -> Option<FrameTable> {
+        let mut copy = FrameTable { frames: bytemuck::try_zeroed_vec(self.frames.len()).ok()? };
         let zero = self.zero_page().index();
         for span in spans.chain(std::iter::once(zero..zero + 1)) {
             copy.frames[span.clone()].copy_from_slice(&self.frames[span]);
         }
-        copy
+        Some(copy)
     }
 }
 

@@ -62,16 +62,6 @@ impl Locks {
         false
     }
 
-    /// Tries to take a lock without ever queueing (`trylock`).
-    pub fn try_acquire(&mut self, lock: LockId, call: CallId) -> bool {
-        let record = self.records.entry(lock).or_default();
-        let is_free = record.holders.is_empty();
-        if is_free {
-            record.take(call, Want::Exclusive);
-        }
-        is_free
-    }
-
     /// Releases a lock and wakes who may go on. Of a page lock: all watchers and the first exclusive
     /// waiter. Of `mmap_sem`: the first writer, or all readers before the next writer, who then
     /// hold it. Of a spinlock: everybody, for they only look again, and may want it no more.
@@ -201,7 +191,7 @@ mod tests {
         assert!(!locks.acquire(PAGE, d, Want::Exclusive));
         locks.release(PAGE, a);
         assert_eq!(locks.take_woken(), [b, c]);
-        assert!(locks.try_acquire(PAGE, a), "whoever runs first may take it");
+        assert!(locks.acquire(PAGE, a, Want::Exclusive), "whoever runs first may take it");
         assert!(!locks.acquire(PAGE, b, Want::Exclusive), "and then the woken one waits again");
     }
 

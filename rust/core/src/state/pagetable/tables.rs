@@ -28,16 +28,30 @@ const fn slot(address: u64, level: u32) -> usize {
 }
 
 /// All page tables of the machine. A table that nobody uses is empty and waits for the next user.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tables {
     tables: Vec<[Entry; ENTRIES]>,
     vacant: Vec<TableId>,
+    /// No more tables than this: the kernel's own data take no frames (data-model 1.4), so
+    /// nothing else would bound them where the zero page is mapped everywhere.
+    limit: usize,
     /// The last walk: (root, 2 MiB range, leaf). Forgotten whenever a table is freed.
     last_walk: Option<(TableId, u64, TableId)>,
 }
 
+/// Tables that every machine may have.
+const TABLES_MIN: usize = 1 << 16;
+/// Tables that no machine may exceed: 8 GiB of the host's memory.
+const TABLES_MAX: usize = 1 << 21;
+
 impl Tables {
-    /// A new, empty table.
+    /// No table yet, and no more than a machine of `frames` frames can make use of.
+    pub fn new(frames: usize) -> Tables {
+        let limit = (TABLES_MIN + 8 * (frames / ENTRIES)).min(TABLES_MAX);
+        Tables { tables: Vec::new(), vacant: Vec::new(), limit, last_walk: None }
+    }
+
+    /// A new, empty table. Roots are made whatever the limit.
     pub fn create(&mut self) -> TableId {
         self.vacant.pop().unwrap_or_else(|| {
             self.tables.push([Entry::NONE; ENTRIES]);
@@ -71,8 +85,13 @@ impl Tables {
         }
     }
 
-    /// The leaf table for `address` under `root`, made with all levels above it if need be.
-    pub fn make_leaf(&mut self, root: TableId, address: u64) -> TableId {
+    /// The leaf table for `address` under `root`, made with all levels above it if need be; none
+    /// if there is no room for it.
+    pub fn make_leaf(&mut self, root: TableId, address: u64) -> Option<TableId> {
+        let has_room = self.in_use() + UPPER_LEVELS as usize <= self.limit;
+        if !has_room && self.find_leaf(root, address).is_none() {
+            return None;
+        }
         let mut table = root;
         for level in (1..=UPPER_LEVELS).rev() {
             let at = slot(address, level);
@@ -82,7 +101,7 @@ impl Tables {
                 new
             });
         }
-        table
+        Some(table)
     }
 
     /// The entry for `address` under `root`; none where a table is missing.
@@ -124,6 +143,18 @@ impl Tables {
             let slots = self.tables[leaf.index()].iter().enumerate();
             slots.filter(|(_, entry)| !entry.is_none()).map(move |(at, &e)| (page(at), leaf, e))
         })
+    }
+
+    /// How many tables hang under `root`, itself included.
+    pub fn reachable(&self, root: TableId) -> usize {
+        let mut level = vec![root];
+        let mut count = 1;
+        for _ in 0..UPPER_LEVELS {
+            let below = |&table: &TableId| (0..ENTRIES).filter_map(move |at| self.below(table, at));
+            level = level.iter().flat_map(below).collect();
+            count += level.len();
+        }
+        count
     }
 
     /// How many tables are in use.
@@ -190,12 +221,12 @@ mod tests {
 
     #[test]
     fn neighbours_share_a_leaf_and_an_empty_range_gives_its_tables_back() {
-        let mut tables = Tables::default();
+        let mut tables = Tables::new(0);
         let root = tables.create();
         let (near, far) = (0x2000_0000_0000, 0x2000_0020_0000);
-        let leaf = tables.make_leaf(root, near);
-        assert_eq!(tables.make_leaf(root, near + 0x1f_f000), leaf);
-        let other = tables.make_leaf(root, far);
+        let leaf = tables.make_leaf(root, near).unwrap();
+        assert_eq!(tables.make_leaf(root, near + 0x1f_f000), Some(leaf));
+        let other = tables.make_leaf(root, far).unwrap();
         assert_ne!(other, leaf);
         assert_eq!(tables.in_use(), 5);
         tables.set(leaf, leaf_index(near), Entry::page(Pfn(1), Entry::PRESENT));
@@ -210,11 +241,11 @@ mod tests {
 
     #[test]
     fn a_remembered_walk_answers_like_a_new_one() {
-        let mut tables = Tables::default();
+        let mut tables = Tables::new(0);
         let (root, other) = (tables.create(), tables.create());
         assert_eq!(tables.leaf_of(root, 0x1000), None);
-        let leaf = tables.make_leaf(root, 0x1000);
-        tables.make_leaf(other, 0x1000);
+        let leaf = tables.make_leaf(root, 0x1000).unwrap();
+        tables.make_leaf(other, 0x1000).unwrap();
         for address in [0x1000, 0x5000, 0x20_0000, 0x7000] {
             for root in [root, other] {
                 assert_eq!(tables.leaf_of(root, address), tables.find_leaf(root, address));
@@ -223,5 +254,14 @@ mod tests {
         assert_eq!(tables.leaf_of(root, 0), Some(leaf));
         assert_eq!(tables.free_range(root, 0..1 << 47), 3);
         assert_eq!(tables.leaf_of(root, 0), None);
+    }
+
+    #[test]
+    fn tables_come_to_an_end() {
+        let mut tables = Tables::new(0);
+        let root = tables.create();
+        let made = (0..).take_while(|at| tables.make_leaf(root, at << 21).is_some()).count();
+        assert!(made > 65_000 && tables.in_use() <= TABLES_MIN, "{made} leaves");
+        assert!(tables.make_leaf(root, 0).is_some(), "what is there stays there");
     }
 }

@@ -18,8 +18,8 @@ pub struct Task {
     pub cpu: CpuId,
     /// Whether it is a thread of the kernel.
     pub is_kernel_thread: bool,
-    /// Whether PF_SWAPWRITE is set (MP-1).
-    pub may_write_swap: bool,
+    /// Batches that have set PF_SWAPWRITE, which is set while there is one (MP-1, MP-4).
+    pub swap_writers: u32,
     /// Its memory policy.
     pub policy: Policy,
     /// The node of its next interleaved page that belongs to no area.

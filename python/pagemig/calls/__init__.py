@@ -2,7 +2,8 @@
 
 Each function here has the name and the arguments of a verb of `pagemig.Task`, and returns a
 frozen value that does nothing by itself. `run_now` drives one to its end at once: that is what
-the verbs are. So a verb and a call in flight are the same code.
+the verbs are. So a verb and a call in flight are the same code. `placement` has the calls that
+move whole nodes and ranges.
 
 Source: architecture "Steps"; errors and order of checks as in each verb.
 """
@@ -10,52 +11,27 @@ Source: architecture "Steps"; errors and order of checks as in each verb.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
-from .arguments import address_array, integer, node_array, read_only
-from .call import CallValue
-from .errors import OutOfMemoryError, UsageError, syscall_error
-from .flags import USER_END, GiB, MoveScope, Protection
-from .region import HasPid, Region, Where, addresses_in, require_own
-from .results import AccessResult, ArrayValue
-from .syscalls.move_pages import prepare, signed_pid
-from .user_memory import UserPointer, writable_bytes, write_bytes
+from .. import _core
+from ..arguments import address_array, integer, node_array, read_only
+from ..errors import OutOfMemoryError, UsageError, syscall_error
+from ..flags import USER_END, GiB, MoveScope, Protection
+from ..region import HasPid, Region, Where, addresses_in, require_own
+from ..results import AccessResult, ArrayValue
+from ..syscalls.move_pages import prepare
+from ..user_memory import UserPointer, writable_bytes, write_bytes
+from .placement import mbind, migrate_pages
+from .value import Plain, refuse, target_pid
 
 if TYPE_CHECKING:
-    from .system import System
+    from ..system import System
 
 READ_MAX = GiB
 """Bytes of the longest read: the host must hold what comes back."""
-
-_Value = TypeVar("_Value", bound="_Plain")
-
-
-def run_now(system: System, pid: int, what: CallValue) -> Any:
-    """Run a call to its end and return what its verb returns."""
-    return what._result(system, pid, system.core.do(pid, what._request(system, pid)))
-
-
-class _Plain:
-    """A call that writes nothing to user memory."""
-
-    __slots__ = ()
-
-    def _deliver(self, core: _core.Machine, number: int, done: int) -> int:
-        return done
-
-    def _for_clone(self: _Value) -> _Value:
-        return self
-
-
-def _refuse(code: int, call: str) -> None:
-    """Raise for a result that is a negative errno."""
-    if code < 0:
-        raise syscall_error(-code, call)
-
 
 # move_pages ------------------------------------------------------------------------------
 
@@ -127,11 +103,6 @@ def move_pages(
     return MovePages(where, wanted, target_pid(target), require_scope(scope), status)
 
 
-def target_pid(target: HasPid | int | None) -> int:
-    """Return the pid that a system call is given: 0 for the caller."""
-    return 0 if target is None else signed_pid(getattr(target, "pid", target))
-
-
 def require_scope(scope: MoveScope) -> MoveScope:
     """Return ``scope`` if it is one."""
     if not isinstance(scope, MoveScope):
@@ -151,7 +122,7 @@ def statuses_of(outcome: tuple[int, npt.NDArray[np.int32], int]) -> npt.NDArray[
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Touch(_Plain, ArrayValue):
+class Touch(Plain, ArrayValue):
     """See `pagemig.Task.touch` and `pagemig.Task.access`."""
 
     where: Region | npt.NDArray[np.uint64]
@@ -216,7 +187,7 @@ def accesses_of(outcome: Any) -> AccessResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Read(_Plain):
+class Read(Plain):
     """See `pagemig.Task.read`."""
 
     address: int
@@ -238,7 +209,7 @@ def read(address: int, size: int) -> Read:
 
 
 @dataclass(frozen=True, slots=True)
-class Write(_Plain):
+class Write(Plain):
     """See `pagemig.Task.write`."""
 
     address: int
@@ -282,7 +253,7 @@ def _refuse_signal(accesses: AccessResult, call: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Fork(_Plain):
+class Fork(Plain):
     """See `pagemig.Task.fork`."""
 
     name: str | None
@@ -291,7 +262,7 @@ class Fork(_Plain):
         return _core.Request.fork(system.facts(pid).name if self.name is None else self.name)
 
     def _result(self, system: System, pid: int, outcome: Any) -> Any:
-        _refuse(outcome, "fork")
+        refuse(outcome, "fork")
         if pid in system.policies:
             system.policies[outcome] = system.policies[pid]
         return system.make_task(system, outcome)
@@ -310,7 +281,7 @@ def require_name(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Exit(_Plain):
+class Exit(Plain):
     """See `pagemig.Task.exit`."""
 
     def _request(self, system: System, pid: int) -> _core.Request:
@@ -326,7 +297,7 @@ def exit() -> Exit:
 
 
 @dataclass(frozen=True, slots=True)
-class Munmap(_Plain):
+class Munmap(Plain):
     """See `pagemig.Task.munmap`."""
 
     region: Region
@@ -336,7 +307,7 @@ class Munmap(_Plain):
         return _core.Request.munmap(region.start, region.length)
 
     def _result(self, system: System, pid: int, outcome: Any) -> None:
-        _refuse(outcome, "munmap")
+        refuse(outcome, "munmap")
 
 
 def munmap(region: Region) -> Munmap:
@@ -345,7 +316,7 @@ def munmap(region: Region) -> Munmap:
 
 
 @dataclass(frozen=True, slots=True)
-class Mprotect(_Plain):
+class Mprotect(Plain):
     """See `pagemig.Task.mprotect`."""
 
     region: Region
@@ -356,7 +327,7 @@ class Mprotect(_Plain):
         return _core.Request.mprotect(region.start, region.length, int(self.protection))
 
     def _result(self, system: System, pid: int, outcome: Any) -> None:
-        _refuse(outcome, "mprotect")
+        refuse(outcome, "mprotect")
 
 
 def mprotect(region: Region, protection: Protection) -> Mprotect:
@@ -372,7 +343,7 @@ def require_protection(protection: Protection) -> Protection:
 
 
 @dataclass(frozen=True, slots=True)
-class Mlock(_Plain):
+class Mlock(Plain):
     """See `pagemig.Task.mlock` and `pagemig.Task.munlock`."""
 
     region: Region
@@ -383,7 +354,7 @@ class Mlock(_Plain):
         return _core.Request.mlock(region.start, region.length, self.lock)
 
     def _result(self, system: System, pid: int, outcome: Any) -> None:
-        _refuse(outcome, "mlock" if self.lock else "munlock")
+        refuse(outcome, "mlock" if self.lock else "munlock")
 
 
 def mlock(region: Region) -> Mlock:
@@ -400,7 +371,7 @@ def munlock(region: Region) -> Mlock:
 
 
 @dataclass(frozen=True, slots=True)
-class Pin(_Plain):
+class Pin(Plain):
     """See `pagemig.Task.pin`."""
 
     address: int
@@ -419,7 +390,7 @@ def pin(address: int, *, write: bool = False) -> Pin:
 
 
 @dataclass(frozen=True, slots=True)
-class Unpin(_Plain):
+class Unpin(Plain):
     """See `pagemig.Task.unpin`."""
 
     pfn: int
@@ -437,7 +408,7 @@ def unpin(pfn: int) -> Unpin:
 
 
 @dataclass(frozen=True, slots=True)
-class Drain(_Plain):
+class Drain(Plain):
     """See `pagemig.Machine.drain`."""
 
     def _request(self, system: System, pid: int) -> _core.Request:
@@ -457,6 +428,8 @@ __all__ = [
     "drain",
     "exit",
     "fork",
+    "mbind",
+    "migrate_pages",
     "mlock",
     "move_pages",
     "mprotect",

@@ -1,0 +1,65 @@
+"""``set_mempolicy(2)``: where new pages go, for a whole task.
+
+`set_mempolicy` is the raw call; `replace` takes a decoded `pagemig.Policy`.
+
+Source: syscalls 6.5, and of 6.1 the steps 1, 2, 8 and 11.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..arguments import register
+from ..flags import PolicyMode
+from ..permissions import allowed_nodes
+from ..policy import Policy, contextualise, decode
+from .node_masks import NodeMask, read_node_mask
+
+if TYPE_CHECKING:
+    from ..system import System
+    from .move_pages import Caller
+
+
+def set_mempolicy(caller: Caller, mode: int, nodemask: NodeMask, maxnode: int) -> int:
+    """Make the system call and return what the kernel returns.
+
+    Parameters
+    ----------
+    caller
+        The `pagemig.Task` that calls.
+    mode
+        As of `pagemig.syscalls.mbind`, but only the low 32 bits count.
+    nodemask
+        User memory of 64-bit words, or a set of node ids.
+    maxnode
+        One more than the bits of the mask that count.
+
+    Returns
+    -------
+    int
+        0, or a negative errno.
+
+    Raises
+    ------
+    UsageError
+        An argument is not of the kind described here.
+    """
+    mask = read_node_mask(nodemask, register(maxnode, "maxnode"), "nodemask")
+    policy = decode(register(mode, "mode") & 0xFFFF_FFFF, max(mask, 0))
+    if isinstance(policy, int):
+        return -policy
+    return mask if mask < 0 else replace(caller._system, caller.pid, policy)
+
+
+def replace(system: System, caller: int, policy: Policy) -> int:
+    """Replace the task policy of ``caller``; return 0 or a negative errno."""
+    allowed = allowed_nodes(system.facts(caller), system.memory_mask)
+    effective = contextualise(policy, allowed, system.bindable_mask)
+    if isinstance(effective, int):
+        return -effective
+    system.core.set_task_policy(caller, int(effective.mode), effective.mask)
+    if effective.mode is PolicyMode.DEFAULT:
+        system.policies.pop(caller, None)
+    else:
+        system.policies[caller] = policy
+    return 0

@@ -1,0 +1,259 @@
+"""Calls that place memory otherwise than page by page, as the kernel gets them.
+
+Start with :func:`prepare`, which reads the arguments of ``migrate_pages``,
+``mbind``, ``set_mempolicy`` and ``get_mempolicy``, and of the first touches and
+cpuset changes that are written as calls. Neighbour: ``invocation`` does the same
+for ``move_pages``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Set
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import pagemig as pm
+
+from . import words
+from .form import Skipped
+from .invocation import Answer, faults_at_once, is_null, target_pid
+from .world import World
+
+NodeMask = npt.NDArray[np.uint64] | pm.UserMemory | Set[int] | None
+Make = Callable[[], int]
+MASK_WORDS = 512
+
+
+@dataclasses.dataclass
+class PlacementCall:
+    """One call, or several in a row, ready to be made."""
+
+    world: World
+    caller: str
+    owner: str
+    """The id of the task whose memory is meant."""
+    makes: list[Make]
+    mode: npt.NDArray[np.int32] | None = None
+    mask: npt.NDArray[np.uint64] | None = None
+    addresses: list[int] = dataclasses.field(default_factory=list)
+    wanted: list[int] | None = None
+
+    def run(self) -> list[Answer]:
+        """Make the calls in order."""
+        answers = []
+        for make in self.makes:
+            result = make()
+            answers.append(Answer(result, None, None, self.world.machine.clone()))
+        return answers
+
+
+def prepare(world: World, caller: str, syscall: str, args: dict[str, Any]) -> PlacementCall:
+    """Read the arguments of a call."""
+    fields, function = CALLS[syscall]
+    unknown = set(args) - set(fields) - {"then"}
+    if unknown:
+        raise Skipped(f"the call has unknown arguments {sorted(unknown)}")
+    call = function(world, caller, args)
+    for word in _list(args.get("then")):
+        if isinstance(word, dict) and word.get("syscall") == syscall:
+            again = {**args, **{key: value for key, value in word.items() if key != "syscall"}}
+            call.makes += function(world, caller, again).makes
+    regions = world.regions.get(call.owner, {})
+    call.addresses = [page.start for region in regions.values() for page in region]
+    return call
+
+
+def follow(call: PlacementCall, then: object) -> None:
+    """Do what a case says comes after its call, apart from more calls."""
+    for word in _list(then):
+        if isinstance(word, dict) and ("syscall" in word or word.get("op") == "fork"):
+            if word.get("op") == "fork":
+                _fork(call.world, str(word["parent"]), str(word["child"]))
+            continue
+        for part in str(word).split(", "):
+            _follow(call, part)
+
+
+def _list(word: object) -> list[Any]:
+    return word if isinstance(word, list) else [] if word is None else [word]
+
+
+def _follow(call: PlacementCall, word: str) -> None:
+    world = call.world
+    if match := re.fullmatch(r"(\d+) anonymous pages touched in (\w+)", word):
+        world.last_touch = int(match[1])
+        _touch_new(world, match[2], int(match[1]))
+    elif match := re.fullmatch(r"then in (\w+)", word):
+        _touch_new(world, match[1], world.last_touch)
+    elif match := re.fullmatch(r"touch (\d+|(\d+)\*N) anonymous pages", word):
+        pages = int(match[2]) * len(world.with_memory) if match[2] else int(match[1])
+        _fork(world, call.caller, "its child")
+        _touch_new(world, "its child", pages)
+        _touch_new(world, call.caller, pages)
+    elif match := re.fullmatch(r"touch a new page (\w+)", word):
+        _touch_new(world, call.caller, 1, match[1])
+    elif match := re.fullmatch(r"unmap (\w+)", word):
+        world.task(call.caller).munmap(world.region(call.caller, match[1]))
+        call.addresses = []
+    else:
+        raise Skipped(f"what shall be done then, {word!r}, is not understood")
+
+
+def _fork(world: World, parent: str, child: str) -> None:
+    world.tasks[child] = world.task(parent).fork(child)
+    world.regions[child] = {
+        name: world.tasks[child].same(region) for name, region in world.regions[parent].items()
+    }
+
+
+def _touch_new(world: World, name: str, pages: int, region: str = "touched") -> None:
+    task = world.task(name)
+    world.regions[name][region] = task.mmap(pages * 4096)
+    world.touched[name] = world.regions[name][region]
+    task.touch(world.touched[name])
+
+
+def _mask(world: World, word: object) -> NodeMask:
+    """Read ``[0, 1]``, ``all``, ``all bits``, ``bits 1 and 40``, a pointer, or null."""
+    if is_null(word):
+        return None
+    if faults_at_once(word):
+        return pm.UserMemory(np.zeros(1, np.uint64), valid_bytes=0)
+    if word == "all":
+        return set(world.with_memory)
+    if word == "all bits":
+        return set(range(64))
+    if isinstance(word, str) and (match := re.fullmatch(r"bits (\d+(?:(?:, | and )\d+)*)", word)):
+        return {int(bit) for bit in re.findall(r"\d+", match[1])}
+    if isinstance(word, list) and all(isinstance(node, int) for node in word):
+        return set(word)
+    raise Skipped(f"node mask {word!r} is not understood")
+
+
+def _maxnode(word: object) -> int:
+    if word in (None, "possible+1"):
+        return 65
+    return 8 * 4096 if word == "max" else words.number(word, "maxnode")
+
+
+def _migrate_pages(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
+    pid, owner = target_pid(world, caller, args.get("pid", 0))
+    old, new = _mask(world, args.get("old")), _mask(world, args.get("new"))
+    task, bits = world.task(caller), _maxnode(args.get("maxnode"))
+    return PlacementCall(world, caller, owner, [lambda: pm.syscalls.migrate_pages(task, pid, bits, old, new)])
+
+
+def _mbind(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
+    task, bits = world.task(caller), _maxnode(args.get("maxnode"))
+    flags, mask = words.flags(args.get("flags")), _mask(world, args.get("nodemask"))
+
+    def make(start: int, length: int, mode: int, nodes: NodeMask) -> Make:
+        return lambda: pm.syscalls.mbind(task, start, length, mode, nodes, bits, flags)
+
+    if "seq" not in args:
+        start, length = _address(world, caller, args["addr"]), words.size(args["len"], "length")
+        return PlacementCall(
+            world, caller, caller, [make(start, length, words.mode_word(args["mode"]), mask)]
+        )
+    makes = []
+    for word in args["seq"]:
+        match = re.fullmatch(r"(\w+)\((\d+),(\d+)\)", word)
+        if match is None:
+            raise Skipped(f"step {word!r} of the call is not understood")
+        mode = words.mode(f"MPOL_{match[1].upper()}")
+        start = world.region(caller, "r").start + int(match[2]) * 4096
+        nodes = None if mode is pm.PolicyMode.DEFAULT else mask
+        makes.append(make(start, int(match[3]) * 4096, int(mode), nodes))
+    return PlacementCall(world, caller, caller, makes)
+
+
+def _set_mempolicy(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
+    task, bits = world.task(caller), _maxnode(args.get("maxnode"))
+    mode, mask = words.mode_word(args["mode"]), _mask(world, args.get("nodemask"))
+    make = [lambda: pm.syscalls.set_mempolicy(task, mode, mask, bits)]
+    return PlacementCall(world, caller, caller, make)
+
+
+def _get_mempolicy(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
+    task, bits = world.task(caller), _maxnode(args.get("maxnode"))
+    flags, address = words.flags(args.get("flags")), _address(world, caller, args.get("addr", 0))
+    mode, mask = np.full(1, -1, np.int32), np.full(MASK_WORDS, 1 << 63, np.uint64)
+
+    def pointer(word: object, array: Any) -> Any:
+        if is_null(word):
+            return None
+        if word != "ptr" and not faults_at_once(word):
+            raise Skipped(f"pointer {word!r} is not understood")
+        return array if word == "ptr" else pm.UserMemory(array, valid_bytes=0)
+
+    to = pointer(args.get("mode"), mode), pointer(args.get("nodemask"), mask)
+    make = [lambda: pm.syscalls.get_mempolicy(task, *to, bits, address, flags)]
+    return PlacementCall(
+        world, caller, caller, make, mode if to[0] is mode else None, mask if to[1] is mask else None
+    )
+
+
+def _address(world: World, caller: str, word: object) -> int:
+    if word == "ptr:-1":
+        return (1 << 64) - 1
+    if word in ("mapped", "an object on the heap"):
+        return world.task(caller).regions[0].start + (0 if word == "mapped" else 24)
+    return words.addresses(word, world.starts(caller))[0]
+
+
+def _first_touch(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
+    """Map memory, lock it where the case says so, and touch it."""
+    if args.get("op") != "mmap" or args.get("kind", "anon") != "anon" or args.get("share") != "private":
+        raise Skipped("files and shared memory objects arrive in a later stage")
+    task, locked = world.task(args["task"]), args.get("locked")
+    if locked not in (None, "MAP_LOCKED", "mlock"):
+        raise Skipped(f"locking with {locked!r} is not understood")
+
+    def make() -> int:
+        flags = [pm.VmFlags.LOCKED] if locked == "MAP_LOCKED" else []
+        length = words.number(args["pages"], "size") * 4096
+        region = task.mmap(length, protection=words.protection(args.get("prot", "rw")), flags=flags)
+        if locked == "mlock":
+            task.mlock(region)
+        task.touch(region)
+        world.regions[args["task"]][args["region"]] = region
+        return 0
+
+    return PlacementCall(world, caller, args["task"], [make])
+
+
+def _touch_1_mib(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
+    def make() -> int:
+        _touch_new(world, caller, 256)
+        return 0
+
+    return PlacementCall(world, caller, caller, [make])
+
+
+def _cpuset_set_mems(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
+    """Change the nodes of a cpuset that migrates nothing: its tasks' ``mems_allowed``."""
+    cpuset = world.cpusets.get(args.get("cpuset", ""))
+    if cpuset is None or cpuset.get("memory_migrate"):
+        raise Skipped("cpusets that migrate memory arrive in a later stage")
+
+    def make() -> int:
+        for name in cpuset["tasks"]:
+            world.task(name).mems_allowed = args["mems"]
+        return 0
+
+    return PlacementCall(world, caller, caller, [make])
+
+
+CALLS: dict[str, tuple[tuple[str, ...], Callable[[World, str, dict[str, Any]], PlacementCall]]] = {
+    "migrate_pages": (("pid", "maxnode", "old", "new"), _migrate_pages),
+    "mbind": (("addr", "len", "mode", "nodemask", "maxnode", "flags", "seq"), _mbind),
+    "set_mempolicy": (("mode", "nodemask", "maxnode"), _set_mempolicy),
+    "get_mempolicy": (("mode", "nodemask", "maxnode", "addr", "flags"), _get_mempolicy),
+    "(first touch)": (("op", "task", "region", "pages", "kind", "share", "prot", "locked"), _first_touch),
+    "(touch 1 MiB)": ((), _touch_1_mib),
+    "cpuset_set_mems": (("cpuset", "mems"), _cpuset_set_mems),
+}

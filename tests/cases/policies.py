@@ -1,0 +1,93 @@
+"""Effects on memory policies and on the areas that they split.
+
+Start with :data:`CHECKS`, which ``effects`` looks up. A policy is asked for with
+``get_mempolicy``, as a program would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import pagemig as pm
+
+from . import words
+from .form import Failed, Skipped
+from .placement import PlacementCall
+
+if TYPE_CHECKING:
+    from .effects import Outcome
+
+Effect = dict[str, Any]
+ADDR = 2
+
+
+def policy_of(task: pm.Task, address: int | None) -> tuple[int, list[int]]:
+    """The mode word and the nodes of a task's policy, or of that of an area."""
+    mode, mask = np.zeros(1, np.int32), np.zeros(1, np.uint64)
+    flags = 0 if address is None else ADDR
+    result = pm.syscalls.get_mempolicy(task, mode, mask, 64, address or 0, flags)
+    if result:
+        raise Failed(f"get_mempolicy returned {result}")
+    return int(mode[0]), _nodes(int(mask[0]))
+
+
+def _nodes(mask: int) -> list[int]:
+    return [node for node in range(64) if mask >> node & 1]
+
+
+def _compare(found: tuple[int, list[int]], effect: Effect) -> None:
+    wanted = words.mode_word(effect["mode"]), effect["nodes"]
+    if found != wanted:
+        raise Failed(f"the policy is mode {found[0]} of nodes {found[1]}, expected {wanted[0]}, {wanted[1]}")
+
+
+def _policy(outcome: Outcome, effect: Effect) -> None:
+    """The policy of the area at a place."""
+    for task, address in outcome.places({**effect, "page": effect["where"]}):
+        _compare(policy_of(task, address), effect)
+
+
+def _task_policy(outcome: Outcome, effect: Effect) -> None:
+    _compare(policy_of(outcome.world.task(effect["task"]), None), effect)
+
+
+def _returned(outcome: Outcome) -> PlacementCall:
+    if not isinstance(outcome.call, PlacementCall):
+        raise Skipped("the call returns no policy")
+    return outcome.call
+
+
+def _returned_policy(outcome: Outcome, effect: Effect) -> None:
+    call = _returned(outcome)
+    if call.mode is None:
+        raise Skipped("the call did not ask for the mode")
+    nodes = effect["nodes"] if call.mask is None else _nodes(int(call.mask[0]))
+    _compare((int(call.mode[0]), nodes), effect)
+
+
+def _returned_mask(outcome: Outcome, effect: Effect) -> None:
+    call = _returned(outcome)
+    nodes = None if call.mask is None else _nodes(int(call.mask[0]))
+    if nodes != effect["nodes"]:
+        raise Failed(f"the mask is {nodes}, expected {effect['nodes']}")
+
+
+def _vma_pages(outcome: Outcome, effect: Effect) -> None:
+    """Pages of each area inside a region."""
+    region = outcome.world.region(effect["task"], effect["region"])
+    areas = outcome.world.task(effect["task"]).regions
+    sizes = [len(area) for area in areas if region.start <= area.start < region.end]
+    if sizes != effect["sizes"]:
+        raise Failed(f"the areas have {sizes} pages, expected {effect['sizes']}")
+
+
+CHECKS: dict[str, Callable[[Outcome, Effect], None]] = {
+    "policy": _policy,
+    "task_policy": _task_policy,
+    "returned_policy": _returned_policy,
+    "returned_mask": _returned_mask,
+    "vma_pages": _vma_pages,
+}

@@ -1,0 +1,195 @@
+"""``migrate_pages(2)`` and ``mbind(2)``: pages by whole nodes, and by ranges.
+
+Start with :func:`migrate_pages` and :func:`mbind`. Node masks are sets here, read
+and decoded; ``check_range`` finds the pages for both.
+
+Source: syscalls 5.2 to 5.4, 6.1 to 6.3.
+Left out: reading masks from user memory, mode flags, the security hook, KSM.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+from collections.abc import Callable, Collection
+
+from . import engine, lru, policy, vmas
+from .entries import PAGE_SIZE, VM_HUGETLB
+from .faults import follow
+from .memory import Flag, Frame
+from .tasks import CAP_SYS_NICE, State, Task
+
+Rule = Callable[[Frame], policy.Policy | None]
+STRICT, MOVE, MOVE_ALL = 1, 2, 4
+USER_END = (1 << 47) - PAGE_SIZE
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What ``check_range`` looks for; ``inverted`` and ``with_holes`` are its internal flags."""
+
+    nodes: Collection[int]
+    flags: int
+    inverted: bool = False
+    with_holes: bool = False
+
+
+def check_range(state: State, task: Task, start: int, end: int, wanted: Wanted, pages: list[Frame]) -> int:
+    """Collect pages of a range (6.3); return 0 or an error, what was collected stays in ``pages``."""
+    mm = task.memory_map
+    if mm.find_vma(start) is None:
+        return -errno.EFAULT
+    previous: vmas.Vma | None = None
+    for vma in [vma for vma in mm.vmas if vma.end > start and vma.start < end]:
+        if not wanted.with_holes:
+            if vma is mm.vmas[-1] and vma.end < end:
+                return -errno.EFAULT
+            if previous is not None and previous.end < vma.start:
+                return -errno.EFAULT
+        previous = vma
+        moves = wanted.flags & (MOVE | MOVE_ALL) and vma.is_migratable
+        if vma.flags & VM_HUGETLB or not (wanted.flags & STRICT or moves):
+            continue
+        for address in range(max(start, vma.start), min(end, vma.end), PAGE_SIZE):
+            result = _visit(state, task, address, wanted, pages)
+            if result:
+                return result
+    return 0
+
+
+def _visit(state: State, task: Task, address: int, wanted: Wanted, pages: list[Frame]) -> int:
+    """One leaf: passed by, collected (``migrate_page_add``), or an error."""
+    frame = follow(state, task, address)
+    if not isinstance(frame, Frame) or frame.has(Flag.RESERVED):
+        return 0
+    if (frame.node in wanted.nodes) == wanted.inverted:
+        return 0
+    if not wanted.flags & (MOVE | MOVE_ALL):
+        return -errno.EIO
+    if (wanted.flags & MOVE_ALL or frame.mapcount == 1) and lru.isolate(state.memory, frame):
+        pages.append(frame)
+        state.memory.add(frame, engine.isolated_counter(frame), 1)
+    return 0
+
+
+def _allowed(state: State, task: Task) -> set[int]:
+    """``cpuset_mems_allowed``."""
+    with_memory = state.memory.with_memory
+    return {node for node in with_memory if task.mems_allowed >> node & 1} or set(with_memory)
+
+
+def migrate_pages(state: State, caller: Task, pid: int, old: set[int], new: set[int]) -> int:
+    """Return how many isolated pages stayed, or -errno (5.2, 5.3)."""
+    target = caller if pid == 0 else state.tasks.get(pid)
+    if target is None:
+        return -errno.ESRCH
+    if target.mm is None:
+        return -errno.EINVAL
+    privileged = bool(caller.capabilities & CAP_SYS_NICE)
+    if not {caller.euid, caller.uid} & {target.suid, target.uid} and not privileged:
+        return -errno.EPERM
+    if not new <= _allowed(state, target) and not privileged:
+        return -errno.EPERM
+    if not new <= state.memory.with_memory:
+        return -errno.EINVAL
+    state.drain_all()
+    remaining, busy = set(old), 0
+    while pair := _next_pair(old, new, remaining):
+        remaining.remove(pair[0])
+        result = _migrate_to_node(state, caller, target, *pair, MOVE_ALL if privileged else MOVE)
+        if result < 0:
+            return result
+        busy += result
+    return busy
+
+
+def _next_pair(old: set[int], new: set[int], remaining: set[int]) -> tuple[int, int] | None:
+    """Step 5: the last candidate, unless one has a destination that is no source any more."""
+    found = None
+    for source in sorted(remaining):
+        destination = source
+        if new:
+            destination = sorted(new)[sorted(old).index(source) % len(new)]
+        if destination == source:
+            continue
+        found = source, destination
+        if destination not in remaining:
+            break
+    return found
+
+
+def _migrate_to_node(
+    state: State, caller: Task, target: Task, source: int, destination: int, flags: int
+) -> int:
+    """5.4: all pages of the target on one node; fallback is allowed, the caller's cpuset counts."""
+    pages: list[Frame] = []
+    check_range(state, target, 0, USER_END, Wanted({source}, flags, with_holes=True), pages)
+    prefer = policy.Policy(policy.Mode.PREFERRED, (destination,))
+    return _move(state, caller, pages, lambda frame: prefer)
+
+
+def mbind(
+    state: State, caller: Task, start: int, length: int, mode: policy.Mode, nodes: set[int], flags: int
+) -> int:
+    """Return 0 or -errno (6.1, 6.2)."""
+    if flags & ~(STRICT | MOVE | MOVE_ALL):
+        return -errno.EINVAL
+    if flags & MOVE_ALL and not caller.capabilities & CAP_SYS_NICE:
+        return -errno.EPERM
+    if start % PAGE_SIZE:
+        return -errno.EINVAL
+    if mode is policy.Mode.DEFAULT:
+        flags &= ~STRICT
+    end = start + -(-length // PAGE_SIZE) * PAGE_SIZE
+    if end == start:
+        return 0
+    if (mode is policy.Mode.DEFAULT and nodes) or (mode > policy.Mode.PREFERRED and not nodes):
+        return -errno.EINVAL
+    if flags & (MOVE | MOVE_ALL):
+        state.drain_all()
+    effective = tuple(sorted(nodes & _allowed(state, caller)))
+    if nodes and not effective:
+        return -errno.EINVAL
+    if mode is policy.Mode.PREFERRED:
+        effective = effective[:1]
+    new = None if mode is policy.Mode.DEFAULT else policy.Policy(mode, effective)
+    pages: list[Frame] = []
+    wanted = Wanted(nodes, flags, inverted=True, with_holes=new is None)
+    result = check_range(state, caller, start, end, wanted, pages)
+    if result:
+        engine.putback_all(state, state.cpu_of(caller), pages)
+        return result
+    applied = vmas.set_policy(caller.memory_map, start, end, new)
+    left = _move(state, caller, pages, lambda frame: _policy_for(caller, start, frame))
+    if not applied:
+        return -errno.EFAULT
+    return -errno.EIO if left and flags & STRICT else 0
+
+
+def _policy_for(caller: Task, start: int, frame: Frame) -> policy.Policy | None:
+    """The policy of the first area from ``start`` on in which a page could lie."""
+    for vma in caller.memory_map.vmas:
+        first, pages = vma.pgoff, (vma.end - vma.start) // PAGE_SIZE
+        if vma.end > start and frame.index is not None and first <= frame.index < first + pages:
+            return vma.policy or caller.policy
+    raise AssertionError("a page that was collected lies in some area of the range")
+
+
+def _move(state: State, caller: Task, pages: list[Frame], rule: Rule) -> int:
+    """``migrate_pages``, each frame by the policy that ``rule`` gives; 0 for no pages."""
+    if not pages:
+        return 0
+    cpu = state.cpu_of(caller)
+
+    def new_page(old: Frame) -> engine.Target | None:
+        frame = policy.allocate(
+            state.memory,
+            state.zonelists,
+            rule(old),
+            cpu_node=cpu.node,
+            mems_allowed=caller.mems_allowed,
+            interleave_index=old.index or 0,
+        )
+        return None if frame is None else engine.Target(frame, lambda result: None)
+
+    return engine.migrate_pages(state, cpu, pages, new_page)

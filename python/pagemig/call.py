@@ -74,13 +74,14 @@ class _Ended:
 
 def drive(system: System, how: Callable[[_core.Machine], Any]) -> Any:
     """Let calls in flight go on as ``how`` says, then take the outcome of those that ended."""
-    try:
-        answer = how(system.core)
-    except (DeadlockError, KeyboardInterrupt):
+    with system.alone():
+        try:
+            answer = how(system.core)
+        except (DeadlockError, KeyboardInterrupt):
+            system.settle_calls()
+            raise
         system.settle_calls()
-        raise
-    system.settle_calls()
-    return answer
+        return answer
 
 
 class Call:

@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .arguments import integer, nodes_in, read_only
+from .arguments import integer, read_only
 from .call import Call, CallValue, drive
-from .calls import require_name
+from .calls import migrate_frames, require_name
+from .calls.value import run_now
 from .errors import InvariantError, UsageError, syscall_error
 from .flags import PAGE_SIZE, Capability, Granularity, LruList, Profile, ZoneKind
 from .permissions import SecurityHook
-from .results import Anywhere, ByPage, Finding, FrameInfo, MigrationResult, ToNode, frame_list
-from .system import PID_MAX, System
+from .results import Anywhere, ByPage, Finding, FrameInfo, MigrationResult, ToNode
+from .system import KERNEL, PID_MAX, System
 from .task import Task, require_capabilities
 from .topology import NodeSizes, Topology, plan
 from .trace import Trace
@@ -278,7 +278,7 @@ class Machine:
             raise syscall_error(-code, "isolate")
 
     def putback(self, pfn: int) -> None:
-        """Put a page back that `isolate` took."""
+        """Put a page back that `isolate` took, by way of CPU 0."""
         self._system.core.putback(self._system.pfn(pfn))
 
     def migrate_pages(
@@ -295,27 +295,9 @@ class Machine:
         offlining
             Whether it is done for memory that goes away, which moves KSM pages too.
         """
-        system = self._system
-        listed = frame_list(pfns, system.frames)
-        kind, node, nodes = 1, 0, np.zeros(listed.size, dtype=np.int32)
-        if isinstance(target, ToNode):
-            kind, node = 0, self._node_with_memory(target.node)
-        elif isinstance(target, ByPage):
-            wanted = [self._node_with_memory(target.node_of(pfn)) for pfn in listed.tolist()]
-            kind, nodes = 2, np.array(wanted, dtype=np.int32)
-        elif not isinstance(target, Anywhere):
-            raise UsageError(f"target is {target!r}; it must be ToNode, Anywhere or ByPage")
-        request = _core.Request.migrate_frames(listed, kind, node, nodes, bool(offlining))
-        result, *rest = system.core.do(0, request)
-        return MigrationResult(None if result < 0 else result, -result if result < 0 else None, *rest)
-
-    def _node_with_memory(self, node: object) -> int:
-        system = self._system
-        if not system.memory_mask >> system.node(node, "the target node") & 1:
-            raise UsageError(
-                f"node {node} has no memory; nodes with memory are {list(nodes_in(system.memory_mask))}"
-            )
-        return integer(node, "the target node")
+        what = migrate_frames(pfns, target, offlining=offlining)
+        result: MigrationResult = run_now(self._system, KERNEL, what)
+        return result
 
     # its time ----------------------------------------------------------------------------
 
@@ -351,8 +333,9 @@ class Machine:
             raise UsageError(f"task {by.pid} belongs to another machine; use machine.task({by.pid})")
         pid = by.pid if isinstance(by, Task) else self.task(by).pid
         request = call._request(system, pid)
-        number = system.core.start(pid, request, granularity is Granularity.FINE)
-        return Call(system, number, pid, call)
+        with system.alone():
+            number = system.core.start(pid, request, granularity is Granularity.FINE)
+            return Call(system, number, pid, call)
 
     def run(self) -> None:
         """Step all calls in flight, round robin, until all are done.

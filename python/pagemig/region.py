@@ -17,6 +17,9 @@ from .arguments import Addresses, address_array, integer, page_multiple, read_on
 from .errors import UsageError
 from .flags import PAGE_SIZE
 
+ADDRESSES_MAX = 1 << 28
+"""Pages whose addresses are listed at once: 2 GiB of them."""
+
 
 class HasPid(Protocol):
     """A task handle, as far as a region needs one."""
@@ -79,6 +82,11 @@ class Region:
         return read_only(self._addresses())
 
     def _addresses(self) -> Addresses:
+        if len(self) > ADDRESSES_MAX:
+            raise UsageError(
+                f"a region of {len(self)} pages; the addresses of at most {ADDRESSES_MAX} can be listed: "
+                "take a part of it"
+            )
         if self.end < 1 << 63:
             return np.arange(self.start, self.end, PAGE_SIZE, dtype=np.uint64)
         pages = np.arange(self.length // PAGE_SIZE, dtype=np.uint64)

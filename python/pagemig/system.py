@@ -7,12 +7,14 @@ for. Task, Machine and Call handles all hold one `System`; they hold no other st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from . import _core
 from .arguments import integer, node_mask, nodes_in
-from .errors import UsageError
+from .errors import MachineBusyError, UsageError
 from .flags import Profile, ZoneKind
 from .permissions import SecurityHook, TaskFacts
 from .policy import Effective, Policy
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from .call import Call
 
 PID_MAX = (1 << 31) - 1
+KERNEL = 0
+"""The pid under which the core knows the machine itself; no task has it."""
 
 
 class System:
@@ -32,6 +36,7 @@ class System:
         "calls",
         "contents",
         "core",
+        "door",
         "frames",
         "make_task",
         "memory_mask",
@@ -67,11 +72,27 @@ class System:
         """Task policies that are not the default, by pid, as they were asked for."""
         self.range_policies: dict[tuple[int, int], frozenset[Policy]] = {}
         """What ranges have been asked to follow, by the mode and the nodes that came of it."""
+        self.door = Lock()
+        """Held while calls in flight, and what is known of them here, change together."""
         self.calls: dict[int, Call] = {}
         """Handles of the calls in flight, by number."""
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other threads from the calls in flight; they are refused, not kept waiting."""
+        if not self.door.acquire(blocking=False):
+            raise MachineBusyError("another thread is running this machine")
+        try:
+            yield
+        finally:
+            self.door.release()
+
     def clone(self) -> System:
         """Return an equal system that shares nothing with this one."""
+        with self.alone():
+            return self._clone()
+
+    def _clone(self) -> System:
         twin = System(
             self.core.clone(),
             self.plan,
@@ -87,6 +108,8 @@ class System:
 
     def facts(self, pid: int) -> TaskFacts:
         """Return what the core knows of a task; `UsageError` if it knows none."""
+        if pid == KERNEL:
+            raise UsageError("no task with pid 0 on this machine")
         return TaskFacts._make(self.core.task(pid))
 
     def find(self, pid: int) -> TaskFacts | None:

@@ -24,6 +24,7 @@ from ..region import HasPid, Region, Where, addresses_in, require_own
 from ..results import AccessResult, ArrayValue
 from ..syscalls.move_pages import prepare
 from ..user_memory import UserPointer, writable_bytes, write_bytes
+from .engine import migrate_frames
 from .placement import mbind, migrate_pages
 from .value import Plain, refuse, target_pid
 
@@ -429,6 +430,7 @@ __all__ = [
     "exit",
     "fork",
     "mbind",
+    "migrate_frames",
     "migrate_pages",
     "mlock",
     "move_pages",

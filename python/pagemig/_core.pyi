@@ -16,6 +16,10 @@ _U32: TypeAlias = npt.NDArray[np.uint32]
 _U8: TypeAlias = npt.NDArray[np.uint8]
 _Bool: TypeAlias = npt.NDArray[np.bool_]
 
+# A memory policy: (mode DEFAULT 0, PREFERRED 1, BIND 2, INTERLEAVE 3; mask of the nodes that hold;
+# mode flags STATIC 0x8000 or RELATIVE 0x4000; with one of these the mask as the user gave it).
+_Policy: TypeAlias = tuple[int, int, int, int]
+
 build_profile: str
 """``"debug"`` or ``"release"``."""
 
@@ -59,14 +63,13 @@ class Request:
     def mbind(
         start: int,
         length: int,
-        mode: int,
-        nodes: int,
+        policy_row: _Policy,
         user_nodes: int,
         strict: bool,
         may_move: bool,
         shared_too: bool,
     ) -> Request:
-        """``nodes`` is the mask of the policy, ``user_nodes`` the one that the scan asks about."""
+        """``user_nodes`` is the mask that the scan asks about."""
 
     @staticmethod
     def migrate_frames(pfns: _U32, kind: int, node: int, nodes: _I32, offlining: bool) -> Request:
@@ -150,18 +153,17 @@ class Machine:
     def set_credentials(self, pid: int, uid: int, euid: int, suid: int, capabilities: int) -> None: ...
     def set_mems_allowed(self, pid: int, mask: int) -> None: ...
     def set_cpu(self, pid: int, cpu: int) -> None: ...
-    def set_task_policy(self, pid: int, mode: int, nodes: int) -> None:
-        """``mode`` DEFAULT 0, PREFERRED 1, BIND 2, INTERLEAVE 3; ``nodes`` a mask; checked above."""
-
-    def task_policy(self, pid: int) -> tuple[int, int]:
-        """(mode, nodes) as of ``set_task_policy``."""
+    def set_task_policy(self, pid: int, policy: _Policy) -> None: ...
+    def task_policy(self, pid: int) -> _Policy: ...
+    def next_interleave(self, pid: int) -> int:
+        """The node of the task's next interleaved page that belongs to no area."""
 
     # address spaces
     def mmap(self, pid: int, length: int, at: int | None, vm_flags: int) -> int:
         """Maps an anonymous area and returns its start."""
 
-    def vmas(self, pid: int) -> list[tuple[int, int, int, int, int, int, int, tuple[int, ...]]]:
-        """(start, end, vm_flags, pgoff, policy mode or -1, policy nodes, id, anon_vma links oldest last)."""
+    def vmas(self, pid: int) -> list[tuple[int, int, int, int, _Policy | None, int, tuple[int, ...]]]:
+        """(start, end, vm_flags, pgoff, policy, id, anon_vma links oldest last)."""
 
     def vma_pages(self, pid: int) -> list[tuple[int, int, int, int, int, tuple[int, ...]]]:
         """Per VMA what numa_maps counts: (start, anon, dirty, mapmax, active, pages per node id 0..63)."""

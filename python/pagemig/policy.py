@@ -63,10 +63,32 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """A policy as it holds for one task: what the core is told."""
+    """A policy as it holds for one task: what the core is told, and keeps."""
 
     mode: PolicyMode
     mask: int
+    mode_flags: int = 0
+    """``MPOL_F_STATIC_NODES`` or ``MPOL_F_RELATIVE_NODES``."""
+    asked_mask: int = 0
+    """With a mode flag, the nodes as they were asked for."""
+
+    @property
+    def row(self) -> tuple[int, int, int, int]:
+        """The same as the core takes and gives it."""
+        return int(self.mode), self.mask, self.mode_flags, self.asked_mask
+
+    @property
+    def reported(self) -> tuple[int, int]:
+        """The mode word and the mask that ``get_mempolicy`` reports (syscalls 6.5, steps 4 and 5)."""
+        if self.mode is PolicyMode.DEFAULT:
+            return 0, 0
+        return int(self.mode) | self.mode_flags, self.asked_mask if self.mode_flags else self.mask
+
+    @staticmethod
+    def from_core(row: tuple[int, int, int, int] | None) -> Effective:
+        """Make one from the core's row; None, an area without a policy, is the default."""
+        mode, mask, flags, asked = row or (0, 0, 0, 0)
+        return Effective(PolicyMode(mode), mask, flags, asked)
 
 
 def decode(word: int, mask: int) -> Policy | int:
@@ -119,7 +141,9 @@ def contextualise(policy: Policy, allowed_mask: int, bindable_mask: int = -1) ->
     nodes = fold(wanted, allowed_mask) if policy.relative else wanted & allowed_mask
     if not nodes or (mode is PolicyMode.BIND and not nodes & bindable_mask):
         return errno.EINVAL
-    return Effective(mode, nodes & -nodes if mode is PolicyMode.PREFERRED else nodes)
+    mode_flags = policy.word & ~int(mode)
+    mask = nodes & -nodes if mode is PolicyMode.PREFERRED else nodes
+    return Effective(mode, mask, mode_flags, wanted if mode_flags else 0)
 
 
 def fold(wanted: int, allowed_mask: int) -> int:

@@ -1,8 +1,8 @@
 """A machine as the rooms below `pagemig.machine` see it.
 
 The core holds all simulated state. Beside it stand a few facts that only Python asks for:
-the plan the machine was built from, the security hook, and the policies as they were asked
-for. Task, Machine and Call handles all hold one `System`; they hold no other state.
+the plan the machine was built from, and the security hook. Task, Machine and Call handles all
+hold one `System`; they hold no other state.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from .arguments import integer, node_mask, nodes_in
 from .errors import MachineBusyError, UsageError
 from .flags import Profile, ZoneKind
 from .permissions import SecurityHook, TaskFacts
-from .policy import Effective, Policy
 from .topology import Plan
 
 if TYPE_CHECKING:
@@ -41,9 +40,7 @@ class System:
         "make_task",
         "memory_mask",
         "plan",
-        "policies",
         "profile",
-        "range_policies",
         "security_hook",
     )
 
@@ -68,10 +65,6 @@ class System:
         self.bindable_mask = _nodes_below_movable(plan)
         """The nodes with memory in a zone other than MOVABLE, at most ``policy_zone``."""
         self.security_hook = SecurityHook()
-        self.policies: dict[int, Policy] = {}
-        """Task policies that are not the default, by pid, as they were asked for."""
-        self.range_policies: dict[tuple[int, int], frozenset[Policy]] = {}
-        """What ranges have been asked to follow, by the mode and the nodes that came of it."""
         self.door = Lock()
         """Held while calls in flight, and what is known of them here, change together."""
         self.calls: dict[int, Call] = {}
@@ -101,8 +94,6 @@ class System:
             make_task=self.make_task,
         )
         twin.security_hook = self.security_hook
-        twin.policies = dict(self.policies)
-        twin.range_policies = dict(self.range_policies)
         twin.calls = {number: call._for_clone(twin) for number, call in self.calls.items()}
         return twin
 
@@ -132,30 +123,6 @@ class System:
                 f"{list(nodes_in(self.memory_mask))}"
             )
         return mask
-
-    def note_range_policy(self, asked: Policy, effective: Effective) -> None:
-        """Keep what a range was asked to follow: the core keeps only what came of it."""
-        key = int(effective.mode), effective.mask
-        if not (asked.static or asked.relative):
-            asked = Policy(effective.mode, nodes_in(effective.mask))
-        self.range_policies[key] = self.range_policies.get(key, frozenset()) | {asked}
-
-    def range_policy(self, mode: int, nodes: int) -> Policy | None:
-        """Return what an area that follows ``nodes`` in some mode was asked to follow.
-
-        Raises
-        ------
-        UsageError
-            Different requests came to the same nodes, and which one this area follows is
-            not known.
-        """
-        asked = self.range_policies.get((mode, nodes), frozenset())
-        if len(asked) > 1:
-            raise UsageError(
-                f"{len(asked)} different policies came to mode {mode} and nodes {list(nodes_in(nodes))}; "
-                "which of them an area was given is not kept: use different nodes"
-            )
-        return next(iter(asked), None)
 
     def node(self, value: object, what: str = "node") -> int:
         """Return the id of a node that this machine has."""

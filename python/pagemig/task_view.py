@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from .arguments import nodes_in
 from .flags import USER_END, PolicyMode, VmFlags
-from .permissions import allowed_nodes
-from .policy import Effective, Policy, contextualise
+from .policy import Effective, Policy
 
 if TYPE_CHECKING:
     from .system import System
@@ -43,20 +42,22 @@ class Vma:
     """The reverse-map lists it is linked to, newest first, under numbers of the model's own."""
 
     @staticmethod
-    def from_core(row: tuple[int, int, int, int, int, int, int, tuple[int, ...]]) -> Vma:
+    def from_core(
+        row: tuple[int, int, int, int, tuple[int, int, int, int] | None, int, tuple[int, ...]],
+    ) -> Vma:
         """Make one from the core's tuple."""
-        start, end, flags, pgoff, mode, nodes, _, links = row
-        policy = None if mode < 0 else Policy(PolicyMode(mode), nodes_in(nodes))
+        start, end, flags, pgoff, holds, _, links = row
+        policy = None if holds is None else Policy(PolicyMode(holds[0]), nodes_in(holds[1]))
         return Vma(start, end, VmFlags(flags), pgoff, policy, tuple(links))
 
 
 def numa_maps(system: System, pid: int) -> str:
     """Return the text of ``/proc/PID/numa_maps``, one line an area, lowest address first."""
     counted = {row[0]: row[1:] for row in system.core.vma_pages(pid)}
-    task_policy = _task_policy(system, pid)
+    of_task = policy_text(Effective.from_core(system.core.task_policy(pid)))
     lines = []
-    for start, end, _, _, mode, mask, *_ in system.core.vmas(pid):
-        policy = task_policy if mode < 0 else policy_text(Effective(PolicyMode(mode), mask))
+    for start, end, _, _, holds, *_ in system.core.vmas(pid):
+        policy = of_task if holds is None else policy_text(Effective.from_core(holds))
         words = [f"{start:08x}", policy]
         if end == USER_END:
             words.append("stack")
@@ -135,11 +136,3 @@ def status(system: System, pid: int) -> str:
         f"Mems_allowed_list:\t{node_ranges(mask)}",
     ]
     return "".join(f"{line}\n" for line in lines)
-
-
-def _task_policy(system: System, pid: int) -> str:
-    asked = system.policies.get(pid)
-    if asked is None:
-        return "default"
-    effective = contextualise(asked, allowed_nodes(system.facts(pid), system.memory_mask))
-    return "default" if isinstance(effective, int) else policy_text(effective)

@@ -30,8 +30,10 @@ def take(machine: pm.Machine) -> reference.Snapshot:
 def _task(machine: pm.Machine, task: pm.Task, numbers: dict[int, int]) -> reference.TaskState:
     core = machine._system.core
     areas, entries = [], []
-    for start, end, flags, pgoff, mode, mask, _, links in core.vmas(task.pid):
-        policy = None if mode < 0 else (mode, tuple(node for node in range(64) if mask >> node & 1))
+    for start, end, flags, pgoff, holds, _, links in core.vmas(task.pid):
+        policy = None
+        if holds is not None:
+            policy = holds[0], tuple(node for node in range(64) if holds[1] >> node & 1)
         canonical = tuple(numbers.setdefault(link, len(numbers)) for link in links)
         areas.append(reference.VmaState(start, end, flags, pgoff, policy, canonical))
         for address in range(start, end, pm.PAGE_SIZE):

@@ -67,13 +67,14 @@ def test_mode_flags_of_an_area_survive_splits_and_clones(machine: pm.Machine, ap
             assert ask(task, page.start, ADDR) == (0, BIND | STATIC, {1, 9})
 
 
-def test_mode_flags_that_cannot_be_told_apart_are_not_guessed(app: pm.Task) -> None:
-    """Two requests came to the same nodes: the answer would be a guess, so there is none."""
-    one, other = app.mmap(pm.PAGE_SIZE), app.mmap(pm.PAGE_SIZE)
-    app.mbind(one, pm.Policy(pm.PolicyMode.BIND, [1, 9], static=True))
-    app.mbind(other, pm.Policy(pm.PolicyMode.BIND, [1]))
-    with pytest.raises(pm.UsageError, match="2 different policies"):
-        ask(app, one.start, ADDR)
+def test_areas_that_differ_only_in_what_was_asked_for_stay_apart(app: pm.Task) -> None:
+    """Two requests come to the same nodes and are two policies still (syscalls 6.2: equal policy)."""
+    both = app.mmap(2 * pm.PAGE_SIZE)
+    app.mbind(both[0], pm.Policy(pm.PolicyMode.BIND, [1, 9], static=True))
+    app.mbind(both[1], pm.Policy(pm.PolicyMode.BIND, [1]))
+    assert ask(app, both.start, ADDR) == (0, BIND | STATIC, {1, 9})
+    assert ask(app, both[1].start, ADDR) == (0, BIND, {1})
+    assert [len(region) for region in app.regions[:2]] == [1, 1]
 
 
 def test_sy65_set_mempolicy_checks_mode_then_mask_then_both(app: pm.Task) -> None:
@@ -213,3 +214,13 @@ def test_what_no_program_could_pass_is_a_usage_error(app: pm.Task, arguments: tu
     """The mode goes to 32 bits, the mask to words of 64; neither can be written to a set."""
     with pytest.raises(pm.UsageError):
         pm.syscalls.get_mempolicy(app, *arguments)  # type: ignore[arg-type]
+
+
+def test_sy65_node_alone_tells_where_an_interleaving_task_goes_next(machine: pm.Machine) -> None:
+    """Step 4: il_next, which starts at the first node of the mask; -EINVAL without an interleave."""
+    app = machine.spawn()
+    word = np.zeros(1, dtype=np.int32)
+    assert pm.syscalls.get_mempolicy(app, word, None, 0, 0, 1) == -errno.EINVAL
+    app.set_mempolicy(pm.Policy(pm.PolicyMode.INTERLEAVE, [1, 2]))
+    assert pm.syscalls.get_mempolicy(app, word, None, 0, 0, 1) == 0
+    assert word.tolist() == [1]

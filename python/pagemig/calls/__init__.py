@@ -264,8 +264,6 @@ class Fork(Plain):
 
     def _result(self, system: System, pid: int, outcome: Any) -> Any:
         refuse(outcome, "fork")
-        if pid in system.policies:
-            system.policies[outcome] = system.policies[pid]
         return system.make_task(system, outcome)
 
 
@@ -289,7 +287,7 @@ class Exit(Plain):
         return _core.Request.exit()
 
     def _result(self, system: System, pid: int, outcome: Any) -> None:
-        system.policies.pop(pid, None)
+        return None
 
 
 def exit() -> Exit:

@@ -2,8 +2,7 @@
 
 Start with `get_mempolicy`. It writes to user memory as far as the kernel would.
 
-Source: syscalls 6.5. Left out: the interleave cursor (``MPOL_F_NODE`` alone with an interleave
-policy), which the core does not show yet.
+Source: syscalls 6.5.
 """
 
 from __future__ import annotations
@@ -15,10 +14,9 @@ import numpy as np
 
 from .._core import Request
 from ..arguments import register
-from ..errors import UsageError
 from ..flags import MPOL_F_ADDR, MPOL_F_MEMS_ALLOWED, MPOL_F_NODE, PolicyMode
 from ..permissions import get_mempolicy_flags_are_known, mask_holds_all_nodes
-from ..policy import Policy
+from ..policy import Effective
 from ..user_memory import NODE, UserPointer, writable_bytes, write_bytes
 from .node_masks import require_mask_memory, write_node_mask
 
@@ -96,36 +94,25 @@ def _policy_answer(system: System, pid: int, address: int, flags: int) -> _Answe
         area = _area_policy(system, pid, address)
         if area is None:
             return -errno.EFAULT
-        mode, nodes = area
+        policy = area
     else:
         if address:
             return -errno.EINVAL
-        mode, nodes = system.core.task_policy(pid)
+        policy = Effective.from_core(system.core.task_policy(pid))
+    mode, mask = policy.reported
     if flags & MPOL_F_NODE:
-        node = _node_at(system, pid, address) if flags & MPOL_F_ADDR else _next_node(mode)
-        if node < 0:
-            return node
-        return _Answer(node, _asked(system, pid, mode, nodes, flags)[1])
-    return _Answer(*_asked(system, pid, mode, nodes, flags))
+        mode = _node_at(system, pid, address) if flags & MPOL_F_ADDR else _next_node(system, pid, policy)
+        if mode < 0:
+            return mode
+    return _Answer(mode, mask)
 
 
-def _area_policy(system: System, pid: int, address: int) -> tuple[int, int] | None:
-    """The mode and the nodes of the area that contains an address, 0 and 0 for no policy."""
-    for start, end, _, _, mode, nodes, *_ in system.core.vmas(pid):
+def _area_policy(system: System, pid: int, address: int) -> Effective | None:
+    """The policy of the area that contains an address; None where there is no area."""
+    for start, end, _, _, policy, *_ in system.core.vmas(pid):
         if start <= address < end:
-            return (mode, nodes) if mode >= 0 else (0, 0)
+            return Effective.from_core(policy)
     return None
-
-
-def _asked(system: System, pid: int, mode: int, nodes: int, flags: int) -> tuple[int, int]:
-    """A policy in force as it is reported: with mode flags, the mask is the user's own."""
-    if mode == PolicyMode.DEFAULT:
-        return 0, 0
-    asked: Policy | None
-    asked = system.range_policy(mode, nodes) if flags & MPOL_F_ADDR else system.policies.get(pid)
-    if asked is not None and (asked.static or asked.relative):
-        return asked.word, asked.mask
-    return mode, nodes
 
 
 def _node_at(system: System, pid: int, address: int) -> int:
@@ -140,8 +127,8 @@ def _node_at(system: System, pid: int, address: int) -> int:
     return node
 
 
-def _next_node(mode: int) -> int:
+def _next_node(system: System, pid: int, policy: Effective) -> int:
     """The node that an interleaving task takes next; -EINVAL of a task that does not interleave."""
-    if mode != PolicyMode.INTERLEAVE:
+    if policy.mode is not PolicyMode.INTERLEAVE:
         return -errno.EINVAL
-    raise UsageError("MPOL_F_NODE without MPOL_F_ADDR asks for the interleave cursor, which is not shown yet")
+    return system.core.next_interleave(pid)

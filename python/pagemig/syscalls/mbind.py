@@ -123,12 +123,10 @@ def prepare(
     if end > USER_END:
         _refuse_range_that_leaves_through_an_area(system, caller, start, is_default=is_default)
         end = USER_END
-    system.note_range_policy(policy, effective)
     return Request.mbind(
         start,
         end - start,
-        int(effective.mode),
-        effective.mask,
+        effective.row,
         policy.mask,
         flags & MPOL_MF_STRICT != 0 and not is_default,
         may_move,

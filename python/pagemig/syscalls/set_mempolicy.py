@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..arguments import register
-from ..flags import PolicyMode
 from ..permissions import allowed_nodes
 from ..policy import Policy, contextualise, decode
 from .node_masks import NodeMask, read_node_mask
@@ -57,9 +56,5 @@ def replace(system: System, caller: int, policy: Policy) -> int:
     effective = contextualise(policy, allowed, system.bindable_mask)
     if isinstance(effective, int):
         return -effective
-    system.core.set_task_policy(caller, int(effective.mode), effective.mask)
-    if effective.mode is PolicyMode.DEFAULT:
-        system.policies.pop(caller, None)
-    else:
-        system.policies[caller] = policy
+    system.core.set_task_policy(caller, effective.row)
     return 0

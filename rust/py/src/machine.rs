@@ -11,7 +11,7 @@ use pagemig_core::base::{
 use pagemig_core::machine::verbs::Birth;
 use pagemig_core::machine::{KERNEL_TASK, Machine, Request};
 use pagemig_core::state::mm::VmFlags;
-use pagemig_core::state::policy::{Mode, Policy};
+use pagemig_core::state::policy::{Asked, Mode, Policy};
 use pagemig_core::state::task::Credentials;
 use pagemig_core::step::Schedule;
 use pyo3::prelude::*;
@@ -28,6 +28,8 @@ use crate::views::{self, CallRow, EntryRow, FrameRow, PagesRow, VmaRow};
 type ZoneRow = (u8, u8, u64, u64, u64, u64);
 /// (name, uid, euid, suid, capabilities, mems_allowed, cpu, has memory, kernel thread)
 type TaskRow = (String, u32, u32, u32, u64, u64, u16, bool, bool);
+/// (mode, nodes, mode flags, nodes as the user gave them with such a flag)
+pub(crate) type PolicyRow = (u32, u64, u32, u64);
 /// (rule, invariants, frame, detail)
 type FindingRow = (&'static str, &'static str, Option<u32>, String);
 
@@ -150,16 +152,22 @@ impl PyMachine {
         self.enter(py, |machine| machine.set_cpu(TaskId(pid), CpuId(cpu)))
     }
 
-    fn set_task_policy(&self, py: Python<'_>, pid: u32, mode: u32, nodes: u64) -> PyResult<()> {
-        let policy = policy(mode, nodes)?.unwrap_or_default();
+    fn set_task_policy(&self, py: Python<'_>, pid: u32, row: PolicyRow) -> PyResult<()> {
+        let policy = policy(row)?.unwrap_or_default();
         self.enter(py, |machine| machine.set_task_policy(TaskId(pid), policy))
     }
 
-    fn task_policy(&self, pid: u32) -> PyResult<(u32, u64)> {
+    fn task_policy(&self, pid: u32) -> PyResult<PolicyRow> {
         self.look(|machine| {
             let found = machine.kernel().tasks.find(TaskId(pid));
-            let policy = found.ok_or(Misuse::NoSuchTask(TaskId(pid)))?.policy;
-            Ok((policy.mode as u32, policy.nodes.0))
+            Ok(policy_row(found.ok_or(Misuse::NoSuchTask(TaskId(pid)))?.policy))
+        })
+    }
+
+    fn next_interleave(&self, pid: u32) -> PyResult<u8> {
+        self.look(|machine| {
+            let found = machine.kernel().tasks.find(TaskId(pid));
+            Ok(found.ok_or(Misuse::NoSuchTask(TaskId(pid)))?.next_interleave.0)
         })
     }
 
@@ -177,9 +185,9 @@ impl PyMachine {
 
     fn vmas(&self, py: Python<'_>, pid: u32) -> PyResult<Vec<Py<PyAny>>> {
         let rows: Vec<VmaRow> = self.look(|machine| views::areas(machine, pid))?;
-        let object = |(start, end, flags, pgoff, mode, nodes, id, links): VmaRow| {
+        let object = |(start, end, flags, pgoff, policy, id, links): VmaRow| {
             let links = pyo3::types::PyTuple::new(py, links)?;
-            let row = (start, end, flags, pgoff, mode, nodes, id, links).into_pyobject(py)?;
+            let row = (start, end, flags, pgoff, policy, id, links).into_pyobject(py)?;
             Ok(row.into_any().unbind())
         };
         rows.into_iter().map(object).collect()
@@ -422,9 +430,25 @@ fn zone((node, kind, frames, min, low, high): ZoneRow) -> PyResult<ZoneSpec> {
     Ok(ZoneSpec { node: NodeId(node), kind, frames, marks: Watermarks { min, low, high } })
 }
 
-/// A policy by the system call's numbers; DEFAULT is none.
-pub(crate) fn policy(mode: u32, nodes: u64) -> PyResult<Option<Policy>> {
+/// MPOL_F_STATIC_NODES.
+const STATIC: u32 = 0x8000;
+/// MPOL_F_RELATIVE_NODES.
+const RELATIVE: u32 = 0x4000;
+
+/// A policy by the system call's numbers: mode, nodes, mode flags, the user's nodes. DEFAULT is none.
+pub(crate) fn policy((mode, nodes, flags, asked): PolicyRow) -> PyResult<Option<Policy>> {
     let mode =
         Mode::from_number(mode).ok_or_else(|| usage(format!("no policy mode {mode}; 0 to 3")))?;
-    Ok((mode != Mode::Default).then_some(Policy { mode, nodes: NodeMask(nodes) }))
+    let is_flagged = flags & (STATIC | RELATIVE) != 0;
+    let asked =
+        is_flagged.then_some(Asked { is_static: flags & STATIC != 0, nodes: NodeMask(asked) });
+    let policy = Policy { mode, nodes: NodeMask(nodes), asked };
+    Ok((mode != Mode::Default).then_some(policy))
+}
+
+/// The reverse of [`policy`].
+pub(crate) fn policy_row(policy: Policy) -> PolicyRow {
+    let flags = policy.asked.map_or(0, |asked| if asked.is_static { STATIC } else { RELATIVE });
+    let asked = policy.asked.map_or(0, |asked| asked.nodes.0);
+    (policy.mode as u32, policy.nodes.0, flags, asked)
 }

@@ -12,7 +12,7 @@ use pagemig_core::state::mm::VmFlags;
 use pyo3::prelude::*;
 
 use crate::errors::usage;
-use crate::machine::policy;
+use crate::machine::{PolicyRow, policy};
 
 /// One operation and its arguments, checked, not yet begun.
 #[pyclass(frozen, module = "pagemig._core", name = "Request")]
@@ -76,18 +76,16 @@ impl PyRequest {
     }
 
     #[staticmethod]
-    #[allow(clippy::too_many_arguments, reason = "the arguments of mbind")]
     fn mbind(
         start: u64,
         length: u64,
-        mode: u32,
-        nodes: u64,
+        policy_row: PolicyRow,
         user_nodes: u64,
         strict: bool,
         may_move: bool,
         shared_too: bool,
     ) -> PyResult<PyRequest> {
-        let policy = policy(mode, nodes)?;
+        let policy = policy(policy_row)?;
         let wanted = Wanted {
             nodes: NodeMask(user_nodes),
             is_inverted: true,

@@ -7,18 +7,18 @@ use pagemig_core::machine::{Machine, State};
 use pagemig_core::state::frame::{Owner, PageFlags};
 use pagemig_core::state::lru::ListKind;
 use pagemig_core::state::pagetable::{Entry, Kind};
-use pagemig_core::state::policy::Policy;
 use pagemig_core::state::zone::Counter;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::errors::Refusal;
 use crate::lackey::frozen;
+use crate::machine::{PolicyRow, policy_row};
 
 /// (pfn, node, zone kind, flags, count, mapcount, owner kind, owner id, index, private)
 pub(crate) type FrameRow = (u32, u8, u8, u32, u32, u32, u8, u32, u64, u32);
-/// (start, end, flags, pgoff, policy mode or -1, policy nodes, id, links)
-pub(crate) type VmaRow = (u64, u64, u64, u64, i32, u64, u32, Vec<u32>);
+/// (start, end, flags, pgoff, policy, id, links)
+pub(crate) type VmaRow = (u64, u64, u64, u64, Option<PolicyRow>, u32, Vec<u32>);
 /// (start, anonymous, dirty, highest map count, active, pages by node)
 pub(crate) type PagesRow = (u64, u64, u64, u32, u64, Vec<u64>);
 /// (kind, writable, dirty, accessed, special, pfn, value)
@@ -102,10 +102,9 @@ pub(crate) fn areas(machine: &Machine, pid: u32) -> Result<Vec<VmaRow>, Refusal>
     let kernel = machine.kernel();
     let row = |id: pagemig_core::base::VmaId| {
         let vma = &kernel.vmas[id];
-        let mode = vma.policy.map_or(-1, |policy: Policy| policy.mode as i32);
-        let nodes = vma.policy.map_or(0, |policy| policy.nodes.0);
         let links = vma.links.iter().map(|list| list.0).collect();
-        (vma.start, vma.end, vma.flags.bits(), vma.pgoff, mode, nodes, id.0, links)
+        let policy = vma.policy.map(policy_row);
+        (vma.start, vma.end, vma.flags.bits(), vma.pgoff, policy, id.0, links)
     };
     Ok(memory(machine, pid)?.areas().map(row).collect())
 }

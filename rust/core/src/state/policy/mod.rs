@@ -27,6 +27,16 @@ impl Mode {
     }
 }
 
+/// What a policy was asked for with, where that says more than the nodes that came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Asked {
+    /// Whether the nodes were meant as physical ids (STATIC) and not as places in the cpuset
+    /// (RELATIVE).
+    pub is_static: bool,
+    /// The user's own nodes.
+    pub nodes: NodeMask,
+}
+
 /// One memory policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Policy {
@@ -34,6 +44,8 @@ pub struct Policy {
     pub mode: Mode,
     /// Which nodes; for [`Mode::Preferred`] none or one.
     pub nodes: NodeMask,
+    /// The request, if it had a mode flag.
+    pub asked: Option<Asked>,
 }
 
 /// Everywhere.
@@ -66,7 +78,7 @@ mod tests {
     #[test]
     fn each_mode_asks_for_its_node() {
         let node = |mode, nodes, position| {
-            let policy = Policy { mode, nodes: NodeMask(nodes) };
+            let policy = Policy { mode, nodes: NodeMask(nodes), asked: None };
             let request = policy.request(NodeId(3), ALL, position);
             (request.node.0, request.policy.0)
         };

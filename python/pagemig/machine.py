@@ -359,8 +359,12 @@ class Machine:
 
     @property
     def now(self) -> int:
-        """Virtual time, ticks."""
+        """Virtual time, ticks: it passes only when `advance` says so."""
         return self._system.core.now
+
+    def advance(self, ticks: int) -> None:
+        """Let virtual time pass, ticks of 1 ms."""
+        self._system.core.advance(integer(ticks, "ticks"))
 
     def clone(self) -> Machine:
         """Return an equal machine that shares nothing with this one, calls in flight included."""

@@ -181,3 +181,19 @@ def test_what_the_machine_does_not_have_cannot_be_asked_for(machine: pm.Machine,
     """Frames, nodes, CPUs and tasks that do not exist are a UsageError, never a crash."""
     with pytest.raises(pm.UsageError):
         ask(machine)  # type: ignore[operator]
+
+
+def test_time_passes_only_when_it_is_told_to() -> None:
+    """Spec README 3: one virtual clock, advanced only by explicit waits."""
+    machine = pm.Machine(nodes=[pm.MiB])
+    app = machine.spawn()
+    app.touch(app.mmap(pm.PAGE_SIZE))
+    assert machine.now == 0
+    machine.advance(250)
+    assert machine.clone().now == machine.now == 250
+    for wrong in (-1, 2**64, "1"):
+        with pytest.raises(pm.UsageError, match="ticks"):
+            machine.advance(wrong)  # type: ignore[arg-type]
+    with pytest.raises(pm.UsageError, match="clock"):
+        machine.advance(2**64 - 1)
+    assert machine.now == 250

@@ -376,6 +376,10 @@ impl PyMachine {
         self.look(|machine| Ok(machine.kernel().now))
     }
 
+    fn advance(&self, py: Python<'_>, ticks: u64) -> PyResult<()> {
+        self.enter(py, |machine| machine.advance_time(ticks))
+    }
+
     #[getter]
     fn steps(&self) -> PyResult<u64> {
         self.look(|machine| Ok(machine.kernel().steps))

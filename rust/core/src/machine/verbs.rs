@@ -157,6 +157,17 @@ impl Machine {
         Ok(())
     }
 
+    /// Lets virtual time pass.
+    ///
+    /// # Errors
+    /// If the clock would run over.
+    pub fn advance_time(&mut self, ticks: u64) -> Result<(), Misuse> {
+        let now = self.kernel.now.checked_add(ticks);
+        self.kernel.now =
+            now.ok_or_else(|| Misuse::Other(format!("{ticks} ticks more than the clock has")))?;
+        Ok(())
+    }
+
     /// Keeps the last `limit` events; 0 stops recording. While it records, every call is stepped.
     pub fn record(&mut self, limit: usize) {
         self.kernel.recorder.keep(limit);

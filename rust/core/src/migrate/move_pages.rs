@@ -9,7 +9,6 @@ use crate::kernel::Kernel;
 use crate::mmap::MmRelease;
 use crate::state::frame::PageFlags;
 use crate::state::lock::Want;
-use crate::state::mm::Vma;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::trace::EventKind;
 
@@ -224,14 +223,16 @@ impl MovePages {
         me: Me,
         from: usize,
     ) -> Result<(), LockId> {
-        // Which addresses `find_vma` answers with the same area: up to its end, from the end before.
-        let mut span = (0..0, false);
+        // Neighbours mostly lie in the same area, so the last answer is kept.
+        let (mut span, mut is_migratable) = (0..0, false);
         for record in from..self.len {
             let address = self.request.addresses[self.start + record];
-            if !span.0.contains(&address) {
-                span = vma_span(kernel, self.mm, address);
+            if !span.contains(&address) {
+                let found;
+                (span, found) = kernel.mms[self.mm].find_span(&kernel.vmas, address);
+                is_migratable = found.is_some_and(|vma| kernel.vmas[vma].is_migratable());
             }
-            let status = if span.1 {
+            let status = if is_migratable {
                 self.look::<M>(kernel, me, record, address)?
             } else {
                 Err(Errno::Fault)
@@ -318,16 +319,5 @@ impl MovePages {
             self.start += self.len;
             Phase::Filling
         };
-    }
-}
-
-/// The addresses around `address` that `find_vma` answers alike, and whether the answer is an area
-/// that can be migrated (DM-2a). A hole below an area counts to that area (Q10).
-fn vma_span(kernel: &Kernel, mm: MmId, address: u64) -> (std::ops::Range<u64>, bool) {
-    let space = &kernel.mms[mm];
-    let low = space.area_before(address).map_or(0, |vma| kernel.vmas[vma].end);
-    match space.find_vma(address) {
-        Some(vma) => (low..kernel.vmas[vma].end, Vma::is_migratable(&kernel.vmas[vma])),
-        None => (low..u64::MAX, false),
     }
 }

@@ -175,9 +175,17 @@ impl QueryPages {
     ) -> Result<(), LockId> {
         let left = self.question.count - self.start as u64;
         let len = left.min(CHUNK as u64) as usize;
+        // Neighbours mostly lie in the same area, so the last answer is kept.
+        let (mut span, mut found) = (0..0, None);
         for entry in from..len {
             let address = self.question.addresses[self.start + entry];
-            let status = self.look::<M>(kernel, me, address)?;
+            if !span.contains(&address) {
+                (span, found) = kernel.mms[self.mm].find_span(&kernel.vmas, address);
+            }
+            let status = match found {
+                Some(_) => self.look::<M>(kernel, me, address)?,
+                None => Err(Errno::Fault),
+            };
             self.chunk.push(status.unwrap_or_else(Errno::negative));
             self.phase = Phase::Looking(entry + 1);
             if M::STEPS {
@@ -190,7 +198,7 @@ impl QueryPages {
         Ok(())
     }
 
-    /// PS-2 for one address. Whether the area can be migrated is not asked (Q33).
+    /// PS-2 for one address at or below an area. Whether the area can be migrated is not asked (Q33).
     #[inline]
     fn look<M: Mode>(
         &self,
@@ -198,9 +206,6 @@ impl QueryPages {
         me: Me,
         address: u64,
     ) -> Result<Result<i32, Errno>, LockId> {
-        if kernel.mms[self.mm].find_vma(address).is_none() {
-            return Ok(Err(Errno::Fault));
-        }
         let found = follow_page_locked::<M>(kernel, me, self.mm, address, Follow::default())?;
         Ok(found.and_then(|page| {
             let page = page.filter(|&page| !kernel.frames[page].has(PageFlags::RESERVED));

@@ -10,6 +10,7 @@ mod protection;
 mod vma;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 pub use protection::page_protection;
 pub use vma::{VmFlags, Vma};
@@ -74,6 +75,14 @@ impl Mm {
     #[inline]
     pub fn find_vma(&self, address: u64) -> Option<VmaId> {
         self.by_end.range(address.saturating_add(1)..).next().map(|(_, &id)| id)
+    }
+
+    /// What `find_vma` answers for `address`, and around it all addresses with the same answer: a
+    /// hole belongs to the area above it (Q10).
+    pub fn find_span(&self, vmas: &Vmas, address: u64) -> (Range<u64>, Option<VmaId>) {
+        let low = self.area_before(address).map_or(0, |vma| vmas[vma].end);
+        let found = self.find_vma(address);
+        (low..found.map_or(u64::MAX, |vma| vmas[vma].end), found)
     }
 
     /// The area that contains `address`.
@@ -184,6 +193,8 @@ mod tests {
         assert_eq!(mm.find_vma(u64::MAX), None);
         assert_eq!(mm.area_at(&vmas, 0x1000), None);
         assert_eq!(mm.area_before(0x7000), Some(id));
+        assert_eq!(mm.find_span(&vmas, 0x1000), (0..0x7000, Some(id)));
+        assert_eq!(mm.find_span(&vmas, 0x7000), (0x7000..u64::MAX, None));
     }
 
     #[test]

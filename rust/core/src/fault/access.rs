@@ -1,7 +1,7 @@
 //! A program touching its memory: loads and stores, and the faults that they cause.
 
 use super::faulting::{Fault, Served};
-use crate::base::{MmId, PAGE_SHIFT, PAGE_SIZE, Pfn, USER_END};
+use crate::base::{MmId, PAGE_SHIFT, PAGE_SIZE, Pfn, USER_END, VmaId};
 use crate::kernel::Kernel;
 use crate::state::lock::Want;
 use crate::state::mm::VmFlags;
@@ -164,11 +164,13 @@ impl Access {
 
     /// Makes one step; in mode `Run`, all of them.
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
+        // Neighbours mostly lie in the same area. Good until the next stop: nobody else runs.
+        let mut last_area = None;
         loop {
             match &mut self.phase {
                 Phase::Trying => self.try_all::<M>(kernel),
                 Phase::Trapped => {
-                    if let Err(lock) = self.trap::<M>(kernel, me) {
+                    if let Err(lock) = self.trap::<M>(kernel, me, &mut last_area) {
                         return Progress::Waiting(lock);
                     }
                 }
@@ -235,14 +237,22 @@ impl Access {
 
     /// The architecture's part of a fault: area and permission, under `mmap_sem`.
     #[inline]
-    fn trap<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Result<(), LockId> {
+    fn trap<M: Mode>(
+        &mut self,
+        kernel: &mut Kernel,
+        me: Me,
+        last_area: &mut Option<VmaId>,
+    ) -> Result<(), LockId> {
         let sem = LockId::MmapSem(self.mm);
         if !kernel.lock::<M>(me, sem, Want::Shared) {
             return Err(sem);
         }
         let (address, is_write) = self.pages.get(self.at);
-        let area = kernel.mms[self.mm].area_at(&kernel.vmas, address);
-        match area.filter(|&vma| permits(kernel.vmas[vma].flags, is_write)) {
+        let is_same = last_area.is_some_and(|vma| kernel.vmas[vma].contains(address));
+        if !is_same {
+            *last_area = kernel.mms[self.mm].area_at(&kernel.vmas, address);
+        }
+        match last_area.filter(|&vma| permits(kernel.vmas[vma].flags, is_write)) {
             Some(vma) => {
                 self.has_faulted = true;
                 let page = address & !(PAGE_SIZE - 1);

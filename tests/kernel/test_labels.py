@@ -8,7 +8,7 @@ Labels that no call on anonymous memory without swap cache can reach, by group:
 * MC-7, UM-4: need a KSM page.
 * UM-5, UM-14: need a memory cgroup.
 * UM-6: needs writeback.
-* MP-1, MP-4: PF_SWAPWRITE is looked at by reclaim only.
+* MP-1, MP-4: PF_SWAPWRITE is looked at by reclaim only; the core's own tests see it set and cleared.
 * NP-2: `move_pages` never queues a page that no record names.
 * PB-4: the number is used by callers that offline memory only.
 """

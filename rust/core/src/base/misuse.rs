@@ -63,9 +63,6 @@ pub enum Misuse {
     /// No gap is long enough.
     #[error("no free range of {0:#x} bytes in this address space")]
     NoRoom(u64),
-    /// The range is not mapped throughout.
-    #[error("nothing is mapped at {0:#x}")]
-    NotMapped(u64),
     /// Contents asked of a machine without.
     #[error("this machine has no contents; build it with contents=True")]
     NoContents,
@@ -94,16 +91,6 @@ pub enum Misuse {
     /// The task is on its way out.
     #[error("task {0} is exiting")]
     TaskExiting(TaskId),
-    /// A schedule that cannot be read or followed.
-    #[error("schedule {text:?}: {reason} at character {at}")]
-    BadSchedule {
-        /// The schedule.
-        text: String,
-        /// Why.
-        reason: String,
-        /// Where, counting from 0.
-        at: usize,
-    },
     /// The description of the machine contradicts itself.
     #[error("machine: {0}")]
     BadMachine(String),

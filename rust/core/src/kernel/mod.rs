@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 pub use cost::Cost;
 
-use crate::base::{CpuId, Errno, MachineSpec, Misuse, MmId, NodeMask, Pfn, Profile, VmaId};
+use crate::base::{CpuId, Errno, MachineSpec, Misuse, MmId, Pfn, Profile};
 use crate::state::frame::{Contents, FrameTable, PageFlags};
 use crate::state::lock::Locks;
 use crate::state::lru::{self, Lru};
@@ -145,17 +145,6 @@ impl Kernel {
         if lru::isolate(&mut self.frames, &mut self.zones, &mut self.lru, pfn).is_ok() {
             self.put_back(cpu, pfn);
         }
-    }
-
-    /// The nodes with memory.
-    pub fn nodes_with_memory(&self) -> NodeMask {
-        self.zones.nodes_with_memory()
-    }
-
-    /// The linear index of the page at `address` of an area.
-    #[inline]
-    pub fn linear_index(&self, vma: VmaId, address: u64) -> u64 {
-        self.vmas[vma].linear_index(address)
     }
 
     /// One more user of an address space (`get_task_mm`).

@@ -283,3 +283,41 @@ impl Batch {
         self.phase = Phase::PuttingBack(0, outcome);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{CallId, CpuId, MachineSpec, NodeId};
+    use crate::machine::{KERNEL_TASK, Machine};
+    use crate::step::Step;
+
+    #[test]
+    fn mp1_and_mp4_the_task_may_write_to_congested_devices_only_while_its_batch_runs() {
+        let mut machine = Machine::new(&MachineSpec::simple(&[32, 32], 1, false)).unwrap();
+        let kernel = machine.kernel_mut();
+        let request = crate::state::zone::Request {
+            node: NodeId(0),
+            is_this_node_only: true,
+            policy: crate::base::NodeMask(1),
+            mems_allowed: crate::base::NodeMask(1),
+        };
+        let page = kernel.zones.allocate(&mut kernel.frames, request).unwrap();
+        kernel.frames[page].get();
+        kernel.put_back(CpuId(0), page);
+        kernel.drain_all();
+        kernel.isolate_page(page).unwrap();
+        let mut batch = Batch::new(Target::Preferably(NodeId(1)), 0);
+        batch.append(page);
+        let me = Me { call: CallId(1), task: KERNEL_TASK, cpu: CpuId(0), is_fine: true };
+        let mut writers = Vec::new();
+        while batch.advance::<Step>(kernel, me) != Progress::Done {
+            writers.push(kernel.tasks[KERNEL_TASK].swap_writers);
+        }
+        assert_eq!(writers.iter().max(), Some(&1), "set on the way (MP-1)");
+        assert_eq!(
+            kernel.tasks[KERNEL_TASK].swap_writers, 0,
+            "and as before at the end (MP-4, I-120)"
+        );
+        assert_eq!(batch.result(), Ok(1), "somebody holds a reference: it stays");
+    }
+}

@@ -28,11 +28,6 @@ impl AnonVmas {
         &self.lists[list.index()]
     }
 
-    /// Whether a list has an area: otherwise it is a tombstone.
-    pub fn is_live(&self, list: AnonVmaId) -> bool {
-        !self.lists[list.index()].is_empty()
-    }
-
     /// How many lists were ever made.
     pub fn len(&self) -> usize {
         self.lists.len()

@@ -137,11 +137,6 @@ impl Zones {
         &self.nodes
     }
 
-    /// Nodes that have memory (`N_HIGH_MEMORY`).
-    pub fn nodes_with_memory(&self) -> NodeMask {
-        self.zones.iter().map(|zone| zone.node).collect()
-    }
-
     /// How many CPUs there are.
     pub fn cpus(&self) -> usize {
         self.cpu_nodes.len()

@@ -102,6 +102,64 @@ class Request:
     @staticmethod
     def drain() -> Request: ...
 
+    # files; ``file`` is a number that ``create_file`` gave
+    @staticmethod
+    def read_file(file: int, offset: int, size: int) -> Request:
+        """``read(2)`` through the page cache, up to the end of the file."""
+
+    @staticmethod
+    def write_file(file: int, offset: int, size: int, data: bytes | None) -> Request:
+        """``write(2)`` through the page cache; extends the file. ``data`` None: ``size`` bytes that nobody looks at."""
+
+    @staticmethod
+    def truncate(file: int, size: int) -> Request: ...
+    @staticmethod
+    def lookup(file: int, page: int) -> Request:
+        """The speculative look-up. The reference taken counts as a pin from then on."""
+
+    @staticmethod
+    def writeback(file: int, page: int) -> Request:
+        """Locks the page and, if it is dirty and not under writeback, calls ``writepage``."""
+
+    @staticmethod
+    def complete_io() -> Request:
+        """The transfer that ends next ends now."""
+
+    @staticmethod
+    def invalidate(file: int, page: int) -> Request:
+        """``invalidate_inode_page`` of a page that can be locked at once."""
+
+    # memory
+    @staticmethod
+    def mremap(start: int, length: int, new_length: int, to: int | None) -> Request:
+        """``to`` None: wherever there is room, in place if it only shrinks or can grow."""
+
+    @staticmethod
+    def madvise(start: int, length: int, advice: int) -> Request:
+        """``advice``: MADV_DONTNEED 4, MADV_MERGEABLE 12, MADV_UNMERGEABLE 13, DONTFORK 10, DOFORK 11."""
+
+    # what the kernel does
+    @staticmethod
+    def swap_out(address: int) -> Request:
+        """Reclaim of the one page at an address of the caller: isolate, ``shrink_page_list``, put back."""
+
+    @staticmethod
+    def reclaim(node: int, pages: int, anonymous: bool) -> Request:
+        """``shrink_inactive_list`` on one node and family, at most ``pages`` pages scanned."""
+
+    @staticmethod
+    def ksm_scan() -> Request: ...
+    @staticmethod
+    def offline(first_pfn: int, count: int, timeout: int) -> Request:
+        """``timeout`` in ticks."""
+
+    @staticmethod
+    def soft_offline(pfn: int) -> Request: ...
+    @staticmethod
+    def set_cpuset_mems(cpuset: int, mems: int) -> Request: ...
+    @staticmethod
+    def attach_cpuset(cpuset: int, pid: int) -> Request: ...
+
 # What a call returns, by request:
 #   move_pages, query_pages  (result, statuses, status_bytes_written)  result 0 or -errno
 #   migrate_pages            pages that did not move, or -errno
@@ -114,6 +172,16 @@ class Request:
 #   munmap, mprotect, mlock  0 or -errno
 #   pin                      pfn or None
 #   exit, unpin, drain       None
+#   read_file                (bytes read, data; zeroes on a machine without contents) or -errno
+#   write_file               bytes written, or -errno
+#   truncate, mremap's failure, madvise, offline, soft_offline, set_cpuset_mems, attach_cpuset   0 or -errno
+#   mremap                   the new address, or -errno
+#   lookup                   pfn or None
+#   writeback                0, -errno, or 0x80000 (AOP_WRITEPAGE_ACTIVATE); 1 if there was nothing to write
+#   complete_io              whether a transfer ended
+#   invalidate               whether the page is gone
+#   swap_out                 whether the page was freed; reclaim: pages freed
+#   ksm_scan                 pages merged
 _Outcome: TypeAlias = Any
 
 @final
@@ -127,6 +195,8 @@ class Machine:
         distances: Sequence[int],
         contents: bool,
         repaired: bool,
+        swap_pages: int = 0,
+        pageblock_frames: int = 512,
     ) -> Machine:
         """``nodes``: ids, ascending. ``zones``: (node, kind 0..3, frames, min, low, high) in frame order.
 
@@ -159,8 +229,13 @@ class Machine:
         """The node of the task's next interleaved page that belongs to no area."""
 
     # address spaces
-    def mmap(self, pid: int, length: int, at: int | None, vm_flags: int) -> int:
-        """Maps an anonymous area and returns its start."""
+    def mmap(
+        self, pid: int, length: int, at: int | None, vm_flags: int, file: int | None = None, offset: int = 0
+    ) -> int:
+        """Maps an area and returns its start. ``file``: what it maps, from byte ``offset`` (page-aligned) on.
+
+        Without ``file``, an area with VM_SHARED maps a new shmem file of its own.
+        """
 
     def vmas(self, pid: int) -> list[tuple[int, int, int, int, _Policy | None, int, tuple[int, ...]]]:
         """(start, end, vm_flags, pgoff, policy, id, anon_vma links oldest last)."""
@@ -174,6 +249,93 @@ class Machine:
 
     def mm_counters(self, pid: int) -> tuple[int, int, int]:
         """(file pages, anonymous pages, swap entries), as stored: may be negative (Q16)."""
+
+    def vma_files(self, pid: int) -> list[int | None]:
+        """The file that each area maps, in the order of ``vmas``."""
+
+    # files
+    def create_file(self, name: str, size: int, filesystem: dict[str, Any]) -> int:
+        """``filesystem``: name, migrate ("fallback", "page", "buffers", "fail" or a number), write ("never",
+        "buffers", "page", "swap"), dirtying ("buffers", "nobuffers", "never"), release ("buffers", "never"),
+        accounts_dirty, swap_backed, unevictable, buffer_bytes, page_mkwrite, congested, write_script (list of
+        "well", "activate", "io-error" or a positive errno), failing_reads, io_ticks (None: never),
+        area_migrate (None or a number), below_policy_zone."""
+
+    def files(self) -> list[tuple[int, str, int, int, int, bool]]:
+        """(number, name, size, pages cached, flags EIO 1 ENOSPC 2 UNEVICTABLE 4, has dirty pages)."""
+
+    def file_pages(self, file: int) -> list[tuple[int, int, bool, bool]]:
+        """(offset in pages, pfn, DIRTY tag, WRITEBACK tag), ascending; file 0 is the swap cache."""
+
+    def file_areas(self, file: int) -> list[int]:
+        """Ids of the areas that map it, in the order of a walk (``i_mmap``)."""
+
+    def file_disk(self, file: int, page: int) -> bytes:
+        """What is on disk; zeroes where nothing was written."""
+
+    def buffers(self, pfn: int) -> list[tuple[int, int, int]]:
+        """(state bits, count, block) of each buffer of a page; empty without."""
+
+    def hold_buffer(self, pfn: int, at: int, lock: bool) -> None:
+        """By hand: takes a reference to a buffer (``b_count``), and its lock if ``lock``. Refused if locked."""
+
+    def release_buffer(self, pfn: int, at: int) -> None: ...
+    def set_page_flag(self, pfn: int, flag: int, on: bool) -> None:
+        """By hand, as a filesystem or firmware might: PG_checked, PG_mappedtodisk, PG_error, PG_private_2,
+        PG_reserved, PG_referenced, PG_reclaim only."""
+
+    def pending_io(self) -> list[tuple[int, int, str, int | None]]:
+        """(number, pfn, "read" or "write", due tick or None), in the order in which they end."""
+
+    # swap
+    def swap(self) -> tuple[int, int, int]:
+        """(slots, free slots, pages in the swap cache)."""
+
+    def swap_slot(self, entry: int) -> tuple[int, bool, bool]:
+        """(use count, in the swap cache, owned by shmem) of a slot given by its neutral value."""
+
+    def set_swap_device(self, io_ticks: int | None, congested: bool) -> None: ...
+
+    # memory cgroups; 0 is the root
+    def create_memcg(self, name: str, limit_pages: int | None, parent: int) -> int: ...
+    def memcgs(self) -> list[tuple[int, str, int | None, int, int | None, int, int, int, int]]:
+        """(number, name, parent, usage, limit, cache, rss, mapped file, swapout), all in pages."""
+
+    def set_memcg_limit(self, memcg: int, limit_pages: int | None) -> int:
+        """0, or -EBUSY if the usage cannot be brought under it."""
+
+    def attach_memcg(self, memcg: int, pid: int) -> None: ...
+    def task_groups(self, pid: int) -> tuple[int | None, int]:
+        """(cpuset or None, memcg)."""
+
+    def frame_memcg(self, pfn: int) -> tuple[int, int]:
+        """(record flags: Used 1, Cache 2, FileMapped 4, AcctLRU 8; owner)."""
+
+    # cpusets; 0 is the root
+    def create_cpuset(self, name: str, mems: int, memory_migrate: bool, parent: int) -> int:
+        """The number, or -errno."""
+
+    def cpusets(self) -> list[tuple[int, str, int | None, int, bool, list[int]]]:
+        """(number, name, parent, nodes, memory_migrate, pids)."""
+
+    def set_memory_migrate(self, cpuset: int, on: bool) -> None: ...
+
+    # KSM
+    def ksm(self) -> tuple[int, int, int]:
+        """(pages shared, pages sharing, pages unshared)."""
+
+    def ksm_nodes(self) -> list[tuple[int, int, list[tuple[int, int]]]]:
+        """(node, kpfn, [(mm, address), ...] newest first)."""
+
+    # ledgers
+    def drift(self) -> list[tuple[str, int, int]]:
+        """What documented quirks carried off: (ledger, where, by how much); empty in REPAIRED.
+
+        Ledgers: a zone counter's name with the zone's node (Q15, Q19), ``"anon"``/``"file"`` with the mm (Q16),
+        ``"mapped_file"`` (Q17) and ``"charge"`` (Q18) with the memcg."""
+
+    def pageblocks(self, node: int) -> list[tuple[int, int]]:
+        """(first pfn, migrate type: MOVABLE 2, ISOLATE 4, and 5 for a block that is offline)."""
 
     # frames
     def frame(self, pfn: int) -> tuple[int, int, int, int, int, int, int, int, int, int]:

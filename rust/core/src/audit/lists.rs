@@ -6,7 +6,7 @@ use super::census::touched;
 use super::{Report, View};
 use crate::base::{CpuId, Pfn};
 use crate::state::frame::PageFlags;
-use crate::state::lru::{ListKind, PAGEVEC_SIZE, is_evictable};
+use crate::state::lru::{ListKind, PAGEVEC_SIZE};
 
 /// A page is on exactly one list, of its own zone and the one that its flags name, if it has
 /// PG_lru; and every list is as long as its counter says.
@@ -31,7 +31,8 @@ pub(super) fn listed_pages_say_so(view: &View<'_>, report: Report<'_>) {
                         format!("on list {kind:?} of zone {zone_id} with {flags:?}"),
                     );
                 }
-                if kind == ListKind::Unevictable && !view.holdings.is_busy && is_evictable(flags) {
+                let is_evictable = kernel.lru.is_evictable(&kernel.frames[page]);
+                if kind == ListKind::Unevictable && !view.holdings.is_busy && is_evictable {
                     report(Some(page), "on the unevictable list, but evictable".into());
                 }
                 if len > kernel.frames.len() as i64 {

@@ -31,10 +31,16 @@ pub enum Errno {
     Invalid,
     /// ENOSPC
     NoSpace,
+    /// EEXIST
+    Exists,
+    /// EFBIG
+    TooBig,
+    /// Whatever a scripted method returns: a positive errno, or a positive return value negated.
+    Other(i32),
 }
 
 impl Errno {
-    const ALL: [Errno; 13] = [
+    const ALL: [Errno; 15] = [
         Errno::NotPermitted,
         Errno::NoEntry,
         Errno::NoProcess,
@@ -48,6 +54,8 @@ impl Errno {
         Errno::NoDevice,
         Errno::Invalid,
         Errno::NoSpace,
+        Errno::Exists,
+        Errno::TooBig,
     ];
 
     /// The positive number that Linux uses on x86-64.
@@ -67,6 +75,9 @@ impl Errno {
             Errno::NoDevice => 19,
             Errno::Invalid => 22,
             Errno::NoSpace => 28,
+            Errno::Exists => 17,
+            Errno::TooBig => 27,
+            Errno::Other(code) => code,
         }
     }
 
@@ -98,6 +109,9 @@ impl fmt::Display for Errno {
             Errno::NoDevice => "ENODEV",
             Errno::Invalid => "EINVAL",
             Errno::NoSpace => "ENOSPC",
+            Errno::Exists => "EEXIST",
+            Errno::TooBig => "EFBIG",
+            Errno::Other(code) => return write!(f, "errno {code}"),
         };
         f.write_str(name)
     }

@@ -78,6 +78,77 @@ id! {
     /// What a task is doing in the kernel right now.
     CallId(u32)
 }
+id! {
+    /// An address space in the sense of the page cache: of one file, or of the swap cache.
+    MappingId(u32)
+}
+id! {
+    /// The ring of buffers of one page.
+    RingId(u32)
+}
+id! {
+    /// A stable node of KSM: one merged page.
+    StableNodeId(u32)
+}
+id! {
+    /// One place that KSM knows a page at.
+    RmapItemId(u32)
+}
+id! {
+    /// A memory cgroup; 0 is the root.
+    MemcgId(u16)
+}
+id! {
+    /// A cpuset; 0 is the root.
+    CpusetId(u16)
+}
+
+impl MappingId {
+    /// The address space of all pages in the swap cache (`swapper_space`).
+    pub const SWAPPER: MappingId = MappingId(0);
+}
+
+impl CallId {
+    /// Stands for the disk where a lock's holder is asked for.
+    pub const DISK: CallId = CallId(u32::MAX);
+    /// Stands for the person at the machine where a lock's holder is asked for.
+    pub const HAND: CallId = CallId(u32::MAX - 1);
+}
+
+/// A slot of a swap device: five bits of device above 27 bits of offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SwapEntry(pub u32);
+
+impl SwapEntry {
+    /// Offsets from here on do not fit.
+    pub const OFFSET_END: u32 = 1 << 27;
+
+    /// Slot `offset` of `device`.
+    pub const fn new(device: u8, offset: u32) -> SwapEntry {
+        assert!(device < 32 && offset < Self::OFFSET_END, "no such swap slot");
+        SwapEntry((device as u32) << 27 | offset)
+    }
+
+    /// The number of the device.
+    pub const fn device(self) -> u8 {
+        (self.0 >> 27) as u8
+    }
+
+    /// The slot on the device.
+    pub const fn offset(self) -> u32 {
+        self.0 & (Self::OFFSET_END - 1)
+    }
+
+    /// The architecture-neutral form, which is also the index in the swap cache (data-model 6.4).
+    pub const fn neutral(self) -> u64 {
+        (self.device() as u64) << 59 | self.offset() as u64
+    }
+
+    /// The reverse of [`SwapEntry::neutral`].
+    pub const fn from_neutral(value: u64) -> SwapEntry {
+        SwapEntry::new((value >> 59) as u8, (value & ((1 << 59) - 1)) as u32)
+    }
+}
 
 /// A set of nodes, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

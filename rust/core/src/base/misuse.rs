@@ -74,7 +74,7 @@ pub enum Misuse {
     NotIsolated(u64),
     /// The verb met a call in flight.
     #[error(
-        "{verb} would have to wait for {lock}, held by call {holder}, which is not finished; \
+        "{verb} would have to wait for {lock}, held by {holder}; \
          start it as a call of its own, or finish that one first"
     )]
     WouldWait {

@@ -12,7 +12,8 @@ mod spec;
 pub use arena::Arena;
 pub use errno::Errno;
 pub use ids::{
-    AnonVmaId, CallId, CpuId, MmId, NodeId, NodeMask, Pfn, TableId, TaskId, VmaId, ZoneId,
+    AnonVmaId, CallId, CpuId, CpusetId, MappingId, MemcgId, MmId, NodeId, NodeMask, Pfn, RingId,
+    RmapItemId, StableNodeId, SwapEntry, TableId, TaskId, VmaId, ZoneId,
 };
 pub use misuse::Misuse;
 pub use spec::{MachineSpec, Profile, Watermarks, ZoneKind, ZoneSpec};

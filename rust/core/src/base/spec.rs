@@ -1,6 +1,6 @@
 //! What a machine is made of, before there is one.
 
-use super::{Misuse, NODES_MAX, NodeId};
+use super::{Misuse, NODES_MAX, NodeId, SwapEntry};
 
 /// Which of the modelled behaviours is wanted (spec README, section 5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -70,6 +70,10 @@ pub struct MachineSpec {
     pub contents: bool,
     /// Which behaviour.
     pub profile: Profile,
+    /// Pages of swap space.
+    pub swap_slots: u32,
+    /// Frames in a pageblock, which is what can be taken offline; a power of two.
+    pub pageblock_frames: u32,
 }
 
 impl MachineSpec {
@@ -92,7 +96,16 @@ impl MachineSpec {
             .flat_map(|a| nodes.iter().map(move |b| if a == b { 10 } else { 20 }))
             .collect();
         let cpu_nodes = (0..cpus).map(|cpu| nodes[cpu % nodes.len()]).collect();
-        MachineSpec { nodes, zones, cpu_nodes, distances, contents, profile: Profile::Exact }
+        MachineSpec {
+            nodes,
+            zones,
+            cpu_nodes,
+            distances,
+            contents,
+            profile: Profile::Exact,
+            swap_slots: 0,
+            pageblock_frames: 512,
+        }
     }
 
     /// Checks that the description is one of a machine.
@@ -126,6 +139,13 @@ impl MachineSpec {
             self.zones.iter().find(|z| !self.nodes.contains(&z.node) || z.frames == 0)
         {
             return bad(format!("a zone of {} frames on node {}", zone.frames, zone.node));
+        }
+        if !self.pageblock_frames.is_power_of_two() {
+            return bad(format!("pageblocks of {} frames; a power of two", self.pageblock_frames));
+        }
+        if self.swap_slots >= SwapEntry::OFFSET_END {
+            let most = SwapEntry::OFFSET_END - 1;
+            return bad(format!("{} pages of swap; at most {most}", self.swap_slots));
         }
         let frames = self.zones.iter().try_fold(0u64, |sum, zone| sum.checked_add(zone.frames));
         match frames {

@@ -274,6 +274,11 @@ impl Access {
         self.phase = Phase::Trying;
         let value = match served {
             Served::Minor => 0,
+            Served::Major => {
+                self.tally.minor -= 1;
+                self.tally.major += 1;
+                1
+            }
             Served::CopyOnWrite => {
                 self.tally.copy_on_write += 1;
                 2
@@ -286,6 +291,12 @@ impl Access {
                 self.tally.minor -= 1;
                 self.tally.is_out_of_memory = true;
                 self.phase = Phase::Done;
+                return;
+            }
+            Served::BusError => {
+                self.tally.minor -= 1;
+                self.tally.sigbus.push(self.pages.get(self.at).0);
+                self.give_up_this();
                 return;
             }
         };

@@ -3,6 +3,7 @@
 use super::allocate_for;
 use super::copy_on_write::CopyOnWrite;
 use super::entry_wait::EntryWait;
+use super::swap_in::SwapIn;
 use crate::base::{MmId, Pfn, TableId, VmaId};
 use crate::kernel::Kernel;
 use crate::state::frame::PageFlags;
@@ -17,12 +18,16 @@ use crate::unmap::mapcount;
 pub enum Served {
     /// A page or the zero page was mapped.
     Minor,
+    /// A page was mapped, and had to be read from disk or swap first.
+    Major,
     /// Copy-on-write was broken, by copying or by reuse (result WRITE).
     CopyOnWrite,
     /// The entry was not what it had been: the access tries again.
     Nothing,
     /// No frame was to be had.
     OutOfMemory,
+    /// There is no such page: beyond the end of the file, or it cannot be read.
+    BusError,
 }
 
 /// How far a fault has got.
@@ -42,6 +47,8 @@ enum Phase {
     Writing(CopyOnWrite),
     /// The page is being moved.
     Waiting(EntryWait),
+    /// The page is in swap.
+    Swapped(SwapIn),
     Done(Served),
 }
 
@@ -73,6 +80,7 @@ impl Fault {
             Phase::Installing(_) => &["SP2.2-install"],
             Phase::Writing(cow) => cow.labels(),
             Phase::Waiting(wait) => wait.labels(),
+            Phase::Swapped(swap_in) => swap_in.labels(),
             Phase::Done(_) => &[],
         }
     }
@@ -83,6 +91,7 @@ impl Fault {
             Phase::Installing(page) => [Some(*page), None],
             Phase::Writing(cow) => cow.held_pages(),
             Phase::Waiting(wait) => [wait.held_page(), None],
+            Phase::Swapped(swap_in) => swap_in.held_pages(),
             _ => [None, None],
         }
     }
@@ -134,6 +143,15 @@ impl Fault {
                     Progress::Done => self.phase = Phase::Done(Served::Nothing),
                     other => return other,
                 },
+                Phase::Swapped(swap_in) => match swap_in.advance::<M>(kernel, me) {
+                    Progress::Done => {
+                        self.phase = match swap_in.ended() {
+                            (_, Some(entry)) => Phase::Present(entry),
+                            (served, None) => Phase::Done(served),
+                        };
+                    }
+                    other => return other,
+                },
                 Phase::Done(_) => return Progress::Done,
             }
             if matches!(self.phase, Phase::Done(_)) {
@@ -160,6 +178,8 @@ impl Fault {
             if self.is_write { Phase::Allocating } else { Phase::MappingZero }
         } else if entry.is_present() {
             Phase::Present(entry)
+        } else if let Some(slot) = entry.as_swap() {
+            Phase::Swapped(SwapIn::new(self.mm, self.vma, self.address, slot, self.is_write))
         } else {
             Phase::Waiting(EntryWait::new(self.mm, self.address))
         }

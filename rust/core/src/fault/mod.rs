@@ -11,6 +11,7 @@ mod copy_on_write;
 mod entry_wait;
 mod faulting;
 mod pin;
+mod swap_in;
 
 pub use access::{Access, Pages, Tally, What};
 pub use entry_wait::EntryWait;

@@ -181,6 +181,9 @@ impl Pin {
                         Progress::Done if fault.served() == Served::OutOfMemory => {
                             self.end::<M>(kernel, me, Err(Errno::NoMemory));
                         }
+                        Progress::Done if fault.served() == Served::BusError => {
+                            self.end::<M>(kernel, me, Err(Errno::Fault));
+                        }
                         Progress::Done => self.phase = Phase::Following(vma),
                         other => return other,
                     }

@@ -5,20 +5,30 @@
 //! stores a nouns' function wants ([`Kernel::put_page`]) and the taking of locks in either
 //! mode ([`hold`]).
 
+mod charge;
 mod cost;
 mod hold;
+mod ledger;
 
 use std::collections::BTreeMap;
 
+pub use charge::ChargeKind;
 pub use cost::Cost;
+pub use ledger::Ledger;
 
 use crate::base::{CpuId, Errno, MachineSpec, Misuse, MmId, Pfn, Profile};
+use crate::state::cpuset::Cpusets;
 use crate::state::frame::{Contents, FrameTable, PageFlags};
+use crate::state::io::IoQueue;
+use crate::state::ksm::Ksm;
 use crate::state::lock::Locks;
 use crate::state::lru::{self, Lru};
+use crate::state::mapping::{Mappings, Rings};
+use crate::state::memcg::Memcgs;
 use crate::state::mm::{Mms, Vmas};
 use crate::state::pagetable::Tables;
 use crate::state::rmap::AnonVmas;
+use crate::state::swap::Swaps;
 use crate::state::task::Tasks;
 use crate::state::zone::{Counter, Zones};
 use crate::step::{Me, Mode};
@@ -43,6 +53,20 @@ pub struct Kernel {
     pub vmas: Vmas,
     /// Reverse map of anonymous memory.
     pub anon_vmas: AnonVmas,
+    /// The page cache: files, and the swap cache.
+    pub mappings: Mappings,
+    /// Buffers of pages.
+    pub rings: Rings,
+    /// Transfers on their way.
+    pub io: IoQueue,
+    /// Swap devices.
+    pub swaps: Swaps,
+    /// Merged pages.
+    pub ksm: Ksm,
+    /// Who pays for which page.
+    pub memcgs: Memcgs,
+    /// Which nodes groups of tasks may use.
+    pub cpusets: Cpusets,
     /// Processes.
     pub tasks: Tasks,
     /// Locks between calls in flight.
@@ -55,6 +79,8 @@ pub struct Kernel {
     pub recorder: Recorder,
     /// How often each elementary operation was done.
     pub cost: Cost,
+    /// How far documented quirks have carried counters off.
+    pub ledger: Ledger,
     /// Steps made so far by stepped calls.
     pub steps: u64,
     /// Virtual time, in ticks.
@@ -79,12 +105,20 @@ impl Kernel {
             mms: Mms::default(),
             vmas: Vmas::default(),
             anon_vmas: AnonVmas::default(),
+            mappings: Mappings::default(),
+            rings: Rings::default(),
+            io: IoQueue::default(),
+            swaps: Swaps::new(spec.swap_slots),
+            ksm: Ksm::default(),
+            memcgs: Memcgs::default(),
+            cpusets: Cpusets::new(spec.zones.iter().map(|zone| zone.node).collect()),
             tasks: Tasks::default(),
             locks: Locks::default(),
             pins: BTreeMap::new(),
             isolated_by_hand: Vec::new(),
             recorder: Recorder::default(),
             cost: Cost::default(),
+            ledger: Ledger::default(),
             steps: 0,
             now: 0,
             profile: spec.profile,
@@ -195,12 +229,20 @@ impl Kernel {
             mms: self.mms.clone(),
             vmas: self.vmas.clone(),
             anon_vmas: self.anon_vmas.clone(),
+            mappings: self.mappings.clone(),
+            rings: self.rings.clone(),
+            io: self.io.clone(),
+            swaps: self.swaps.clone(),
+            ksm: self.ksm.clone(),
+            memcgs: self.memcgs.clone(),
+            cpusets: self.cpusets.clone(),
             tasks: self.tasks.clone(),
             locks: self.locks.clone(),
             pins: self.pins.clone(),
             isolated_by_hand: self.isolated_by_hand.clone(),
             recorder: self.recorder.clone(),
             cost: self.cost,
+            ledger: self.ledger.clone(),
             steps: self.steps,
             now: self.now,
             profile: self.profile,

@@ -18,7 +18,7 @@ pub use stepping::{Deadlock, RunError, Waiter};
 use std::collections::BTreeMap;
 
 use crate::audit::{self, Finding, Holdings};
-use crate::base::{CallId, CpuId, MachineSpec, Misuse, NodeMask, TaskId};
+use crate::base::{CallId, CpuId, MachineSpec, MemcgId, Misuse, NodeMask, TaskId};
 use crate::kernel::Kernel;
 use crate::state::policy::Policy;
 use crate::state::task::{Credentials, Task};
@@ -51,6 +51,9 @@ impl Machine {
             policy: Policy::default(),
             next_interleave: spec.nodes[0],
             mems_allowed: NodeMask(u64::MAX),
+            cpuset: None,
+            memcg: MemcgId(0),
+            is_exiting: false,
         };
         kernel.tasks.insert(task);
         Ok(Machine { kernel, flights: BTreeMap::new(), next_call: 1 })

@@ -2,6 +2,7 @@
 
 use super::{Call, Flight, KERNEL_TASK, Machine, Outcome, Request, State};
 use crate::base::{CallId, Misuse, TaskId};
+use crate::pagecache::transfer;
 use crate::step::{Label, LockId, Me, Progress, Run, Step, is_label};
 use crate::trace::{Event, EventKind};
 
@@ -42,9 +43,18 @@ pub enum RunError {
     Deadlock(#[from] Deadlock),
 }
 
+/// Who a holder is, for a message.
+pub(super) fn name_of(holder: CallId) -> String {
+    match holder {
+        CallId::DISK => "the disk".into(),
+        CallId::HAND => "hand".into(),
+        call => format!("call {call}"),
+    }
+}
+
 fn describe(waiters: &[Waiter]) -> String {
     let one = |w: &Waiter| {
-        let holder = w.holder.map_or("nobody".to_owned(), |holder| format!("call {holder}"));
+        let holder = w.holder.map_or("nobody".to_owned(), name_of);
         format!("call {} of task {} waits for {}, held by {holder}", w.call, w.task, w.lock)
     };
     waiters.iter().map(one).collect::<Vec<_>>().join("; ")
@@ -62,7 +72,10 @@ impl Machine {
     pub fn run(&mut self, task: TaskId, request: Request) -> Result<Outcome, Misuse> {
         self.check_caller(task, request.is_exit())?;
         let cpu = self.kernel.tasks[task].cpu;
-        let is_alone = self.flights.values().all(Flight::is_done) && !self.kernel.recorder.is_on();
+        let is_alone = self.flights.values().all(Flight::is_done)
+            && !self.kernel.recorder.is_on()
+            && self.kernel.locks.is_quiet()
+            && !self.may_wait_for_ever();
         if !is_alone {
             return self.run_among_others(task, request);
         }
@@ -76,21 +89,33 @@ impl Machine {
         }
     }
 
-    /// Steps a call through among paused ones; gives up, with nothing changed, if it must wait.
+    /// Whether a transfer may begin that never ends.
+    fn may_wait_for_ever(&self) -> bool {
+        let kernel = &self.kernel;
+        kernel.swaps.io_ticks.is_none()
+            || kernel.mappings.iter().any(|(_, file)| file.kind.io_ticks.is_none())
+    }
+
+    /// Steps a call through among paused ones; gives up, with nothing changed, if it must wait for
+    /// anything but time.
     fn run_among_others(&mut self, task: TaskId, request: Request) -> Result<Outcome, Misuse> {
         let verb = request.verb();
-        let may_wait = self.flights.values().any(|flight| !flight.is_done());
+        let may_wait = self.flights.values().any(|flight| !flight.is_done())
+            || !self.kernel.locks.is_quiet()
+            || self.may_wait_for_ever();
         let before = if may_wait { Some(self.try_clone()?) } else { None };
         let id = self.start(task, request, false)?;
         loop {
-            match self.flights[&id].state {
+            let state = self.flights[&id].state;
+            match state {
                 State::Done => {
                     let flight = self.flights.remove(&id).expect("just started");
                     return Ok(flight.call.into_outcome());
                 }
                 State::Ready => self.advance(id, false),
+                State::Waiting(_) if self.pass_time() => {}
                 State::Waiting(lock) => {
-                    let holder = self.holder(lock, id).map_or("nobody".into(), |h| h.to_string());
+                    let holder = self.holder(lock, id).map_or("nobody".into(), name_of);
                     *self = before.expect("a call that is alone meets no lock");
                     return Err(Misuse::WouldWait { verb, lock: lock.to_string(), holder });
                 }
@@ -217,9 +242,11 @@ impl Machine {
     /// A deadlock, if it must wait: the others are not going to move.
     pub fn finish(&mut self, call: CallId) -> Result<(), RunError> {
         loop {
-            match self.flight(call)?.state {
+            let state = self.flight(call)?.state;
+            match state {
                 State::Done => return Ok(()),
                 State::Ready => self.advance(call, false),
+                State::Waiting(_) if self.pass_time() => {}
                 State::Waiting(_) => return Err(self.deadlock().into()),
             }
         }
@@ -232,6 +259,10 @@ impl Machine {
     pub fn run_all(&mut self) -> Result<(), Deadlock> {
         loop {
             let ready: Vec<CallId> = self.ready().collect();
+            let all_done = self.flights.values().all(Flight::is_done);
+            if ready.is_empty() && !all_done && self.pass_time() {
+                continue;
+            }
             if ready.is_empty() {
                 let deadlock = self.deadlock();
                 return if deadlock.waiters.is_empty() { Ok(()) } else { Err(deadlock) };
@@ -312,6 +343,31 @@ impl Machine {
             flight.history.push(label);
         }
         self.record_step(me, kind, label, progress);
+        self.wake();
+    }
+
+    /// Lets time go on to the end of the next transfer; false if none ever ends.
+    fn pass_time(&mut self) -> bool {
+        let has_passed = transfer::pass_time(&mut self.kernel);
+        self.wake();
+        has_passed
+    }
+
+    /// Lets virtual time pass, with every transfer that ends meanwhile.
+    ///
+    /// # Errors
+    /// If the clock would run over.
+    pub fn advance_time(&mut self, ticks: u64) -> Result<(), Misuse> {
+        let until = self.kernel.now.checked_add(ticks);
+        let until =
+            until.ok_or_else(|| Misuse::Other(format!("{ticks} ticks more than the clock has")))?;
+        transfer::pass_time_until(&mut self.kernel, until);
+        self.wake();
+        Ok(())
+    }
+
+    /// Calls whose wait is over can go on.
+    pub(super) fn wake(&mut self) {
         for woken in self.kernel.locks.take_woken() {
             if let Some(flight) = self.flights.get_mut(&woken) {
                 flight.state = State::Ready;
@@ -337,7 +393,7 @@ impl Machine {
     pub(super) fn check_unlocked(&self, verb: &'static str, lock: LockId) -> Result<(), Misuse> {
         match self.kernel.locks.holders(lock).first() {
             Some(holder) => {
-                let holder = holder.to_string();
+                let holder = name_of(*holder);
                 Err(Misuse::WouldWait { verb, lock: lock.to_string(), holder })
             }
             None => Ok(()),

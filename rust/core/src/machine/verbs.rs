@@ -2,7 +2,7 @@
 
 use super::request::memory_of;
 use super::{KERNEL_TASK, Machine};
-use crate::base::{CpuId, Errno, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
+use crate::base::{CpuId, Errno, MemcgId, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
 use crate::mmap::area;
 use crate::state::mm::{Mm, VmFlags};
 use crate::state::policy::{Mode, Policy};
@@ -57,6 +57,9 @@ impl Machine {
             policy: Policy::default(),
             next_interleave: first_node,
             mems_allowed: birth.mems_allowed,
+            cpuset: None,
+            memcg: MemcgId(0),
+            is_exiting: false,
         }))
     }
 
@@ -154,17 +157,6 @@ impl Machine {
             }
             None => self.kernel.drain_all(),
         }
-        Ok(())
-    }
-
-    /// Lets virtual time pass.
-    ///
-    /// # Errors
-    /// If the clock would run over.
-    pub fn advance_time(&mut self, ticks: u64) -> Result<(), Misuse> {
-        let now = self.kernel.now.checked_add(ticks);
-        self.kernel.now =
-            now.ok_or_else(|| Misuse::Other(format!("{ticks} ticks more than the clock has")))?;
         Ok(())
     }
 

@@ -13,7 +13,6 @@ mod mprotect;
 mod munlock;
 mod munmap;
 mod teardown;
-mod zap;
 
 pub use exit::{Exit, MmRelease};
 pub use fork::Fork;

@@ -1,12 +1,12 @@
 //! Taking areas away: what `munmap` and exit share.
 
 use super::lists_are_free;
-use super::zap::Gather;
 use crate::base::{MmId, Pfn, VmaId};
 use crate::kernel::Kernel;
 use crate::state::lock::Want;
 use crate::state::pagetable::leaf_span_end;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
+use crate::zap::Gather;
 
 /// How far the teardown has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

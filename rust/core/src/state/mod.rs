@@ -2,16 +2,23 @@
 //!
 //! In reading order: [`frame`] (the pages), [`zone`] (where frames come from and how many
 //! there are of what), [`lru`] (aging lists and the pagevecs before them), [`pagetable`],
-//! [`mm`] (address spaces), [`rmap`] (from a page back to its entries), [`policy`] (from which
-//! node), [`task`], and [`lock`]. A function here takes the stores that it touches, by name;
+//! [`mapping`] (the page cache), [`io`], [`swap`], [`mm`] (address spaces), [`rmap`] (from a page
+//! back to its entries), [`ksm`], [`memcg`] (who pays), [`policy`] (from which node), [`cpuset`],
+//! [`task`], and [`lock`]. A function here takes the stores that it touches, by name;
 //! only rooms above [`crate::kernel`] see all of them.
 
+pub mod cpuset;
 pub mod frame;
+pub mod io;
+pub mod ksm;
 pub mod lock;
 pub mod lru;
+pub mod mapping;
+pub mod memcg;
 pub mod mm;
 pub mod pagetable;
 pub mod policy;
 pub mod rmap;
+pub mod swap;
 pub mod task;
 pub mod zone;

@@ -31,7 +31,7 @@ pub enum EventKind {
     Copy,
     /// One attempt to move a page ended; the value is its result.
     Attempt,
-    /// A fault was served; the value tells how (0 minor, 2 copy-on-write, 3 nothing to do).
+    /// A fault was served; the value tells how (0 minor, 1 major, 2 copy-on-write, 3 nothing to do).
     Fault,
 }
 

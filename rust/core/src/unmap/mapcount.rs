@@ -18,14 +18,27 @@ pub fn add_anon(kernel: &mut Kernel, page: Pfn, vma: VmaId, address: u64) {
     let area = &kernel.vmas[vma];
     let index = area.linear_index(address);
     let frame = &mut kernel.frames[page];
-    assert!(frame.has(PageFlags::LOCKED), "anonymous page {page} mapped while unlocked");
+    let is_ours = frame.has(PageFlags::LOCKED) || frame.is_ksm();
+    assert!(is_ours, "anonymous page {page} mapped while unlocked");
+    let is_ksm = frame.is_ksm();
     if frame.add_mapping() {
-        let oldest = area.oldest_anon_vma().expect("an area with anonymous pages has a list");
-        frame.set_owner(Owner::Anon(oldest));
-        frame.set_index(index);
+        if !is_ksm {
+            let oldest = area.oldest_anon_vma().expect("an area with anonymous pages has a list");
+            frame.set_owner(Owner::Anon(oldest));
+            frame.set_index(index);
+        }
         kernel.zones.counters_of(page).add(Counter::AnonPages, 1);
     } else {
-        assert!(frame.index() == index, "page {page} mapped under a second index");
+        assert!(is_ksm || frame.index() == index, "page {page} mapped under a second index");
+    }
+}
+
+/// An ordinary entry for a page of a file came (`page_add_file_rmap`).
+#[inline]
+pub fn add_file(kernel: &mut Kernel, page: Pfn) {
+    if kernel.frames[page].add_mapping() {
+        kernel.zones.counters_of(page).add(Counter::FileMapped, 1);
+        kernel.count_mapped_file(page, 1);
     }
 }
 
@@ -60,7 +73,13 @@ pub fn add_new_anon(kernel: &mut Kernel, cpu: CpuId, page: Pfn, vma: VmaId, addr
 pub fn remove(kernel: &mut Kernel, page: Pfn) {
     let frame = &mut kernel.frames[page];
     if frame.drop_mapping() {
-        let counter = if frame.is_anon() { Counter::AnonPages } else { Counter::FileMapped };
+        let is_anon = frame.is_anon();
+        let counter = if is_anon { Counter::AnonPages } else { Counter::FileMapped };
+        if is_anon {
+            kernel.uncharge_unmapped(page);
+        } else {
+            kernel.count_mapped_file(page, -1);
+        }
         kernel.zones.counters_of(page).add(counter, -1);
     }
 }

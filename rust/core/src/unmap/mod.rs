@@ -16,6 +16,19 @@ pub mod walk;
 pub use restore::Restoring;
 pub use unmapping::Unmapping;
 
+/// What a run over the entries of a page came to (supporting-paths 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// SWAP_SUCCESS: nobody maps the page any more.
+    Success,
+    /// SWAP_AGAIN: somebody still does.
+    Again,
+    /// SWAP_FAIL: not to be unmapped.
+    Fail,
+    /// SWAP_MLOCK: an area that maps it is VM_LOCKED.
+    Mlocked,
+}
+
 use crate::base::VmaId;
 use crate::kernel::Kernel;
 use crate::state::mm::VmFlags;

@@ -22,6 +22,18 @@ impl Unmapping {
     pub const fn new(page: Pfn) -> Unmapping {
         Unmapping::with(Unmap(page))
     }
+
+    /// Will take the entries of `page` away for reclaim (TTU_UNMAP, no modifiers).
+    pub fn reclaiming(page: Pfn) -> Unmapping {
+        let _ = page;
+        todo!("engine owner")
+    }
+
+    /// What the run came to. Only once done.
+    pub fn verdict(&self, kernel: &Kernel) -> super::Verdict {
+        let _ = kernel;
+        todo!("engine owner")
+    }
 }
 
 impl Visitor for Unmap {

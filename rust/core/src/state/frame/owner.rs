@@ -1,6 +1,6 @@
 //! The `mapping` field of a page: a tagged number (data-model 2.1).
 
-use crate::base::AnonVmaId;
+use crate::base::{AnonVmaId, MappingId, StableNodeId};
 
 /// What a page belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,10 +9,16 @@ pub enum Owner {
     None,
     /// Anonymous memory, found through an `anon_vma`.
     Anon(AnonVmaId),
+    /// A file, found through the areas that map it.
+    File(MappingId),
+    /// KSM, found through the items of a stable node; none for a moment after the first merge.
+    Ksm(Option<StableNodeId>),
 }
 
 /// Tag bit 0 of the kernel's pointer: PAGE_MAPPING_ANON.
 const TAG_ANON: u32 = 1;
+/// Tag bits 0 and 1: PAGE_MAPPING_ANON and PAGE_MAPPING_KSM.
+pub(super) const TAG_KSM: u32 = 3;
 /// Numbers from here on do not fit above the tags.
 const ID_MAX: u32 = (1 << 30) - 1;
 
@@ -20,21 +26,26 @@ impl Owner {
     /// The owner as it is stored: the kernel's two tag bits below a number from 1.
     #[inline]
     pub(super) const fn pack(self) -> u32 {
-        match self {
-            Owner::None => 0,
-            Owner::Anon(AnonVmaId(id)) => {
-                assert!(id < ID_MAX, "more anon_vmas than a descriptor can name");
-                ((id + 1) << 2) | TAG_ANON
-            }
-        }
+        let (id, tag) = match self {
+            Owner::None => return 0,
+            Owner::Ksm(None) => return TAG_KSM,
+            Owner::Anon(AnonVmaId(id)) => (id, TAG_ANON),
+            Owner::File(MappingId(id)) => (id, 0),
+            Owner::Ksm(Some(StableNodeId(id))) => (id, TAG_KSM),
+        };
+        assert!(id < ID_MAX, "more owners of a kind than a descriptor can name");
+        ((id + 1) << 2) | tag
     }
 
     /// The reverse of [`Owner::pack`].
     #[inline]
     pub(super) const fn unpack(word: u32) -> Owner {
-        match word & 3 {
-            TAG_ANON => Owner::Anon(AnonVmaId((word >> 2) - 1)),
-            _ => Owner::None,
+        match (word & 3, word >> 2) {
+            (TAG_ANON, id) => Owner::Anon(AnonVmaId(id - 1)),
+            (TAG_KSM, 0) => Owner::Ksm(None),
+            (TAG_KSM, id) => Owner::Ksm(Some(StableNodeId(id - 1))),
+            (_, 0) => Owner::None,
+            (_, id) => Owner::File(MappingId(id - 1)),
         }
     }
 }
@@ -45,7 +56,16 @@ mod tests {
 
     #[test]
     fn an_owner_survives_being_stored() {
-        for owner in [Owner::None, Owner::Anon(AnonVmaId(0)), Owner::Anon(AnonVmaId(77))] {
+        let owners = [
+            Owner::None,
+            Owner::Anon(AnonVmaId(0)),
+            Owner::Anon(AnonVmaId(77)),
+            Owner::File(MappingId(0)),
+            Owner::File(MappingId(5)),
+            Owner::Ksm(None),
+            Owner::Ksm(Some(StableNodeId(0))),
+        ];
+        for owner in owners {
             assert_eq!(Owner::unpack(owner.pack()), owner);
         }
         assert_eq!(Owner::None.pack(), 0, "a free frame is all zeroes");

@@ -23,7 +23,8 @@ pub struct Frame {
     mapcount: u32,
     owner: u32,
     index_low: u32,
-    /// Buffers or swap entry; free for use otherwise.
+    /// With PG_private the number of the ring of buffers, with PG_swapcache the swap entry
+    /// ([`crate::base::SwapEntry`]); free for use otherwise.
     pub private: u32,
     /// Its place in a list.
     pub link: Link,
@@ -146,6 +147,38 @@ impl Frame {
     #[inline]
     pub fn is_anon(&self) -> bool {
         self.owner & 1 != 0
+    }
+
+    /// Whether the page is one of KSM's (PageKsm); it is anonymous, too.
+    #[inline]
+    pub fn is_ksm(&self) -> bool {
+        self.owner & super::owner::TAG_KSM == super::owner::TAG_KSM
+    }
+
+    /// Whether the page has buffers or private data (`page_has_private`).
+    #[inline]
+    pub fn has_private(&self) -> bool {
+        self.has(PageFlags::PRIVATE | PageFlags::PRIVATE_2)
+    }
+
+    /// Sets the count of a page to 0 if it is `expected`; tells whether it did (freeze).
+    #[inline]
+    pub fn freeze(&mut self, expected: u32) -> bool {
+        let is_expected = self.count == expected;
+        if is_expected {
+            self.count = 0;
+        }
+        is_expected
+    }
+
+    /// Ends a freeze.
+    ///
+    /// # Panics
+    /// If the count is not 0: an error of the model (invariants 14).
+    #[inline]
+    pub fn unfreeze(&mut self, count: u32) {
+        assert!(self.count == 0, "unfreeze of a page with {} references", self.count);
+        self.count = count;
     }
 
     /// Whether the page belongs to nothing.

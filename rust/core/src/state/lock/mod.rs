@@ -84,6 +84,20 @@ impl Locks {
         }
     }
 
+    /// What watchers of a lock without holder wait for has happened (PG_writeback is clear).
+    pub fn wake_watchers(&mut self, lock: LockId) {
+        if let Some(mut record) = self.records.remove(&lock) {
+            record.wake_all(&mut self.woken);
+        }
+    }
+
+    /// Passes a lock that `from` holds on to `to`; nobody is woken.
+    pub fn pass_on(&mut self, lock: LockId, from: CallId, to: CallId) {
+        let record = self.records.get_mut(&lock).expect("passed on a lock that nobody holds");
+        let holder = record.holders.iter_mut().find(|holder| **holder == from);
+        *holder.expect("passed on a lock of somebody else") = to;
+    }
+
     /// Notes that `call` holds `lock` already, taken while it ran alone.
     pub fn note_held(&mut self, lock: LockId, call: CallId, want: Want) {
         self.records.entry(lock).or_default().take(call, want);

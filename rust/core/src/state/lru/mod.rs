@@ -12,15 +12,17 @@ mod pagevec;
 pub use list::{List, ListKind};
 pub use pagevec::{PAGEVEC_SIZE, Pagevec};
 
-use super::frame::{FrameTable, PageFlags};
+use super::frame::{Frame, FrameTable, Owner, PageFlags};
 use super::zone::Zones;
-use crate::base::{CpuId, Errno, Pfn, ZoneId};
+use crate::base::{CpuId, Errno, MappingId, Pfn, ZoneId};
 
 /// The lists of all zones and the pagevecs of all CPUs.
 #[derive(Clone, Debug)]
 pub struct Lru {
     lists: Vec<[List; 5]>,
     pagevecs: Vec<CpuPagevecs>,
+    /// Files whose pages are never reclaimed (AS_UNEVICTABLE), ascending.
+    unevictable: Vec<MappingId>,
 }
 
 /// One CPU's pagevecs: additions by list (that of the unevictable list stays empty) and rotations.
@@ -36,7 +38,26 @@ impl Lru {
         Lru {
             lists: vec![[List::default(); 5]; zones.iter().count()],
             pagevecs: vec![CpuPagevecs::default(); zones.cpus()],
+            unevictable: Vec::new(),
         }
+    }
+
+    /// Pages of this file are never reclaimed. Files are numbered as they are made.
+    pub fn note_unevictable(&mut self, file: MappingId) {
+        self.unevictable.push(file);
+    }
+
+    /// Whether reclaim may look at the page (`page_evictable` without a VMA).
+    #[inline]
+    pub fn is_evictable(&self, frame: &Frame) -> bool {
+        if frame.has(PageFlags::MLOCKED) {
+            return false;
+        }
+        if self.unevictable.is_empty() || frame.has(PageFlags::SWAPCACHE) {
+            return true;
+        }
+        let Owner::File(file) = frame.owner() else { return true };
+        self.unevictable.binary_search(&file).is_err()
     }
 
     /// One list of one zone.
@@ -178,7 +199,7 @@ pub fn putback(frames: &mut FrameTable, zones: &mut Zones, lru: &mut Lru, cpu: C
     assert!(!frame.has(PageFlags::LRU), "page {pfn} put back while on a list");
     let is_active = frame.take(PageFlags::ACTIVE);
     frame.clear(PageFlags::UNEVICTABLE);
-    if is_evictable(frame.flags()) {
+    if lru.is_evictable(frame) {
         let kind = ListKind::evictable(frame.is_file_family(), is_active);
         lru.add(frames, zones, cpu, pfn, kind);
     } else {
@@ -196,16 +217,11 @@ pub fn add_unevictable(frames: &mut FrameTable, zones: &mut Zones, lru: &mut Lru
     zones[zone].counters.add_lru(ListKind::Unevictable as usize, 1);
 }
 
-/// Whether reclaim may look at the page (`page_evictable` without a VMA).
-#[inline]
-pub fn is_evictable(flags: PageFlags) -> bool {
-    !flags.contains(PageFlags::MLOCKED)
-}
-
 /// Notes that a page is in use (`mark_page_accessed`): the second time, it becomes active.
 pub fn mark_accessed(frames: &mut FrameTable, zones: &mut Zones, lru: &mut Lru, pfn: Pfn) {
     let flags = frames[pfn].flags();
     let is_settled = flags.intersects(PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
+    let is_settled = is_settled || !lru.is_evictable(&frames[pfn]);
     if !is_settled && flags.contains(PageFlags::REFERENCED | PageFlags::LRU) {
         let kind = ListKind::of(flags);
         let active = ListKind::evictable(frames[pfn].is_file_family(), true);

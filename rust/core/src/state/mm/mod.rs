@@ -47,6 +47,8 @@ pub struct Mm {
     /// How far `resident.anon` has drifted from what is mapped, through Q16: migration entries
     /// cleared but still counted, less entries that fork copied without counting them.
     pub anon_drift: i64,
+    /// The same for `resident.file`.
+    pub file_drift: i64,
     /// Tasks, and calls on behalf of others, that use this memory. At 0 it is torn down.
     pub users: u32,
     /// Pages in VM_LOCKED areas.
@@ -64,6 +66,7 @@ impl Mm {
             root,
             resident: Resident::default(),
             anon_drift: 0,
+            file_drift: 0,
             users: 1,
             locked_vm: 0,
             by_end: BTreeMap::new(),

@@ -4,8 +4,9 @@ use super::super::pagetable::Entry;
 use super::VmFlags;
 
 /// `vm_page_prot` of an area with these flags. A private area's entries are never writable by
-/// protection alone: the first store must copy or reuse.
-pub fn page_protection(flags: VmFlags) -> u64 {
+/// protection alone: the first store must copy or reuse. Nor are those of a shared area whose file
+/// wants notice of the first store.
+pub fn page_protection(flags: VmFlags, wants_notice: bool) -> u64 {
     if !flags.intersects(VmFlags::PROTECTION) {
         return Entry::PROTNONE | Entry::ACCESSED;
     }
@@ -13,7 +14,7 @@ pub fn page_protection(flags: VmFlags) -> u64 {
     if !flags.contains(VmFlags::EXEC) {
         bits |= Entry::NO_EXECUTE;
     }
-    if flags.contains(VmFlags::SHARED | VmFlags::WRITE) {
+    if flags.contains(VmFlags::SHARED | VmFlags::WRITE) && !wants_notice {
         bits |= Entry::WRITABLE;
     }
     bits
@@ -25,10 +26,12 @@ mod tests {
 
     #[test]
     fn only_shared_writable_areas_have_writable_protection() {
-        let writable = |flags| page_protection(flags) & Entry::WRITABLE != 0;
+        let writable = |flags| page_protection(flags, false) & Entry::WRITABLE != 0;
         assert!(!writable(VmFlags::READ | VmFlags::WRITE));
         assert!(writable(VmFlags::READ | VmFlags::WRITE | VmFlags::SHARED));
         assert!(!writable(VmFlags::READ | VmFlags::SHARED));
-        assert_eq!(page_protection(VmFlags::empty()) & Entry::PRESENT, 0);
+        assert_eq!(page_protection(VmFlags::empty(), false) & Entry::PRESENT, 0);
+        let shared = VmFlags::READ | VmFlags::WRITE | VmFlags::SHARED;
+        assert_eq!(page_protection(shared, true) & Entry::WRITABLE, 0);
     }
 }

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::super::policy::Policy;
 use super::page_protection;
-use crate::base::{AnonVmaId, MmId, PAGE_SHIFT};
+use crate::base::{AnonVmaId, MappingId, MmId, PAGE_SHIFT};
 
 bitflags::bitflags! {
     /// Flags of an area (data-model 6.1).
@@ -88,6 +88,11 @@ pub struct Vma {
     pub flags: VmFlags,
     /// Entry bits for its pages (`vm_page_prot`).
     pub protection: u64,
+    /// The file that it maps; none for anonymous memory.
+    pub file: Option<MappingId>,
+    /// Whether the file must hear of the first store to a page (`page_mkwrite`, or dirty
+    /// accounting): shared writable entries are read-only until then.
+    pub wants_notice: bool,
     /// Linear index of its first page (`vm_pgoff`).
     pub pgoff: u64,
     /// Its own memory policy.
@@ -106,7 +111,9 @@ impl Vma {
             start,
             end,
             flags,
-            protection: page_protection(flags),
+            protection: page_protection(flags, false),
+            file: None,
+            wants_notice: false,
             pgoff: start >> PAGE_SHIFT,
             policy: None,
             anon_vma: None,
@@ -161,7 +168,7 @@ impl Vma {
     /// Changes the flags and the entry bits that follow from them.
     pub fn set_flags(&mut self, flags: VmFlags) {
         self.flags = flags;
-        self.protection = page_protection(flags);
+        self.protection = page_protection(flags, self.wants_notice);
     }
 }
 

@@ -1,6 +1,6 @@
 //! One page-table entry: what is at an address.
 
-use crate::base::{PAGE_SHIFT, Pfn};
+use crate::base::{PAGE_SHIFT, Pfn, SwapEntry};
 
 /// A leaf entry, bit for bit as on x86-64 (data-model 6.3 and 6.4). Zero: nothing there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -41,6 +41,7 @@ impl Entry {
     /// Bits that `mprotect` keeps: frame, accessed, dirty, special.
     const KEPT: u64 = Self::FRAME | Self::ACCESSED | Self::DIRTY | Self::SPECIAL;
     const FRAME: u64 = 0x000f_ffff_ffff_f000;
+    const TYPE_POISON: u64 = 29;
     const TYPE_READ: u64 = 30;
     const TYPE_WRITE: u64 = 31;
 
@@ -58,6 +59,23 @@ impl Entry {
     pub const fn migration(pfn: Pfn, is_write: bool) -> Entry {
         let kind = if is_write { Self::TYPE_WRITE } else { Self::TYPE_READ };
         Entry((pfn.0 as u64) << 9 | kind << 1)
+    }
+
+    /// A genuine swap entry: device in bits 1 to 5, offset from bit 9.
+    #[inline]
+    pub const fn swap(slot: SwapEntry) -> Entry {
+        Entry((slot.offset() as u64) << 9 | (slot.device() as u64) << 1)
+    }
+
+    /// The slot of a genuine swap entry.
+    #[inline]
+    pub const fn as_swap(self) -> Option<SwapEntry> {
+        let device = self.0 >> 1 & 0x1f;
+        if self.is_swap_type() && device < Self::TYPE_POISON {
+            Some(SwapEntry::new(device as u8, (self.0 >> 9) as u32))
+        } else {
+            None
+        }
     }
 
     /// Whether nothing is there.
@@ -148,6 +166,15 @@ mod tests {
         assert_eq!(Entry::migration(Pfn(7), true).0, 7 * 512 + 62);
         assert_eq!(Entry::migration(Pfn(7), true).as_migration(), Some((Pfn(7), true)));
         assert_eq!(Entry::migration(Pfn(0), false).kind(), Kind::Migration);
+    }
+
+    #[test]
+    fn a_swap_entry_survives_being_stored_and_is_no_migration_entry() {
+        let slot = SwapEntry::new(28, 0x7ff_ffff);
+        assert_eq!(Entry::swap(slot).as_swap(), Some(slot));
+        assert_eq!(Entry::swap(slot).kind(), Kind::Swap);
+        assert_eq!(Entry::migration(Pfn(3), true).as_swap(), None);
+        assert_eq!(SwapEntry::from_neutral(slot.neutral()), slot);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::policy::Policy;
-use crate::base::{CpuId, MmId, NodeId, NodeMask, TaskId};
+use crate::base::{CpuId, CpusetId, MemcgId, MmId, NodeId, NodeMask, TaskId};
 
 /// One simulated process.
 #[derive(Clone, Debug)]
@@ -26,6 +26,12 @@ pub struct Task {
     pub next_interleave: NodeId,
     /// Nodes it may allocate from.
     pub mems_allowed: NodeMask,
+    /// The cpuset it is in; none if its nodes were given to it by hand.
+    pub cpuset: Option<CpusetId>,
+    /// The memory cgroup that pays for its pages.
+    pub memcg: MemcgId,
+    /// Whether it is on its way out (PF_EXITING): it is charged nothing.
+    pub is_exiting: bool,
 }
 
 /// User ids and capabilities, as bits by capability number.

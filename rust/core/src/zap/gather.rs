@@ -1,4 +1,4 @@
-//! Clearing entries in bulk: a gather of pages whose references are dropped in batches.
+//! A gather of unmapped pages, whose references are dropped in batches.
 
 use std::ops::Range;
 
@@ -14,29 +14,30 @@ const WORK: i64 = 1024 * 4096;
 
 /// Pages unmapped but not yet released (supporting-paths 6, points 3 to 5).
 #[derive(Clone, Debug)]
-pub(super) struct Gather {
+pub struct Gather {
     pages: Vec<Pfn>,
     needs_flush: bool,
     work: i64,
 }
 
 impl Gather {
-    pub(super) const fn new() -> Gather {
+    /// Nothing gathered yet.
+    pub const fn new() -> Gather {
         Gather { pages: Vec::new(), needs_flush: false, work: WORK }
     }
 
     /// Pages whose references wait to be dropped.
-    pub(super) fn pages(&self) -> &[Pfn] {
+    pub fn pages(&self) -> &[Pfn] {
         &self.pages
     }
 
     /// A page table was freed.
-    pub(super) fn note_freed_table(&mut self) {
+    pub fn note_freed_table(&mut self) {
         self.needs_flush = true;
     }
 
     /// Clears the entries of `range`, which lies within leaf table `leaf`.
-    pub(super) fn zap(
+    pub fn zap(
         &mut self,
         kernel: &mut Kernel,
         cpu: CpuId,
@@ -59,7 +60,7 @@ impl Gather {
     }
 
     /// A range without a table was passed over.
-    pub(super) fn pass_over(&mut self, kernel: &mut Kernel, cpu: CpuId) {
+    pub fn pass_over(&mut self, kernel: &mut Kernel, cpu: CpuId) {
         self.work -= 1;
         self.flush_if_worked(kernel, cpu);
     }
@@ -100,7 +101,7 @@ impl Gather {
 
     /// Drains the CPU and drops the references, if anything was unmapped since the last time. With
     /// one CPU there are no batches and no draining.
-    pub(super) fn flush(&mut self, kernel: &mut Kernel, cpu: CpuId) {
+    pub fn flush(&mut self, kernel: &mut Kernel, cpu: CpuId) {
         if std::mem::take(&mut self.needs_flush) && kernel.zones.cpus() > 1 {
             kernel.cost.flushes += 1;
             kernel.drain(cpu);

@@ -1,0 +1,1 @@
+//! Placeholder of the room cpuset: its owner writes it.

@@ -1,0 +1,35 @@
+//! How far documented quirks have carried counters off (invariants 15).
+//!
+//! The drift of Q16 is kept in the address spaces, those of Q17 and Q18 in the memory cgroups.
+
+use std::collections::BTreeMap;
+
+use crate::base::ZoneId;
+use crate::state::zone::Counter;
+
+/// Drift of zone counters. Profile REPAIRED leaves it empty.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    drift: BTreeMap<(ZoneId, usize), i64>,
+}
+
+impl Ledger {
+    /// A quirk changed a counter of a zone that no page stands for.
+    pub fn note(&mut self, zone: ZoneId, counter: Counter, change: i64) {
+        let drift = self.drift.entry((zone, counter as usize)).or_default();
+        *drift += change;
+        if *drift == 0 {
+            self.drift.remove(&(zone, counter as usize));
+        }
+    }
+
+    /// How far a counter of a zone has drifted.
+    pub fn drift(&self, zone: ZoneId, counter: Counter) -> i64 {
+        self.drift.get(&(zone, counter as usize)).copied().unwrap_or(0)
+    }
+
+    /// Every counter that has drifted: zone, counter, by how much.
+    pub fn iter(&self) -> impl Iterator<Item = (ZoneId, Counter, i64)> {
+        self.drift.iter().map(|(&(zone, at), &by)| (zone, Counter::ALL[at], by))
+    }
+}

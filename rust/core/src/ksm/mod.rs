@@ -1,0 +1,1 @@
+//! Placeholder of the room ksm: its owner writes it.

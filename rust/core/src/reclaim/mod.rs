@@ -1,0 +1,1 @@
+//! Placeholder of the room reclaim: its owner writes it.

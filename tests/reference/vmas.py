@@ -3,7 +3,10 @@
 Start with :class:`Mm` and :func:`change_range`. Entries are kept by page
 address; a missing key is an entry of 0.
 
-Source: data model 6.1 and 6.5, supporting paths 6 (mprotect), 15 (mlock splits
+A split makes a new VMA of what lies outside the range that is changed, but
+``munmap`` of what lies inside (the project's reading; only ``i_mmap`` shows it).
+
+Source: data model 6.1, 6.5 and 7.2, supporting paths 6 (mprotect), 15 (mlock splits
 and merges), syscalls 6.2 (how a policy is applied to a range).
 Left out: intermediate tables, which hold nothing an operation can see.
 """
@@ -13,8 +16,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from . import rmap
-from .entries import PAGE_SIZE, VM_HUGETLB, VM_IO, VM_PFNMAP, VM_RESERVED, protection
+from . import cache, rmap
+from .entries import (
+    PAGE_SIZE,
+    VM_HUGETLB,
+    VM_INSERTPAGE,
+    VM_IO,
+    VM_PFNMAP,
+    VM_RESERVED,
+    VM_SHARED,
+    VM_WRITE,
+    protection,
+)
 from .policy import Policy
 
 
@@ -28,17 +41,29 @@ class Vma:
     flags: int
     pgoff: int
     policy: Policy | None = None
+    file: cache.AddressSpace | None = None
     anon_vma: rmap.AnonVma | None = None
     links: list[rmap.AnonVma] = dataclasses.field(default_factory=list)
 
     @property
     def protection(self) -> int:
         """``vm_page_prot``."""
-        return protection(self.flags)
+        return protection(self.flags, wants_notice=self.wants_write_notice)
+
+    @property
+    def wants_write_notice(self) -> bool:
+        """Whether a first store must fault, so that the file can be told."""
+        if self.file is None or not (self.flags & VM_SHARED and self.flags & VM_WRITE):
+            return False
+        if self.file.filesystem.page_mkwrite:
+            return True
+        return self.file.filesystem.accounts_dirty and not self.flags & (VM_PFNMAP | VM_INSERTPAGE)
 
     @property
     def is_migratable(self) -> bool:
         """``vma_migratable``."""
+        if self.file is not None and self.file.filesystem.below_policy_zone:
+            return False
         return not self.flags & (VM_IO | VM_HUGETLB | VM_PFNMAP | VM_RESERVED)
 
     def linear_index(self, address: int) -> int:
@@ -52,7 +77,9 @@ class Mm:
 
     vmas: list[Vma] = dataclasses.field(default_factory=list)
     entries: dict[int, int] = dataclasses.field(default_factory=dict)
+    file_pages: int = 0
     anon_pages: int = 0
+    swap_entries: int = 0
 
     def find_vma(self, address: int) -> Vma | None:
         """The VMA with the lowest end above ``address``; it may start later (Q10)."""
@@ -80,23 +107,29 @@ class Mm:
         self.vmas.sort(key=lambda other: other.start)
 
 
-def split(vma: Vma, address: int) -> Vma:
-    """Cut a VMA in two and return the upper half, which is the new one."""
+def split(vma: Vma, address: int, *, new_below: bool = False) -> tuple[Vma, Vma]:
+    """Cut a VMA in two; return the lower and the upper half, one of which is new."""
     assert vma.start < address < vma.end
-    upper = Vma(vma.mm, address, vma.end, vma.flags, vma.linear_index(address), vma.policy)
-    rmap.clone_links(upper, vma)
-    upper.anon_vma = vma.anon_vma
-    vma.end = address
-    vma.mm.insert(upper)
-    return upper
+    start, end = (vma.start, address) if new_below else (address, vma.end)
+    new = Vma(vma.mm, start, end, vma.flags, vma.linear_index(start), vma.policy, vma.file)
+    rmap.clone_links(new, vma)
+    new.anon_vma = vma.anon_vma
+    cache.map_file(new)
+    if new_below:
+        vma.pgoff = vma.linear_index(address)
+        vma.start = address
+    else:
+        vma.end = address
+    vma.mm.insert(new)
+    return (new, vma) if new_below else (vma, new)
 
 
-def cut_out(vma: Vma, start: int, end: int) -> Vma:
+def cut_out(vma: Vma, start: int, end: int, *, inside_is_new: bool = False) -> Vma:
     """Split a VMA so that [start, end) of it is a VMA of its own; return that."""
     if vma.start < start:
-        vma = split(vma, start)
+        _, vma = split(vma, start, new_below=not inside_is_new)
     if end < vma.end:
-        split(vma, end)
+        vma, _ = split(vma, end, new_below=inside_is_new)
     return vma
 
 
@@ -105,6 +138,7 @@ def _may_join(lower: Vma, upper: Vma) -> bool:
         lower.end == upper.start
         and lower.flags == upper.flags
         and lower.policy == upper.policy
+        and lower.file is upper.file
         and upper.pgoff == lower.linear_index(upper.start)
         and (lower.anon_vma is None or upper.anon_vma is None or lower.anon_vma is upper.anon_vma)
     )
@@ -165,9 +199,10 @@ def change_flags(mm: Mm, start: int, end: int, new_flags: Callable[[int], int]) 
 def set_policy(mm: Mm, start: int, end: int, policy: Policy | None) -> bool:
     """Apply a policy to a range; False where no VMA contains ``start``.
 
-    Only the first piece can merge: later ones are offered a wrong offset
-    (syscalls 6.2). A first piece cut out of a VMA can merge upwards only, and never
-    with the rest of the VMA that it is cut from: that is no neighbour yet.
+    Only the first piece can merge: later ones are offered a wrong offset (syscalls
+    6.2). For pieces that did not merge, shmem's method is called. A first piece cut
+    out of a VMA can merge upwards only, and never with the rest of the VMA that it
+    is cut from: that is no neighbour yet.
     """
     if mm.containing(start) is None:
         return False
@@ -182,5 +217,9 @@ def set_policy(mm: Mm, start: int, end: int, policy: Policy | None) -> bool:
         piece.policy = policy
         if piece_start == start:
             piece = merge(piece, below=not begins_inside, above=ends_with_it)
+        merged = (piece.start, piece.end) != (piece_start, piece_end)
+        if not merged and piece.file is not None and piece.file.is_shmem:
+            pages = (piece.end - piece.start) // PAGE_SIZE
+            piece.file.set_policy(piece.pgoff, pages, policy)
         address = piece.end
     return True

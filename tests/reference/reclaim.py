@@ -1,0 +1,166 @@
+"""Reclaim: taking pages away from those who did not use them lately.
+
+Start with :func:`reclaim` (``shrink_inactive_list``) and :func:`swap_out`, which
+reclaims the one page at an address.
+
+Source: supporting paths 7 (``__remove_mapping``) and 12.
+Readings: looking at the accessed bits clears them, and PG_referenced with them;
+PG_reclaim is set for a write, and stays while it lasts.
+Left out: the lists of active pages, throttling, slab.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from . import lru, removal, rmap, swap, writeback
+from .entries import ACCESSED
+from .memory import Flag, Frame
+from .tasks import State, Task
+from .unmap import Unmapped, maps, try_to_unmap
+
+BATCH = 32
+
+
+class Verdict(enum.Enum):
+    """What becomes of a page that was looked at."""
+
+    FREE = "free it"
+    KEEP = "leave it"
+    ACTIVATE = "it is in use"
+    CULL = "it cannot be reclaimed"
+
+
+def swap_out(state: State, task: Task, frame: Frame) -> bool:
+    """Reclaim one page: isolate, ``shrink_page_list``, put back; whether it was freed."""
+    if not lru.isolate(state.memory, frame):
+        return False
+    return _shrink(state, state.cpu_of(task), [frame]) == 1
+
+
+def reclaim(state: State, task: Task, node: int, pages: int, *, anonymous: bool) -> int:
+    """Scan up to ``pages`` pages of one inactive list of a node; return how many were freed."""
+    cpu = state.cpu_of(task)
+    lru.drain(state.memory, cpu)
+    tail = state.memory.nodes[node].lists[lru.INACTIVE_ANON if anonymous else lru.INACTIVE_FILE]
+    freed = 0
+    while pages > 0 and tail:
+        batch = [state.memory.frames[pfn] for pfn in reversed(tail[-min(BATCH, pages) :])]
+        for frame in batch:
+            lru.isolate(state.memory, frame)
+        pages -= len(batch)
+        freed += _shrink(state, cpu, batch)
+    return freed
+
+
+def _shrink(state: State, cpu: lru.Cpu, batch: list[Frame]) -> int:
+    """``shrink_page_list`` and the putback of what is left."""
+    for frame in batch:
+        frame.flags &= ~Flag.ACTIVE
+        state.memory.add(frame, lru.isolated_counter(frame), 1)
+    counters = [lru.isolated_counter(frame) for frame in batch]
+    left = []
+    freed = 0
+    for frame in batch:
+        frame.flags |= Flag.LOCKED
+        verdict = _judge(state, cpu, frame)
+        frame.flags &= ~Flag.LOCKED
+        if verdict is Verdict.FREE:
+            freed += 1
+            lru.put(state.memory, frame)
+        elif verdict is Verdict.CULL:
+            lru.putback(state.memory, cpu, frame)
+        else:
+            if verdict is Verdict.ACTIVATE:
+                frame.flags |= Flag.ACTIVE
+            left.append(frame)
+    for frame in left:
+        _put_back(state, cpu, frame)
+    for frame, counter in zip(batch, counters, strict=True):
+        state.memory.add(frame, counter, -1)
+    return freed
+
+
+def _put_back(state: State, cpu: lru.Cpu, frame: Frame) -> None:
+    """Straight to the head of its list; what is not evictable takes the usual way."""
+    if not lru.is_evictable(frame):
+        lru.putback(state.memory, cpu, frame)
+        return
+    frame.flags &= ~Flag.UNEVICTABLE
+    lru.link(state.memory, frame, lru.list_of(frame))
+    lru.put(state.memory, frame)
+
+
+def _judge(state: State, cpu: lru.Cpu, frame: Frame) -> Verdict:
+    """One page of ``shrink_page_list``, locked; FREE leaves it with one reference."""
+    if not lru.is_evictable(frame):
+        return Verdict.CULL
+    if frame.has(Flag.WRITEBACK):
+        return Verdict.KEEP
+    verdict, only_if_clean = _references(frame)
+    if verdict is not None:
+        return verdict
+    if frame.is_anon and not frame.has(Flag.SWAPCACHE) and not swap.add_to_swap(state, frame):
+        return Verdict.ACTIVATE
+    if frame.mapcount and writeback.mapping_of(state, frame) is not None:
+        result = try_to_unmap(state, cpu, frame, migration=False)
+        if result is not Unmapped.SUCCESS:
+            return {Unmapped.FAIL: Verdict.ACTIVATE, Unmapped.MLOCK: Verdict.CULL}.get(result, Verdict.KEEP)
+    if frame.has(Flag.DIRTY):
+        verdict = Verdict.KEEP if only_if_clean else _page_out(state, frame)
+        if verdict is not None:
+            return verdict
+    if frame.has_private:
+        if not writeback.try_to_release(state, frame):
+            return Verdict.ACTIVATE
+        if frame.owner is None and frame.count == 1:
+            return Verdict.FREE
+    if writeback.mapping_of(state, frame) is None or not removal.remove_unused(state, frame):
+        return Verdict.KEEP
+    return Verdict.FREE
+
+
+def _references(frame: Frame) -> tuple[Verdict | None, bool]:
+    """``page_check_references``: a verdict, or whether only a clean page may go."""
+    accessed = 0
+    for vma, address in rmap.places(frame) if frame.mapcount else ():
+        if maps(vma, address, frame) and vma.mm.entry(address) & ACCESSED:
+            vma.mm.store(address, vma.mm.entry(address) & ~ACCESSED)
+            accessed += 1
+    was_referenced = frame.test_and_clear(Flag.REFERENCED)
+    if not accessed:
+        return None, was_referenced
+    if frame.has(Flag.SWAPBACKED):
+        return Verdict.ACTIVATE, False
+    frame.flags |= Flag.REFERENCED
+    return (Verdict.ACTIVATE if was_referenced else Verdict.KEEP), False
+
+
+def _page_out(state: State, frame: Frame) -> Verdict | None:
+    """``pageout``: None where the page turned out clean and can go."""
+    if frame.count - int(frame.has_private) != 2:
+        return Verdict.KEEP
+    space = writeback.mapping_of(state, frame)
+    if space is None:
+        if frame.has_private and writeback.try_to_free_buffers(state, frame):
+            frame.flags &= ~Flag.DIRTY
+            return None
+        return Verdict.KEEP
+    if space.filesystem.write == "never":
+        return Verdict.ACTIVATE
+    if space.filesystem.congested:
+        return Verdict.KEEP
+    if not writeback.clear_dirty_for_io(state, frame):
+        return None
+    frame.flags |= Flag.RECLAIM
+    result = writeback.write_page(state, frame)
+    frame.flags |= Flag.LOCKED
+    if result == writeback.ACTIVATE:
+        frame.flags &= ~Flag.RECLAIM
+        return Verdict.ACTIVATE
+    if not frame.has(Flag.WRITEBACK):
+        frame.flags &= ~Flag.RECLAIM
+    state.memory.add(frame, "nr_vmscan_write", 1)
+    if frame.has(Flag.WRITEBACK | Flag.DIRTY):
+        return Verdict.KEEP
+    return None

@@ -119,9 +119,15 @@ class ReferenceMachine(StoreVerbs):
         """Set VM_READ, VM_WRITE and VM_EXEC of a range."""
         mapping.mprotect(self.task(pid), start, end, access)
 
-    def mremap(self, pid: int, start: int, length: int, new_length: int, to: int | None = None) -> int:
-        """Move or resize a range of one area; the new address or -errno."""
-        return remap.mremap(self.state, self.task(pid), start, length, new_length, to)
+    def mremap(
+        self, pid: int, start: int, length: int, new_length: int, *, to: int | None = None, room: int = 0
+    ) -> int:
+        """Move or resize a range of one area; the new address or -errno.
+
+        Where ``to`` is None and it must move, it goes to ``room``: the specification does not
+        say where that is.
+        """
+        return remap.mremap(self.state, self.task(pid), start, length, new_length, to, room)
 
     def madvise(self, pid: int, start: int, length: int, advice: int) -> int:
         """Give advice on a range: 0 or -errno."""

@@ -108,7 +108,7 @@ def _tear_down(state: State, task: Task, doomed: list[Vma]) -> None:
         vma.mm.vmas.remove(vma)
     for vma in doomed:
         file = vma.file
-        if file is not None and not file.name and not file.i_mmap and file.number in state.files:
+        if file is not None and not file.name and not file.i_mmap and file.size:
             truncation.let_go(state, task, file)
 
 

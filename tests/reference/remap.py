@@ -28,14 +28,19 @@ from .entries import (
 from .mlock import populate
 from .tasks import State, Task
 from .unmap import zap
-from .vmas import Mm, Vma, change_flags, merge, pieces
+from .vmas import Mm, Vma, change_flags, pieces, reshape
 
 DONTNEED, DONTFORK, DOFORK, MERGEABLE, UNMERGEABLE = 4, 10, 11, 12, 13
 NEVER_MERGED = VM_SHARED | VM_MAYSHARE | VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_RESERVED | VM_HUGETLB
 
 
-def mremap(state: State, task: Task, start: int, length: int, new_length: int, to: int | None) -> int:
-    """Shrink, grow or move one area's range; the new address or -errno."""
+def mremap(
+    state: State, task: Task, start: int, length: int, new_length: int, to: int | None, room: int
+) -> int:
+    """Shrink, grow or move one area's range; the new address or -errno.
+
+    ``room`` is where it goes if it must move and nobody says where.
+    """
     mm = task.memory_map
     vma = mm.containing(start)
     if vma is None or vma.end < start + length:
@@ -56,15 +61,9 @@ def mremap(state: State, task: Task, start: int, length: int, new_length: int, t
         if vma.flags & VM_LOCKED:
             populate(state, task, start + length, start + new_length)
         return start
-    if to is None:
-        to = place(mm, new_length)
+    to = room if to is None else to
     _move(state, task, vma, start, length, to, new_length)
     return to
-
-
-def place(mm: Mm, length: int) -> int:
-    """Where an area goes that nobody placed: behind the last, with a page between."""
-    return mm.vmas[-1].end + PAGE_SIZE
 
 
 def _may_grow(mm: Mm, vma: Vma, start: int, length: int, new_length: int) -> bool:
@@ -85,7 +84,7 @@ def _move(state: State, task: Task, vma: Vma, start: int, length: int, to: int, 
     new.anon_vma = vma.anon_vma
     cache.map_file(new)
     mm.insert(new)
-    new = merge(new)
+    new = reshape(new, new.start, new.end, new.flags, new.policy)
     for page in range(start, start + length, PAGE_SIZE):
         entry = mm.entry(page)
         mm.store(page, 0)

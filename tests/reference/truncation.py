@@ -39,11 +39,11 @@ def _truncate_disk(space: AddressSpace, size: int) -> None:
 
 
 def let_go(state: State, task: Task, space: AddressSpace) -> None:
-    """The end of a file that nobody can name: all its pages go."""
+    """The end of a file that nobody can name: all its pages go. Its number is not used again."""
     assert not space.i_mmap
+    space.size = 0
     _truncate_pages(state, task, space, 0)
     shmem.release_swap(state, space, 0)
-    del state.files[space.number]
 
 
 def _truncate_pages(state: State, task: Task, space: AddressSpace, size: int) -> None:

@@ -133,7 +133,7 @@ def cut_out(vma: Vma, start: int, end: int, *, inside_is_new: bool = False) -> V
     return vma
 
 
-def _may_join(lower: Vma, upper: Vma) -> bool:
+def _fits(lower: Vma, upper: Vma) -> bool:
     return (
         lower.end == upper.start
         and lower.flags == upper.flags
@@ -144,29 +144,59 @@ def _may_join(lower: Vma, upper: Vma) -> bool:
     )
 
 
-def _join(lower: Vma, upper: Vma) -> Vma:
-    if lower.anon_vma is None and upper.anon_vma is not None:
-        rmap.clone_links(lower, upper)
-        lower.anon_vma = upper.anon_vma
-    lower.end = upper.end
-    rmap.unlink(upper)
-    upper.mm.vmas.remove(upper)
-    return lower
+def _adopt(growing: Vma, other: Vma) -> None:
+    """A growing area without links takes those of what it grows into."""
+    if growing.anon_vma is None and other.anon_vma is not None:
+        rmap.clone_links(growing, other)
+        growing.anon_vma = other.anon_vma
 
 
-def merge(vma: Vma, *, below: bool = True, above: bool = True) -> Vma:
-    """Merge a VMA with its equal neighbours; return what holds it afterwards.
+def _remove(vma: Vma) -> None:
+    rmap.unlink(vma)
+    vma.mm.vmas.remove(vma)
 
-    The neighbour below is preferred where one above has another anon_vma.
+
+def _set_start(vma: Vma, start: int) -> None:
+    vma.pgoff += (start - vma.start) // PAGE_SIZE
+    vma.start = start
+
+
+def reshape(vma: Vma, start: int, end: int, flags: int, policy: Policy | None) -> Vma:
+    """Give [start, end) of a VMA new flags and a new policy; return what holds it then.
+
+    It merges with neighbours that are equal then: they grow into it, the lower one
+    first, also where they belong to different anon_vmas. Otherwise it becomes a VMA
+    of its own.
     """
     vmas = vma.mm.vmas
-    position = vmas.index(vma)
-    if below and position and _may_join(vmas[position - 1], vma):
-        vma = _join(vmas[position - 1], vma)
-        position -= 1
-    if above and position + 1 < len(vmas) and _may_join(vma, vmas[position + 1]):
-        vma = _join(vma, vmas[position + 1])
-    return vma
+    at = vmas.index(vma)
+    wanted = Vma(vma.mm, start, end, flags, vma.linear_index(start), policy, vma.file, vma.anon_vma)
+    below = at > 0 and vma.start == start
+    lower = vmas[at - 1] if below and _fits(vmas[at - 1], wanted) else None
+    upper = vmas[at + 1] if at + 1 < len(vmas) and vma.end == end and _fits(wanted, vmas[at + 1]) else None
+    if lower is not None:
+        _adopt(lower, vma)
+        lower.end = end
+        if end < vma.end:
+            _set_start(vma, end)
+            return lower
+        _remove(vma)
+        if upper is not None and _fits(lower, upper):
+            _adopt(lower, upper)
+            lower.end = upper.end
+            _remove(upper)
+        return lower
+    if upper is not None:
+        _adopt(upper, vma)
+        _set_start(upper, start)
+        if vma.start < start:
+            vma.end = start
+        else:
+            _remove(vma)
+        return upper
+    piece = cut_out(vma, start, end)
+    piece.flags, piece.policy = flags, policy
+    return piece
 
 
 def pieces(mm: Mm, start: int, end: int) -> list[tuple[int, int]]:
@@ -189,9 +219,7 @@ def change_flags(mm: Mm, start: int, end: int, new_flags: Callable[[int], int]) 
         flags = new_flags(vma.flags)
         if flags == vma.flags:
             continue
-        piece = cut_out(vma, piece_start, piece_end)
-        piece.flags = flags
-        merge(piece)
+        reshape(vma, piece_start, piece_end, flags, vma.policy)
         changed.append((piece_start, piece_end))
     return changed
 
@@ -211,12 +239,11 @@ def set_policy(mm: Mm, start: int, end: int, policy: Policy | None) -> bool:
         piece_start, piece_end = following[0]
         vma = mm.containing(piece_start)
         assert vma is not None
-        begins_inside = vma.start < piece_start
-        ends_with_it = vma.end == piece_end
-        piece = cut_out(vma, piece_start, piece_end)
-        piece.policy = policy
         if piece_start == start:
-            piece = merge(piece, below=not begins_inside, above=ends_with_it)
+            piece = reshape(vma, start, piece_end, vma.flags, policy)
+        else:
+            piece = cut_out(vma, piece_start, piece_end)
+            piece.policy = policy
         merged = (piece.start, piece.end) != (piece_start, piece_end)
         if not merged and piece.file is not None and piece.file.is_shmem:
             pages = (piece.end - piece.start) // PAGE_SIZE

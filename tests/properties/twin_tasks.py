@@ -70,11 +70,9 @@ class Tasks(Sides):
         task = self.reference.task(pid)
         allowed = {1: [0, 1], 2: [2]}.get(mems % 11, [0, 1, 2])
         task.cpu = self.tasks[pid].cpu = cpu % len(self.machine.cpus)
-        if self.reference.state.cpusets:
-            allowed = sorted(self.tasks[pid].mems_allowed)
-        else:
+        if len(self.reference.state.cpusets) == 1:
             self.tasks[pid].mems_allowed = allowed
-            task.mems_allowed = sum(1 << node for node in allowed)
+            self.reference.set_mems_allowed(pid, sum(1 << node for node in allowed))
         self._compare(f"{pid} on cpu {task.cpu} mems {allowed}")
 
     # mappings ----------------------------------------------------------------------------

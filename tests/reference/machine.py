@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from . import faults, mapping, mlock, placement, policy, remap, vmas
+from .cpusets import Cpuset
 from .entries import PAGE_SIZE, VM_MAY, VM_MAYSHARE, VM_READ, VM_SHARED, VM_WRITE
 from .faults import Touched
 from .ksm import Ksm
@@ -67,6 +68,7 @@ class ReferenceMachine(StoreVerbs):
         cpu_list = [Cpu(number, homes[number % len(homes)]) for number in range(cpus)]
         lists = policy.zonelists(memory, {cpu.node for cpu in cpu_list})
         self.state = State(memory, cpu_list, lists, SwapArea(swap), Ksm(), repaired)
+        self.state.cpusets.append(Cpuset(0, "root", None, frozenset(memory.with_memory)))
 
     def task(self, pid: int) -> Task:
         """Look a task up; the kernel is number 0."""
@@ -81,11 +83,17 @@ class ReferenceMachine(StoreVerbs):
         pid = self.state.next_pid
         self.state.next_pid += 1
         rights = ((1 << 34) - 1 if uid == 0 else 0) if capabilities is None else capabilities
-        task = Task(pid, vmas.Mm(), uid, uid, uid, rights, cpu=cpu)
-        if mems is not None:
-            task.mems_allowed = mems
-        self.state.tasks[pid] = task
+        self.state.tasks[pid] = Task(pid, vmas.Mm(), uid, uid, uid, rights, cpu=cpu)
+        if mems is None:
+            self.state.tasks[pid].cpuset = self.state.cpusets[0]
+        else:
+            self.set_mems_allowed(pid, mems)
         return pid
+
+    def set_mems_allowed(self, pid: int, mems: int) -> None:
+        """Give a task nodes by hand, which takes it out of its cpuset."""
+        task = self.state.tasks[pid]
+        task.mems_allowed, task.cpuset = mems, None
 
     def fork(self, pid: int) -> int:
         """Fork a task; return the child's pid."""

@@ -108,8 +108,6 @@ class StoreVerbs:
     ) -> int:
         """Make a cpuset; return its number."""
         state = self.state
-        if not state.cpusets:
-            state.cpusets.append(cpusets.Cpuset(0, "root", None, frozenset(state.memory.nodes)))
         made = cpusets.Cpuset(
             len(state.cpusets), name, state.cpusets[parent], frozenset(mems), memory_migrate
         )

@@ -21,8 +21,13 @@ from .tasks import State, Task
 PAGE = 4096
 
 
-def get_page(state: State, task: Task, space: AddressSpace, index: int) -> tuple[Frame | Lack, bool]:
-    """The fault method: a page, locked and referenced; and whether that took a read."""
+def get_page(
+    state: State, task: Task, space: AddressSpace, index: int, *, patient: bool = True
+) -> tuple[Frame | Lack, bool]:
+    """A page, locked and referenced; and whether that took a read.
+
+    A fault is ``patient``: a read of its own that failed is tried once more.
+    """
     if space.is_shmem:
         return shmem.get_page(state, task, space, index)
     if index >= space.end_index:
@@ -35,12 +40,12 @@ def get_page(state: State, task: Task, space: AddressSpace, index: int) -> tuple
             return Lack.NO_MEMORY, True
     frame.count += 1
     frame.flags |= Flag.LOCKED
-    if not frame.has(Flag.UPTODATE):
+    if not frame.has(Flag.UPTODATE) and (patient or not is_major):
         frame.flags &= ~Flag.ERROR
         _read(state, space, index, frame)
-        if not frame.has(Flag.UPTODATE):
-            _drop(state, frame)
-            return Lack.UNREADABLE, is_major
+    if not frame.has(Flag.UPTODATE):
+        _drop(state, frame)
+        return Lack.UNREADABLE, is_major
     return frame, is_major
 
 
@@ -63,20 +68,21 @@ def _page_in(state: State, task: Task, space: AddressSpace, index: int) -> Frame
 
 
 def _read(state: State, space: AddressSpace, index: int, frame: Frame) -> None:
-    """The read method; it ends at once."""
+    """The read method; it ends at once. Buffers are up to date when their page is."""
+    _attach_buffers(space, index, frame, buffers.State.MAPPED)
     space.reads_done += 1
     if space.reads_done <= space.filesystem.failing_reads:
         frame.flags |= Flag.ERROR
         return
     if state.memory.contents:
         frame.content = space.disk.get(index, bytes(PAGE))
-    _attach_buffers(space, index, frame)
+    for buffer in frame.buffers:
+        buffer.state |= buffers.State.UPTODATE
     frame.flags |= Flag.UPTODATE
 
 
-def _attach_buffers(space: AddressSpace, index: int, frame: Frame) -> None:
+def _attach_buffers(space: AddressSpace, index: int, frame: Frame, fresh: buffers.State) -> None:
     if space.filesystem.has_buffers and not frame.has(Flag.PRIVATE):
-        fresh = buffers.State.UPTODATE | buffers.State.MAPPED
         buffers.attach(frame, index, space.filesystem.buffer_bytes, fresh)
 
 
@@ -85,7 +91,7 @@ def read_file(state: State, task: Task, space: AddressSpace, offset: int, size: 
     end = min(offset + size, space.size)
     found = b""
     while offset < end:
-        frame, _ = get_page(state, task, space, offset // PAGE)
+        frame, _ = get_page(state, task, space, offset // PAGE, patient=False)
         if isinstance(frame, Lack):
             return found or (-errno.ENOMEM if frame is Lack.NO_MEMORY else -errno.EIO)
         frame.flags &= ~Flag.LOCKED
@@ -125,8 +131,13 @@ def write_file(
 def _page_for_write(state: State, task: Task, space: AddressSpace, at: int, length: int) -> Frame | Lack:
     """A locked page that may be written into; read first where bytes of it will stay."""
     index = at // PAGE
-    if index in space.pages or index in space.swapped or (index < space.end_index and length < PAGE):
-        return get_page(state, task, space, index)[0]
+    cached = space.pages.get(index)
+    if cached is not None and length == PAGE:
+        cached.count += 1
+        cached.flags |= Flag.LOCKED
+        return cached
+    if cached is not None or index in space.swapped or (index < space.end_index and length < PAGE):
+        return get_page(state, task, space, index, patient=False)[0]
     rule = space.policies.get(index, task.policy) if space.is_shmem else task.policy
     frame = state.allocate(task, rule, index if space.is_shmem else None)
     if frame is None:
@@ -134,7 +145,7 @@ def _page_for_write(state: State, task: Task, space: AddressSpace, at: int, leng
     frame.flags |= Flag.LOCKED
     if not page_cache.add(state, task, space, index, frame):
         return Lack.NO_MEMORY
-    _attach_buffers(space, index, frame)
+    _attach_buffers(space, index, frame, buffers.State.MAPPED | buffers.State.UPTODATE)
     return frame
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(eq=False)
 class Transfer:
-    """One page on its way to a device."""
+    """One page on its way to a device, which gets the bytes that are there when it ends."""
 
     number: int
     frame: Frame
@@ -31,7 +31,6 @@ class Transfer:
     index: int
     due: int
     buffers: list[Buffer]
-    content: bytes
     fails: bool = False
 
 
@@ -47,9 +46,7 @@ def start_writeback(
     state.memory.add(frame, "nr_writeback", 1)
     state.transfer_number += 1
     due = state.now + space.filesystem.io_ticks
-    state.transfers.append(
-        Transfer(state.transfer_number, frame, space, index, due, written, frame.content, fails)
-    )
+    state.transfers.append(Transfer(state.transfer_number, frame, space, index, due, written, fails))
 
 
 def in_order(state: State) -> list[Transfer]:
@@ -58,12 +55,11 @@ def in_order(state: State) -> list[Transfer]:
 
 
 def end_next(state: State, cpu: lru.Cpu) -> bool:
-    """Let the transfer that ends next end now; False where there is none."""
+    """Let the transfer that ends next end at once, without a tick; False where there is none."""
     if not state.transfers:
         return False
     transfer = in_order(state)[0]
     state.transfers.remove(transfer)
-    state.now = max(state.now, transfer.due)
     _complete(state, cpu, transfer)
     return True
 
@@ -71,14 +67,16 @@ def end_next(state: State, cpu: lru.Cpu) -> bool:
 def wait_for_writeback(state: State, cpu: lru.Cpu, frame: Frame) -> None:
     """``wait_on_page_writeback``: everything due earlier ends first."""
     while frame.has(Flag.WRITEBACK):
-        ended = end_next(state, cpu)
-        assert ended, "nobody can end this writeback"
+        assert state.transfers, "nobody can end this writeback"
+        state.now = max(state.now, in_order(state)[0].due)
+        end_next(state, cpu)
 
 
 def advance(state: State, cpu: lru.Cpu, ticks: int) -> None:
     """Let time pass, and everything end that is due by then."""
     until = state.now + ticks
     while state.transfers and in_order(state)[0].due <= until:
+        state.now = max(state.now, in_order(state)[0].due)
         end_next(state, cpu)
     state.now = until
 
@@ -95,7 +93,7 @@ def _complete(state: State, cpu: lru.Cpu, transfer: Transfer) -> None:
             frame.flags |= Flag.DIRTY
         space.had_io_error = True
     else:
-        space.disk[transfer.index] = transfer.content
+        space.disk[transfer.index] = frame.content
     _end_writeback(state, cpu, space, transfer.index, frame)
 
 

@@ -19,8 +19,11 @@ BATCH = 14
 
 
 def truncate(state: State, task: Task, space: AddressSpace, size: int) -> None:
-    """``truncate_pagecache`` after the new size is set."""
+    """``truncate_pagecache`` after the new size is set; a file that grows has nothing to lose."""
+    grows = size > space.size
     space.size = size
+    if grows:
+        return
     first = -(-size // PAGE)
     unmap_file_range(state, task, space, first, None, even_cows=True)
     _truncate_pages(state, task, space, size)

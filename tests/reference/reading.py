@@ -119,6 +119,7 @@ def write_file(
             piece = data[done : done + length]
             frame.content = frame.content[: at % PAGE] + piece + frame.content[at % PAGE + length :]
         frame.flags |= Flag.UPTODATE
+        _attach_buffers(space, at // PAGE, frame, buffers.State.MAPPED | buffers.State.UPTODATE)
         done += length
         space.size = max(space.size, offset + done)
         writeback.set_dirty(state, frame)
@@ -145,7 +146,6 @@ def _page_for_write(state: State, task: Task, space: AddressSpace, at: int, leng
     frame.flags |= Flag.LOCKED
     if not page_cache.add(state, task, space, index, frame):
         return Lack.NO_MEMORY
-    _attach_buffers(space, index, frame, buffers.State.MAPPED | buffers.State.UPTODATE)
     return frame
 
 

@@ -4,6 +4,7 @@ use super::Call;
 use crate::base::{Misuse, MmId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
 use crate::fault::{Access, Pages, Pin, What};
 use crate::kernel::Kernel;
+use crate::ksm::KsmScan;
 use crate::migrate::collect::Wanted;
 use crate::migrate::frames::MigrateFrames;
 use crate::migrate::mbind::Mbind;
@@ -51,6 +52,8 @@ pub enum Request {
     Unpin(Pfn),
     /// All CPUs' pagevecs.
     Drain,
+    /// One pass of KSM over everything that may be merged.
+    KsmScan,
 }
 
 impl Request {
@@ -73,6 +76,7 @@ impl Request {
             Request::Pin { .. } => "pin",
             Request::Unpin(_) => "unpin",
             Request::Drain => "drain",
+            Request::KsmScan => "ksm_scan",
         }
     }
 
@@ -143,6 +147,8 @@ impl Request {
                 Call::Unpin(page)
             }
             Request::Drain => Call::Drain,
+            Request::KsmScan if !kernel.contents.exist() => return Err(Misuse::NoContents),
+            Request::KsmScan => Call::KsmScan(KsmScan::new()),
         })
     }
 }

@@ -11,6 +11,7 @@ use crate::kernel::Kernel;
 use crate::mmap::MmRelease;
 use crate::state::frame::Owner;
 use crate::state::lock::Want;
+use crate::state::mm::Mm;
 use crate::state::pagetable::leaf_index;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
@@ -238,8 +239,8 @@ impl KsmScan {
                 forget(kernel, item);
             }
         }
-        let mut spaces = kernel.mms.iter().filter(|(_, mm)| mm.users > 0).map(|(id, _)| id);
-        let next = spaces.find(|id| id.0 >= self.next_mm);
+        let is_next = |(id, mm): &(MmId, &Mm)| mm.users > 0 && id.0 >= self.next_mm;
+        let next = kernel.mms.iter().find(is_next).map(|(id, _)| id);
         match next {
             Some(mm) => {
                 kernel.get_mm(mm);

@@ -30,17 +30,15 @@ pub fn going_offline<M: Mode>(kernel: &mut Kernel, me: Me) -> bool {
     kernel.lock::<M>(me, LockId::KsmThread, Want::Exclusive)
 }
 
-/// Memory has gone: nodes that still name a frame of it are stale. Scans may go on.
-pub fn offline_done<M: Mode>(kernel: &mut Kernel, me: Me, frames: Range<Pfn>) {
-    let is_there = |node: &StableNodeId| frames.contains(&kernel.ksm.nodes[*node].kpfn);
-    let stale: Vec<StableNodeId> = kernel.ksm.tree.iter().copied().filter(is_there).collect();
+/// The end of that. The memory has `gone`: nodes that still name a frame of it are stale. Or it stays
+/// after all. Scans may go on.
+pub fn offline_done<M: Mode>(kernel: &mut Kernel, me: Me, gone: Option<Range<Pfn>>) {
+    let is_gone = |node: &StableNodeId| {
+        gone.as_ref().is_some_and(|frames| frames.contains(&kernel.ksm.nodes[*node].kpfn))
+    };
+    let stale: Vec<StableNodeId> = kernel.ksm.tree.iter().copied().filter(is_gone).collect();
     for node in stale {
         kernel.ksm.drop_node(node);
     }
-    cancel_offline::<M>(kernel, me);
-}
-
-/// Memory stays after all. Scans may go on.
-pub fn cancel_offline<M: Mode>(kernel: &mut Kernel, me: Me) {
     kernel.unlock::<M>(me, LockId::KsmThread);
 }

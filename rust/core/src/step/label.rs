@@ -175,6 +175,7 @@ pub const LABELS: &[Label] = &[
     "SP16-replace",
     "SP16-munlock",
     "SP16-mlock",
+    "SP16-append",
     "SP16-insert",
     "SP16-break",
     "SP16-leave",

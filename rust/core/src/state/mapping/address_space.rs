@@ -77,14 +77,6 @@ pub struct Inode {
     pub reads: u32,
 }
 
-impl Inode {
-    /// The memory policy of one page of a shmem file, if it has one of its own.
-    pub fn shared_policy(&self, index: u64) -> Option<Policy> {
-        let (_, &(end, policy)) = self.policies.range(..=index).next_back()?;
-        (index < end).then_some(policy)
-    }
-}
-
 /// One index of pages (`address_space`).
 #[derive(Clone, Debug)]
 pub struct AddressSpace {
@@ -103,11 +95,6 @@ pub struct AddressSpace {
 }
 
 impl AddressSpace {
-    /// The memory policy of one page of a shmem file, if it has one of its own.
-    pub fn shared_policy(&self, index: u64) -> Option<Policy> {
-        self.host.as_ref()?.shared_policy(index)
-    }
-
     /// The pages that `i_size` reaches into.
     pub fn pages_in_file(&self) -> u64 {
         let size = self.host.as_ref().map_or(u64::MAX, |host| host.size);

@@ -6,5 +6,7 @@
 //! readahead, direct I/O, file locks.
 
 mod lookup;
+mod swap_read;
 
 pub use lookup::Lookup;
+pub use swap_read::SwapRead;

@@ -3,6 +3,8 @@
 //! A [`Policy`] belongs to a task or an area and is plain data; [`Policy::request`] turns it
 //! into a question to [`crate::state::zone`].
 
+pub mod shared;
+
 use super::zone::Request;
 use crate::base::{NodeId, NodeMask};
 

@@ -20,7 +20,7 @@ mod swap;
 
 pub use census::{Census, Row};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{MmId, Pfn};
 use crate::kernel::Kernel;
@@ -36,6 +36,8 @@ pub struct Holdings {
     pub migrating: BTreeSet<Pfn>,
     /// Pages on their way, with their new frames.
     pub moves: Vec<(Pfn, Pfn)>,
+    /// Frozen pages, with the counts that they had before (I-11).
+    pub frozen: BTreeMap<Pfn, u32>,
     /// Uses of address spaces, one entry each, besides those of tasks.
     pub uses: Vec<MmId>,
     /// Whether a call is in flight at all.

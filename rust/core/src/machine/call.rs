@@ -242,6 +242,7 @@ fn hold_batch(batch: &Batch, holdings: &mut Holdings) {
         if page_move.may_have_entries() {
             holdings.migrating.insert(page_move.page());
         }
+        holdings.frozen.extend(page_move.frozen());
         holdings.moves.extend(page_move.new_page().map(|new| (page_move.page(), new)));
     }
 }

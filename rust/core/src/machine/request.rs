@@ -29,7 +29,7 @@ pub enum Request {
     /// `mbind(2)`.
     Mbind { start: u64, len: u64, policy: Option<Policy>, wanted: Wanted },
     /// The engine, for frames.
-    MigrateFrames { frames: Vec<Pfn>, target: Target },
+    MigrateFrames { frames: Vec<Pfn>, target: Target, is_offlining: bool },
     /// Loads and stores.
     Touch(Pages),
     /// Loads bytes.
@@ -109,9 +109,9 @@ impl Request {
                 let (start, end) = range(start, len)?;
                 Call::Mbind(Mbind::new(memory_of(kernel, task)?, start..end, policy, wanted))
             }
-            Request::MigrateFrames { frames, target } => {
+            Request::MigrateFrames { frames, target, is_offlining } => {
                 check_frames(kernel, &frames)?;
-                Call::MigrateFrames(MigrateFrames::new(frames, target))
+                Call::MigrateFrames(MigrateFrames::new(frames, target, is_offlining))
             }
             Request::Touch(pages) => {
                 let mm = memory_of(kernel, task)?;

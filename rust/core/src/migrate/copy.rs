@@ -2,6 +2,7 @@
 
 use crate::base::Pfn;
 use crate::kernel::Kernel;
+use crate::pagecache::{dirty, writeback};
 use crate::state::frame::{Owner, PageFlags};
 use crate::state::zone::Counter;
 
@@ -12,10 +13,12 @@ const COPIED: PageFlags = PageFlags::ERROR
     .union(PageFlags::CHECKED)
     .union(PageFlags::MAPPEDTODISK);
 
-/// Makes `new` what `old` was, and `old` nothing. Both are locked.
+/// Makes `new` what `old` was, and `old` nothing. Both are locked; if there is an address space,
+/// `new` is in its slot already.
 ///
 /// # Panics
-/// If `old` is active and unevictable at once: an error of the model (MC-3).
+/// If `old` is active and unevictable at once (MC-3), or KSM knows it as another frame (MC-7):
+/// errors of the model.
 #[inline]
 pub fn copy_page(kernel: &mut Kernel, new: Pfn, old: Pfn) {
     // MC-1
@@ -32,12 +35,22 @@ pub fn copy_page(kernel: &mut Kernel, new: Pfn, old: Pfn) {
         flags |= PageFlags::UNEVICTABLE;
     }
     // MC-5: without address space, dirtiness is the bare flag.
-    if frame.take(PageFlags::DIRTY) {
-        frame.clear(PageFlags::RECLAIM);
-        flags |= PageFlags::DIRTY;
+    if frame.has(PageFlags::DIRTY) {
+        if !frame.has(PageFlags::SWAPCACHE) && (frame.is_anon() || frame.is_unowned()) {
+            frame.clear(PageFlags::DIRTY | PageFlags::RECLAIM);
+            flags |= PageFlags::DIRTY;
+        } else {
+            dirty::clear_dirty_for_io(kernel, old);
+            dirty::set_page_dirty_nobuffers(kernel, new);
+        }
     }
+    let frame = &mut kernel.frames[old];
     // MC-6
     let is_mlocked = frame.take(PageFlags::MLOCKED);
+    let ksm_node = match frame.is_ksm() {
+        true => frame.owner(),
+        false => Owner::None,
+    };
     // MC-8, MC-9
     frame.clear(PageFlags::SWAPCACHE | PageFlags::PRIVATE);
     frame.private = 0;
@@ -47,5 +60,15 @@ pub fn copy_page(kernel: &mut Kernel, new: Pfn, old: Pfn) {
         kernel.zones.counters_of(old).add(Counter::Mlock, -1);
         kernel.zones.counters_of(new).add(Counter::Mlock, 1);
     }
+    // MC-7: with the owner's clearing one step towards everybody who looks for the page of the node.
+    if let Owner::Ksm(Some(node)) = ksm_node {
+        let node = &mut kernel.ksm.nodes[node];
+        assert!(node.kpfn == old, "a stable node names frame {}, not {old}", node.kpfn);
+        node.kpfn = new;
+    }
     kernel.frames[new].set(flags);
+    // MC-10: never so at this version.
+    if kernel.frames[new].has(PageFlags::WRITEBACK) {
+        writeback::end_writeback(kernel, new);
+    }
 }

@@ -28,7 +28,17 @@ pub const LABELS: &[Label] = &[
     "EW-5",
     "EW-6",
     "EW-7", //
-    "MM-1", //
+    "MM-1",
+    "MM-2",
+    "MM-3",
+    "MM-4",
+    "MM-5",
+    "MM-6",
+    "MM-7",
+    "MM-8",
+    "MM-9",
+    "MM-10",
+    "MM-11", //
     "MC-1",
     "MC-2",
     "MC-3",
@@ -43,6 +53,24 @@ pub const LABELS: &[Label] = &[
     "MG-2",
     "MG-3",
     "MG-4", //
+    "BM-1",
+    "BM-2",
+    "BM-3",
+    "BM-4",
+    "BM-5",
+    "BM-6",
+    "BM-7",
+    "BM-8",
+    "BM-9", //
+    "WO-1",
+    "WO-2",
+    "WO-3",
+    "WO-4",
+    "WO-5",
+    "WO-6", //
+    "FB-1",
+    "FB-2",
+    "FB-3", //
     "MN-1",
     "MN-2",
     "MN-3",
@@ -117,6 +145,12 @@ pub const LABELS: &[Label] = &[
     "SP3-link",
     "SP3-copy",
     "SP3-end", //
+    "SP5-walk",
+    "SP5-1",
+    "SP5-2",
+    "SP5-3",
+    "SP5-4",
+    "SP5-5", //
     "SP6-munmap",
     "SP6-munlock",
     "SP6-detach",

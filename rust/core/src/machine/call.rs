@@ -232,7 +232,7 @@ fn unpin(kernel: &mut Kernel, page: Pfn) {
 
 fn hold_shrinking(shrink: Option<&ShrinkPage>, holdings: &mut Holdings) {
     let frozen = shrink.filter(|shrink| shrink.is_frozen());
-    holdings.frozen.extend(frozen.map(ShrinkPage::page));
+    holdings.frozen.extend(frozen.map(|shrink| (shrink.page(), ShrinkPage::FROZEN_COUNT)));
 }
 
 fn hold_batch(batch: &Batch, holdings: &mut Holdings) {

@@ -71,6 +71,9 @@ pub struct ShrinkPage {
 const FREEABLE: u32 = 2;
 
 impl ShrinkPage {
+    /// The count that a page has before it is frozen, and while it is frozen in truth (I-11).
+    pub const FROZEN_COUNT: u32 = FREEABLE;
+
     /// Will try to free a page, if it was not used lately.
     pub(super) const fn new(page: Pfn) -> ShrinkPage {
         ShrinkPage { page, is_relentless: false, is_clean_only: false, phase: Phase::Locking }

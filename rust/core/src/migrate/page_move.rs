@@ -418,7 +418,7 @@ impl PageMove {
         if is_orphan && kernel.profile == Profile::Repaired {
             kernel.cancel_charge(charge);
         } else {
-            kernel.end_migration(charge, self.old, self.new);
+            kernel.end_migration(charge, self.old, self.new, outcome.is_ok());
         }
     }
 

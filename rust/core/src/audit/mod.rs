@@ -12,6 +12,8 @@ mod census;
 mod counters;
 mod entries;
 mod frames;
+mod groups;
+mod ksm;
 mod lists;
 mod locks;
 mod reverse;
@@ -187,6 +189,24 @@ pub const RULES: &[Rule] = &[
         check: swap::free_swap_slots_are_counted,
     },
     Rule { name: "lists_and_areas_agree", ids: "I-74", check: reverse::lists_and_areas_agree },
+    Rule { name: "charges_add_up", ids: "I-100 I-102", check: groups::charges_add_up },
+    Rule {
+        name: "free_frames_are_not_charged",
+        ids: "I-101",
+        check: groups::free_frames_are_not_charged,
+    },
+    Rule {
+        name: "mapped_files_are_counted",
+        ids: "I-104",
+        check: groups::mapped_files_are_counted,
+    },
+    Rule {
+        name: "merged_pages_are_read_only",
+        ids: "I-76",
+        check: ksm::merged_pages_are_read_only,
+    },
+    Rule { name: "merged_pages_are_found", ids: "I-72", check: ksm::merged_pages_are_found },
+    Rule { name: "merged_places_are_counted", ids: "I-77", check: ksm::merged_places_are_counted },
 ];
 
 /// Checks every rule; an empty answer is a sound machine.

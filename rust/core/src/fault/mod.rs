@@ -7,6 +7,7 @@
 //! supporting-paths 1, 2 and 17; migration 5. Left out: file faults, swap-in, KSM.
 
 mod access;
+mod break_ksm;
 mod copy_on_write;
 mod entry_wait;
 mod faulting;
@@ -14,6 +15,7 @@ mod pin;
 mod swap_in;
 
 pub use access::{Access, Pages, Tally, What};
+pub use break_ksm::BreakKsm;
 pub use entry_wait::EntryWait;
 pub use faulting::{Fault, Served};
 pub use pin::{Follow, Pin, follow_page, follow_page_locked};

@@ -5,6 +5,7 @@ use crate::audit::Holdings;
 use crate::base::{Errno, MmId, Pfn, TaskId};
 use crate::fault::{Access, Pin, Tally};
 use crate::kernel::Kernel;
+use crate::ksm::KsmScan;
 use crate::migrate::batch::{Batch, Report};
 use crate::migrate::frames::MigrateFrames;
 use crate::migrate::mbind::Mbind;
@@ -36,6 +37,7 @@ pub enum Call {
     Drain,
     SwapOut(SwapOut),
     Reclaim(Reclaim),
+    KsmScan(KsmScan),
 }
 
 /// What a call came to.
@@ -53,6 +55,8 @@ pub enum Outcome {
     Child(Result<TaskId, Errno>),
     /// Success or an error, as the system call returns it.
     Returned(Result<(), Errno>),
+    /// `ksm_scan`: how many places got another page than they had.
+    Merged(u32),
     /// A pinned page, or why not.
     Pinned(Result<Pfn, Errno>),
     /// Whether a page was freed.
@@ -93,6 +97,7 @@ impl Call {
                 kernel.drain_all();
                 Progress::Done
             }
+            Call::KsmScan(call) => call.advance::<M>(kernel, me),
         }
     }
 
@@ -115,6 +120,7 @@ impl Call {
             Call::Pin(call) => call.labels(),
             Call::Unpin(_) => &["SP17-unpin"],
             Call::Drain => &["PREP-1"],
+            Call::KsmScan(call) => call.labels(),
         }
     }
 
@@ -156,6 +162,10 @@ impl Call {
             Call::Pin(call) => call.held_pages().into_iter().flatten().collect(),
             Call::Fork(call) => call.held_pages(),
             Call::Mprotect(_) | Call::Unpin(_) | Call::Drain => Vec::new(),
+            Call::KsmScan(call) => {
+                holdings.uses.extend(call.mms_in_use());
+                call.held_pages()
+            }
         };
         holdings.references.extend(held);
         holdings.uses.extend(self.mm_in_use());
@@ -212,6 +222,7 @@ impl Call {
             Call::Munmap(_) => Outcome::Returned(Ok(())),
             Call::Pin(call) => Outcome::Pinned(call.result()),
             Call::Exit(_) | Call::Unpin(_) | Call::Drain => Outcome::Nothing,
+            Call::KsmScan(call) => Outcome::Merged(call.merged()),
         }
     }
 }

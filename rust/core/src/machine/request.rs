@@ -4,6 +4,7 @@ use super::Call;
 use crate::base::{Misuse, MmId, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
 use crate::fault::{Access, Pages, Pin, What};
 use crate::kernel::Kernel;
+use crate::ksm::KsmScan;
 use crate::migrate::collect::Wanted;
 use crate::migrate::frames::MigrateFrames;
 use crate::migrate::mbind::Mbind;
@@ -56,6 +57,8 @@ pub enum Request {
     SwapOut { address: u64 },
     /// Reclaim of at most `pages` pages of one node and family.
     Reclaim { node: NodeId, pages: u32, is_anon: bool },
+    /// One pass of KSM over everything that may be merged.
+    KsmScan,
 }
 
 impl Request {
@@ -80,6 +83,7 @@ impl Request {
             Request::Drain => "drain",
             Request::SwapOut { .. } => "swap_out",
             Request::Reclaim { .. } => "reclaim",
+            Request::KsmScan => "ksm_scan",
         }
     }
 
@@ -164,6 +168,8 @@ impl Request {
                 }
                 Call::Reclaim(Reclaim::new(kernel, node, pages, is_anon))
             }
+            Request::KsmScan if !kernel.contents.exist() => return Err(Misuse::NoContents),
+            Request::KsmScan => Call::KsmScan(KsmScan::new()),
         })
     }
 }

@@ -13,12 +13,17 @@ mod mprotect;
 mod munlock;
 mod munmap;
 mod teardown;
+mod unmerge;
 
 pub use exit::{Exit, MmRelease};
 pub use fork::Fork;
 pub use mlock::Mlock;
 pub use mprotect::Mprotect;
 pub use munmap::Munmap;
+pub use unmerge::Unmerge;
+
+pub(crate) use mlock::mlock_page;
+pub(crate) use munlock::munlock_page;
 
 use crate::base::VmaId;
 use crate::kernel::Kernel;

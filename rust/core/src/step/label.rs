@@ -166,6 +166,19 @@ pub const LABELS: &[Label] = &[
     "SP15-mlock",
     "SP15-page",
     "SP15-munlock", //
+    "SP16-scan",
+    "SP16-follow",
+    "SP16-search",
+    "SP16-fetch",
+    "SP16-lock",
+    "SP16-protect",
+    "SP16-replace",
+    "SP16-munlock",
+    "SP16-mlock",
+    "SP16-insert",
+    "SP16-break",
+    "SP16-leave",
+    "SP16-unmerge", //
     "SP17-follow",
     "SP17-unpin", //
     "SP2.5-2-read",

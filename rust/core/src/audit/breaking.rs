@@ -15,6 +15,7 @@ use crate::state::lru::ListKind;
 use crate::state::memcg::{Record, RecordFlags};
 use crate::state::mm::VmFlags;
 use crate::state::pagetable::{Entry, leaf_index};
+use crate::state::swap::Swaps;
 use crate::state::task::Credentials;
 use crate::state::zone::Counter;
 use crate::step::LockId;
@@ -110,6 +111,19 @@ const WRECKS: &[(&str, Wreck)] = &[
     ("resident_counters_count", |kernel, _| {
         let mm = kernel.mms.iter().next().unwrap().0;
         kernel.mms[mm].resident.anon -= 1;
+    }),
+    ("swap_slots_count_their_users", |kernel, start| {
+        kernel.swaps = Swaps::new(4);
+        let slot = kernel.swaps.allocate().unwrap();
+        set_entry(kernel, start + 4 * 4096, |_| Entry::swap(slot));
+    }),
+    ("the_swap_cache_and_slots_agree", |kernel, _| {
+        kernel.swaps = Swaps::new(4);
+        kernel.swaps.allocate().unwrap();
+    }),
+    ("free_swap_slots_are_counted", |kernel, _| {
+        kernel.swaps = Swaps::new(4);
+        kernel.swaps.free = 3;
     }),
     ("entries_are_found_from_their_page", |kernel, _| {
         kernel.frames[Pfn(0)].set_index(7);

@@ -18,6 +18,7 @@ mod lists;
 mod locks;
 mod reverse;
 mod spaces;
+mod swap;
 
 pub use census::{Census, Row};
 
@@ -171,6 +172,21 @@ pub const RULES: &[Rule] = &[
         name: "entries_are_found_from_their_page",
         ids: "I-70 I-73",
         check: reverse::entries_are_found_from_their_page,
+    },
+    Rule {
+        name: "swap_slots_count_their_users",
+        ids: "I-80 I-82",
+        check: swap::swap_slots_count_their_users,
+    },
+    Rule {
+        name: "the_swap_cache_and_slots_agree",
+        ids: "I-60 I-61 I-63 I-81",
+        check: swap::the_swap_cache_and_slots_agree,
+    },
+    Rule {
+        name: "free_swap_slots_are_counted",
+        ids: "I-83",
+        check: swap::free_swap_slots_are_counted,
     },
     Rule { name: "lists_and_areas_agree", ids: "I-74", check: reverse::lists_and_areas_agree },
     Rule { name: "charges_add_up", ids: "I-100 I-102", check: groups::charges_add_up },

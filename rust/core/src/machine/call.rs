@@ -13,6 +13,7 @@ use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::MovePages;
 use crate::migrate::query::QueryPages;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
+use crate::reclaim::{Reclaim, ShrinkPage, SwapOut};
 use crate::step::{Label, Me, Mode, Progress};
 
 /// What a task is doing in the kernel right now. Plain data: clone it, and go on twice.
@@ -34,6 +35,8 @@ pub enum Call {
     Pin(Pin),
     Unpin(Pfn),
     Drain,
+    SwapOut(SwapOut),
+    Reclaim(Reclaim),
     KsmScan(KsmScan),
 }
 
@@ -56,6 +59,8 @@ pub enum Outcome {
     Merged(u32),
     /// A pinned page, or why not.
     Pinned(Result<Pfn, Errno>),
+    /// Whether a page was freed.
+    Freed(bool),
     /// Nothing to tell.
     Nothing,
 }
@@ -75,6 +80,8 @@ impl Call {
             Call::Munmap(call) => call.advance::<M>(kernel, me),
             Call::Mprotect(call) => call.advance::<M>(kernel, me),
             Call::Mlock(call) => call.advance::<M>(kernel, me),
+            Call::SwapOut(call) => call.advance::<M>(kernel, me),
+            Call::Reclaim(call) => call.advance::<M>(kernel, me),
             Call::Pin(call) => {
                 let progress = call.advance::<M>(kernel, me);
                 if let (Progress::Done, Ok(page)) = (progress, pin_result(call, progress)) {
@@ -108,6 +115,8 @@ impl Call {
             Call::Munmap(call) => call.labels(),
             Call::Mprotect(call) => call.labels(),
             Call::Mlock(call) => call.labels(),
+            Call::SwapOut(call) => call.labels(),
+            Call::Reclaim(call) => call.labels(),
             Call::Pin(call) => call.labels(),
             Call::Unpin(_) => &["SP17-unpin"],
             Call::Drain => &["PREP-1"],
@@ -134,6 +143,16 @@ impl Call {
             }
             Call::MigrateFrames(call) => {
                 call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
+                Vec::new()
+            }
+            Call::SwapOut(call) => {
+                holdings.isolated.extend(call.isolated());
+                hold_shrinking(call.shrinking(), holdings);
+                Vec::new()
+            }
+            Call::Reclaim(call) => {
+                holdings.isolated.extend(call.isolated());
+                hold_shrinking(call.shrinking(), holdings);
                 Vec::new()
             }
             Call::Access(call) => call.held_pages().into_iter().flatten().collect(),
@@ -186,6 +205,8 @@ impl Call {
                 Outcome::Statuses(result, statuses, bytes)
             }
             Call::MigratePages(call) => Outcome::Count(call.result()),
+            Call::SwapOut(call) => Outcome::Freed(call.is_freed()),
+            Call::Reclaim(call) => Outcome::Count(Ok(call.freed())),
             Call::Mbind(call) => Outcome::Returned(call.result()),
             Call::MigrateFrames(call) => {
                 let (result, statuses, report) = call.into_outcome();
@@ -218,6 +239,11 @@ fn unpin(kernel: &mut Kernel, page: Pfn) {
         }
         kernel.put_page(page);
     }
+}
+
+fn hold_shrinking(shrink: Option<&ShrinkPage>, holdings: &mut Holdings) {
+    let frozen = shrink.filter(|shrink| shrink.is_frozen());
+    holdings.frozen.extend(frozen.map(|shrink| (shrink.page(), ShrinkPage::FROZEN_COUNT)));
 }
 
 fn hold_batch(batch: &Batch, holdings: &mut Holdings) {

@@ -182,6 +182,26 @@ pub const LABELS: &[Label] = &[
     "SP16-unmerge", //
     "SP17-follow",
     "SP17-unpin", //
+    "SP2.5-2-read",
+    "SP2.5-2-failed",
+    "SP2.5-3",
+    "SP2.5-4",
+    "SP2.5-5",
+    "SP2.5-6",
+    "SP2.5-7", //
+    "SP12-drain",
+    "SP12-scan",
+    "SP12-isolate",
+    "SP12-lock",
+    "SP12-references",
+    "SP12-add-to-swap",
+    "SP12-pageout",
+    "SP12-relock",
+    "SP12-release",
+    "SP12-freeze",
+    "SP12-remove",
+    "SP12-wait",
+    "SP12-putback", //
     "PREP-1",
     "MF-isolate",
 ];

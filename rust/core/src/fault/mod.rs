@@ -12,6 +12,7 @@ mod entry_wait;
 mod faulting;
 mod pin;
 mod swap_in;
+mod swap_read;
 
 pub use access::{Access, Pages, Tally, What};
 pub use entry_wait::EntryWait;

@@ -3,7 +3,7 @@
 use super::request::memory_of;
 use super::{KERNEL_TASK, Machine};
 use crate::base::{CpuId, Errno, MemcgId, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
-use crate::mmap::area;
+use crate::mmap::{Backing, map};
 use crate::state::mm::{Mm, VmFlags};
 use crate::state::policy::{Mode, Policy};
 use crate::state::task::{Credentials, Task};
@@ -44,7 +44,7 @@ impl Machine {
         if let Some(mm) = mm.filter(|_| birth.has_stack) {
             let len = STACK_PAGES * PAGE_SIZE;
             let flags = VmFlags::READ | VmFlags::WRITE;
-            area::map(kernel, mm, len, Some(USER_END - len), flags).expect("nothing is mapped yet");
+            map(kernel, mm, len, Some(USER_END - len), flags, Backing::Anonymous).expect("nothing is mapped yet");
         }
         let first_node = kernel.zones.nodes()[0];
         Ok(kernel.tasks.insert(Task {
@@ -117,7 +117,7 @@ impl Machine {
     ) -> Result<u64, Misuse> {
         let mm = memory_of(&self.kernel, pid)?;
         self.check_unlocked("mmap", LockId::MmapSem(mm))?;
-        area::map(&mut self.kernel, mm, len, at, flags)
+        map(&mut self.kernel, mm, len, at, flags, Backing::Anonymous)
     }
 
     /// Takes a page off its LRU list, as some other part of the kernel might (counted as isolated).

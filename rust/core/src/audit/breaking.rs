@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::RULES;
-use crate::base::{AnonVmaId, CallId, CpuId, MachineSpec, MemcgId, NodeMask, Pfn, TaskId, VmaId};
+use crate::base::MemcgId;
 use crate::base::{
     AnonVmaId, CallId, CpuId, MachineSpec, MappingId, NodeMask, Pfn, RingId, TaskId, VmaId,
 };
@@ -12,14 +12,12 @@ use crate::kernel::Kernel;
 use crate::machine::verbs::Birth;
 use crate::machine::{Machine, Request};
 use crate::state::frame::{Owner, PageFlags};
+use crate::state::io::Direction;
 use crate::state::ksm::StableNode;
 use crate::state::lock::Want;
 use crate::state::lru::ListKind;
-use crate::state::memcg::{Record, RecordFlags};
-use crate::state::io::Direction;
-use crate::state::lock::Want;
-use crate::state::lru::ListKind;
 use crate::state::mapping::{BufferState, FileSystem, Tag};
+use crate::state::memcg::{Record, RecordFlags};
 use crate::state::mm::VmFlags;
 use crate::state::pagetable::{Entry, leaf_index};
 use crate::state::swap::Swaps;

@@ -14,8 +14,8 @@ use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::MovePages;
 use crate::migrate::query::QueryPages;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
-use crate::reclaim::{Reclaim, ShrinkPage, SwapOut};
 use crate::pagecache::transfer;
+use crate::reclaim::{Reclaim, ShrinkPage, SwapOut};
 use crate::step::{Label, Me, Mode, Progress};
 
 /// What a task is doing in the kernel right now. Plain data: clone it, and go on twice.

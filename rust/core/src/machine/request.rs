@@ -1,8 +1,7 @@
 //! What a call shall do, before it has begun.
 
 use super::Call;
-use crate::base::{Misuse, MmId, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
-use crate::base::{MappingId, Misuse, MmId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
+use crate::base::{MappingId, Misuse, MmId, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
 use crate::fault::{Access, Pages, Pin, What};
 use crate::filemap::{Invalidate, Lookup, ReadFile, Truncate, WriteFile, WritePage};
 use crate::kernel::Kernel;

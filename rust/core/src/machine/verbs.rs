@@ -44,7 +44,8 @@ impl Machine {
         if let Some(mm) = mm.filter(|_| birth.has_stack) {
             let len = STACK_PAGES * PAGE_SIZE;
             let flags = VmFlags::READ | VmFlags::WRITE;
-            map(kernel, mm, len, Some(USER_END - len), flags, Backing::Anonymous).expect("nothing is mapped yet");
+            map(kernel, mm, len, Some(USER_END - len), flags, Backing::Anonymous)
+                .expect("nothing is mapped yet");
         }
         let first_node = kernel.zones.nodes()[0];
         Ok(kernel.tasks.insert(Task {

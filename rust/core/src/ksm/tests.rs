@@ -25,7 +25,8 @@ struct World(Machine);
 
 impl World {
     fn new() -> World {
-        World(Machine::new(&MachineSpec::simple(&[64, 64], 2, true)).unwrap())
+        let spec = MachineSpec { swap_slots: 32, ..MachineSpec::simple(&[64, 64], 2, true) };
+        World(Machine::new(&spec).unwrap())
     }
 
     fn spawn(&mut self) -> TaskId {
@@ -396,19 +397,29 @@ impl Dice {
 
 #[test]
 fn scans_among_writes_forks_exits_and_moves_keep_every_rule_after_every_step() {
-    for seed in 0..60 {
+    for seed in 0..3000 {
         let mut dice = Dice(seed);
         let mut world = World::new();
         let tasks = [world.spawn(), world.spawn()];
         let starts = tasks.map(|task| world.area(task, MERGEABLE, b"aabbc"));
+        if dice.below(2) == 0 {
+            world.scan();
+        }
+        if dice.below(3) == 0 {
+            world.fork(tasks[0]);
+        }
         let mut calls = vec![world.0.start(TaskId(0), Request::KsmScan, seed % 2 == 0).unwrap()];
         for (task, start) in tasks.into_iter().zip(starts) {
             let address = start + dice.below(5) * 4096;
-            let request = match dice.below(5) {
+            let request = match dice.below(9) {
                 0 => Request::Write { address, data: vec![b'a' + dice.below(3) as u8; 4096] },
                 1 => Request::Fork { name: "child".into() },
                 2 => Request::Exit,
                 3 => Request::Munmap { start, len: 3 * 4096 },
+                4 => Request::Mlock { start, len: 3 * 4096, is_lock: true },
+                5 => Request::Mprotect { start, len: 2 * 4096, protection: VmFlags::READ },
+                6 => Request::SwapOut { address },
+                7 => Request::KsmScan,
                 _ => {
                     let request = move_pages::Request {
                         count: 1,
@@ -425,6 +436,8 @@ fn scans_among_writes_forks_exits_and_moves_keep_every_rule_after_every_step() {
         loop {
             let ready: Vec<_> = world.0.ready().collect();
             if ready.is_empty() {
+                // Nobody but the disk can go on, or nobody at all.
+                world.0.run_all().unwrap();
                 break;
             }
             let call = ready[dice.below(ready.len() as u64) as usize];

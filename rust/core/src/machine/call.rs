@@ -5,6 +5,7 @@ use crate::audit::Holdings;
 use crate::base::{Errno, MmId, Pfn, TaskId};
 use crate::fault::{Access, Pin, Tally};
 use crate::kernel::Kernel;
+use crate::ksm::KsmScan;
 use crate::migrate::batch::{Batch, Report};
 use crate::migrate::frames::MigrateFrames;
 use crate::migrate::mbind::Mbind;
@@ -12,6 +13,7 @@ use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::MovePages;
 use crate::migrate::query::QueryPages;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
+use crate::reclaim::{Reclaim, ShrinkPage, SwapOut};
 use crate::step::{Label, Me, Mode, Progress};
 
 /// What a task is doing in the kernel right now. Plain data: clone it, and go on twice.
@@ -33,6 +35,9 @@ pub enum Call {
     Pin(Pin),
     Unpin(Pfn),
     Drain,
+    SwapOut(SwapOut),
+    Reclaim(Reclaim),
+    KsmScan(KsmScan),
 }
 
 /// What a call came to.
@@ -50,8 +55,12 @@ pub enum Outcome {
     Child(Result<TaskId, Errno>),
     /// Success or an error, as the system call returns it.
     Returned(Result<(), Errno>),
+    /// `ksm_scan`: how many places got another page than they had.
+    Merged(u32),
     /// A pinned page, or why not.
     Pinned(Result<Pfn, Errno>),
+    /// Whether a page was freed.
+    Freed(bool),
     /// Nothing to tell.
     Nothing,
 }
@@ -71,6 +80,8 @@ impl Call {
             Call::Munmap(call) => call.advance::<M>(kernel, me),
             Call::Mprotect(call) => call.advance::<M>(kernel, me),
             Call::Mlock(call) => call.advance::<M>(kernel, me),
+            Call::SwapOut(call) => call.advance::<M>(kernel, me),
+            Call::Reclaim(call) => call.advance::<M>(kernel, me),
             Call::Pin(call) => {
                 let progress = call.advance::<M>(kernel, me);
                 if let (Progress::Done, Ok(page)) = (progress, pin_result(call, progress)) {
@@ -86,6 +97,7 @@ impl Call {
                 kernel.drain_all();
                 Progress::Done
             }
+            Call::KsmScan(call) => call.advance::<M>(kernel, me),
         }
     }
 
@@ -103,9 +115,12 @@ impl Call {
             Call::Munmap(call) => call.labels(),
             Call::Mprotect(call) => call.labels(),
             Call::Mlock(call) => call.labels(),
+            Call::SwapOut(call) => call.labels(),
+            Call::Reclaim(call) => call.labels(),
             Call::Pin(call) => call.labels(),
             Call::Unpin(_) => &["SP17-unpin"],
             Call::Drain => &["PREP-1"],
+            Call::KsmScan(call) => call.labels(),
         }
     }
 
@@ -130,6 +145,16 @@ impl Call {
                 call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
                 Vec::new()
             }
+            Call::SwapOut(call) => {
+                holdings.isolated.extend(call.isolated());
+                hold_shrinking(call.shrinking(), holdings);
+                Vec::new()
+            }
+            Call::Reclaim(call) => {
+                holdings.isolated.extend(call.isolated());
+                hold_shrinking(call.shrinking(), holdings);
+                Vec::new()
+            }
             Call::Access(call) => call.held_pages().into_iter().flatten().collect(),
             Call::Exit(call) => call.held_pages(),
             Call::Munmap(call) => call.held_pages(),
@@ -137,6 +162,10 @@ impl Call {
             Call::Pin(call) => call.held_pages().into_iter().flatten().collect(),
             Call::Fork(call) => call.held_pages(),
             Call::Mprotect(_) | Call::Unpin(_) | Call::Drain => Vec::new(),
+            Call::KsmScan(call) => {
+                holdings.uses.extend(call.mms_in_use());
+                call.held_pages()
+            }
         };
         holdings.references.extend(held);
         holdings.uses.extend(self.mm_in_use());
@@ -176,6 +205,8 @@ impl Call {
                 Outcome::Statuses(result, statuses, bytes)
             }
             Call::MigratePages(call) => Outcome::Count(call.result()),
+            Call::SwapOut(call) => Outcome::Freed(call.is_freed()),
+            Call::Reclaim(call) => Outcome::Count(Ok(call.freed())),
             Call::Mbind(call) => Outcome::Returned(call.result()),
             Call::MigrateFrames(call) => {
                 let (result, statuses, report) = call.into_outcome();
@@ -191,6 +222,7 @@ impl Call {
             Call::Munmap(_) => Outcome::Returned(Ok(())),
             Call::Pin(call) => Outcome::Pinned(call.result()),
             Call::Exit(_) | Call::Unpin(_) | Call::Drain => Outcome::Nothing,
+            Call::KsmScan(call) => Outcome::Merged(call.merged()),
         }
     }
 }
@@ -209,6 +241,11 @@ fn unpin(kernel: &mut Kernel, page: Pfn) {
     }
 }
 
+fn hold_shrinking(shrink: Option<&ShrinkPage>, holdings: &mut Holdings) {
+    let frozen = shrink.filter(|shrink| shrink.is_frozen());
+    holdings.frozen.extend(frozen.map(|shrink| (shrink.page(), ShrinkPage::FROZEN_COUNT)));
+}
+
 fn hold_batch(batch: &Batch, holdings: &mut Holdings) {
     holdings.isolated.extend(batch.isolated());
     if let Some(page_move) = batch.current() {
@@ -216,6 +253,7 @@ fn hold_batch(batch: &Batch, holdings: &mut Holdings) {
         if page_move.may_have_entries() {
             holdings.migrating.insert(page_move.page());
         }
+        holdings.frozen.extend(page_move.frozen());
         holdings.moves.extend(page_move.new_page().map(|new| (page_move.page(), new)));
     }
 }

@@ -189,7 +189,7 @@ impl Machine {
         Ok(())
     }
 
-    fn task_mut(&mut self, pid: TaskId) -> Result<&mut Task, Misuse> {
+    pub(super) fn task_mut(&mut self, pid: TaskId) -> Result<&mut Task, Misuse> {
         let found = self.kernel.tasks.find_mut(pid).filter(|_| pid != KERNEL_TASK);
         found.ok_or(Misuse::NoSuchTask(pid))
     }

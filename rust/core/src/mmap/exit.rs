@@ -91,6 +91,7 @@ impl MmRelease {
                 }
                 ReleasePhase::TearingDown(teardown) => match teardown.advance::<M>(kernel, me) {
                     Progress::Done => {
+                        kernel.ksm.note_exit(self.mm);
                         let mm = kernel.mms.remove(self.mm);
                         kernel.tables.free_root(mm.root);
                         kernel.swaps.mms.remove(&self.mm);

@@ -271,7 +271,7 @@ impl Mlock {
 }
 
 /// `mlock_vma_page`: PG_mlocked, and onto the unevictable list if the page is on any.
-fn mlock_page(kernel: &mut Kernel, me: Me, page: Pfn) {
+pub(crate) fn mlock_page(kernel: &mut Kernel, me: Me, page: Pfn) {
     if kernel.frames[page].has(PageFlags::MLOCKED) {
         return;
     }

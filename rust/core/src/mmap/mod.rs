@@ -29,6 +29,9 @@ pub use mremap::Mremap;
 pub use munmap::Munmap;
 pub use unmerge::Unmerge;
 
+pub(crate) use mlock::mlock_page;
+pub(crate) use munlock::munlock_page;
+
 use crate::base::VmaId;
 use crate::kernel::Kernel;
 use crate::state::lock::Want;

@@ -86,7 +86,10 @@ impl Munlock {
 }
 
 /// `munlock_vma_page`: the page is evictable again, unless another VM_LOCKED area maps it.
-fn munlock_page<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<(), LockId> {
+///
+/// # Errors
+/// The lock to wait for, if somebody walks the page's areas; nothing has changed then.
+pub(crate) fn munlock_page<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<(), LockId> {
     if !kernel.frames[page].has(PageFlags::MLOCKED) {
         return Ok(());
     }

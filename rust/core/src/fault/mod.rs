@@ -14,6 +14,7 @@ mod faulting;
 mod file;
 mod pin;
 mod swap_in;
+mod swap_read;
 
 pub use access::{Access, Pages, Tally, What};
 pub use break_ksm::BreakKsm;

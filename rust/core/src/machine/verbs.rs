@@ -160,6 +160,13 @@ impl Machine {
         Ok(())
     }
 
+    /// Says how long a transfer to or from swap takes, if it ever ends, and whether the devices are
+    /// congested. Transfers on their way end when they would have.
+    pub fn set_swap_device(&mut self, io_ticks: Option<u64>, is_congested: bool) {
+        self.kernel.swaps.io_ticks = io_ticks;
+        self.kernel.swaps.is_congested = is_congested;
+    }
+
     /// Keeps the last `limit` events; 0 stops recording. While it records, every call is stepped.
     pub fn record(&mut self, limit: usize) {
         self.kernel.recorder.keep(limit);

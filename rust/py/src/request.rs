@@ -184,6 +184,16 @@ impl PyRequest {
     fn drain() -> PyRequest {
         PyRequest(Request::Drain)
     }
+
+    #[staticmethod]
+    fn swap_out(address: u64) -> PyRequest {
+        PyRequest(Request::SwapOut { address })
+    }
+
+    #[staticmethod]
+    fn reclaim(node: u8, pages: u32, anonymous: bool) -> PyRequest {
+        PyRequest(Request::Reclaim { node: NodeId(node), pages, is_anon: anonymous })
+    }
 }
 
 fn copied(array: &PyReadonlyArray1<'_, u64>) -> Vec<u64> {

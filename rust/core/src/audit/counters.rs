@@ -1,12 +1,11 @@
-//! Rules about counters: of zones, and of address spaces.
+//! Rules about the counters of zones.
 
 use std::collections::BTreeMap;
 
 use super::census::touched;
 use super::{Report, View};
-use crate::base::{MmId, ZoneId};
+use crate::base::ZoneId;
 use crate::state::frame::PageFlags;
-use crate::state::mm::Resident;
 use crate::state::zone::{Counter, Counters};
 
 /// Every zone counter is the number of frames of its sort.
@@ -32,24 +31,6 @@ pub(super) fn zone_counters_count(view: &View<'_>, report: Report<'_>) {
             if counted != found {
                 report(None, format!("{} of zone {id} is {counted}, not {found}", counter.name()));
             }
-        }
-    }
-}
-
-/// An address space counts its present pages, and pages under migration like present ones, but
-/// for the documented drift (Q16).
-pub(super) fn resident_counters_count(view: &View<'_>, report: Report<'_>) {
-    let mut found: BTreeMap<MmId, Resident> = BTreeMap::new();
-    for leaf in &view.census.leaves {
-        let counters = found.entry(leaf.mm).or_default();
-        let is_page = leaf.entry.is_present() && leaf.entry.normal_page().is_some();
-        counters.anon += i64::from(is_page || leaf.entry.as_migration().is_some());
-    }
-    for (id, mm) in view.kernel.mms.iter() {
-        let mut expected = found.remove(&id).unwrap_or_default();
-        expected.anon += mm.anon_drift;
-        if mm.resident != expected {
-            report(None, format!("mm {id} counts {:?}, not {expected:?}", mm.resident));
         }
     }
 }

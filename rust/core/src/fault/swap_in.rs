@@ -2,8 +2,9 @@
 
 use super::allocate_for;
 use super::faulting::Served;
+use super::swap_read::SwapRead;
 use crate::base::{MappingId, MemcgId, MmId, Pfn, SwapEntry, VmaId};
-use crate::filemap::{Lookup, SwapRead};
+use crate::filemap::Lookup;
 use crate::kernel::{ChargeKind, Kernel};
 use crate::pagecache::swapcache;
 use crate::state::frame::{Owner, PageFlags};
@@ -110,9 +111,7 @@ impl SwapIn {
                     other => return other,
                 },
                 Phase::Reading(read) => {
-                    let (vma, address) = (self.vma, self.address);
-                    let allocate = |kernel: &mut Kernel| allocate_for(kernel, me, vma, address);
-                    match read.advance::<M>(kernel, me, allocate) {
+                    match read.advance::<M>(kernel, me, self.vma, self.address) {
                         Progress::Done => {
                             self.is_major = true;
                             self.phase = read.page().map_or(Phase::Failing, Phase::Locking);

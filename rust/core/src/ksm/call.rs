@@ -19,11 +19,12 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 ///
 /// ```text
 ///   phase       the next advance
-///   Starting    takes the mutex; forgets places of address spaces that are gone
-///   Moving      on to the next address space
+///   Starting    takes the mutex
+///   Moving      on to the next address space; forgets places in those that are gone
 ///   Finding     the next page of it
 ///   Searching   among the pages merged before, then among those seen in this pass
 ///   Joining     one merged before: the page is merged into it
+///   Appending   and the place is entered there, under its page lock
 ///   Fetching    one seen in this pass: its page is looked up again
 ///   Upgrading   two plain pages: the first becomes one of KSM's
 ///   Merging     the second is merged into it
@@ -39,6 +40,7 @@ enum Phase {
     Finding,
     Searching,
     Joining(StableNodeId, Merge),
+    Appending(StableNodeId, AnonVmaId),
     Fetching(RmapItemId),
     Upgrading(Merge),
     Merging(AnonVmaId, Merge),
@@ -105,6 +107,7 @@ impl KsmScan {
             Phase::Joining(_, merge) | Phase::Upgrading(merge) | Phase::Merging(_, merge) => {
                 merge.labels()
             }
+            Phase::Appending(..) => &["SP16-append"],
             Phase::Inserting(..) => &["SP16-insert"],
             Phase::Breaking(_, Some(breaking)) => breaking.labels(),
             Phase::Breaking(_, None) => &["SP16-break"],
@@ -178,27 +181,35 @@ impl KsmScan {
                     self.phase = Phase::Starting;
                     return Err(LockId::KsmThread);
                 }
-                kernel.ksm.gone().into_iter().for_each(|item| forget(kernel, item));
                 kernel.ksm.pages_unshared = 0;
                 Phase::Moving
             }
-            Phase::Moving => self.move_on::<M>(kernel, me),
-            Phase::Finding => match self.find::<M>(kernel, me) {
-                Ok(phase) => phase,
-                Err(lock) => {
-                    self.phase = Phase::Finding;
-                    return Err(lock);
-                }
+            Phase::Moving => {
+                self.move_on::<M>(kernel, me).inspect_err(|_| self.phase = Phase::Moving)?
+            }
+            Phase::Finding => {
+                self.find::<M>(kernel, me).inspect_err(|_| self.phase = Phase::Finding)?
+            }
+            Phase::Searching => {
+                self.search::<M>(kernel, me).inspect_err(|_| self.phase = Phase::Searching)?
+            }
+            Phase::Fetching(other) => self
+                .fetch::<M>(kernel, me, other)
+                .inspect_err(|_| self.phase = Phase::Fetching(other))?,
+            Phase::Joining(node, _) => match merge {
+                Some(list) => Phase::Appending(node, list),
+                None => Phase::Parting(None),
             },
-            Phase::Searching => self.search(kernel),
-            Phase::Fetching(other) => match self.fetch::<M>(kernel, me, other) {
-                Ok(phase) => phase,
-                Err(lock) => {
-                    self.phase = Phase::Fetching(other);
-                    return Err(lock);
+            Phase::Appending(node, list) => {
+                let shared = self.shared.expect("merged into something");
+                if !kernel.lock_page::<M>(me, shared) {
+                    self.phase = Phase::Appending(node, list);
+                    return Err(LockId::Page(shared));
                 }
-            },
-            Phase::Joining(node, _) => self.joined(kernel, node, merge),
+                self.append(kernel, node, list, shared);
+                kernel.unlock_page::<M>(me, shared);
+                Phase::Parting(None)
+            }
             Phase::Upgrading(_) => self.upgraded(kernel, merge),
             Phase::Merging(first, _) => match merge {
                 Some(second) => Phase::Inserting(first, second),
@@ -232,13 +243,13 @@ impl KsmScan {
     }
 
     /// The next address space that somebody still uses. Places in one that is being torn down go.
-    fn move_on<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Phase {
+    fn move_on<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Result<Phase, LockId> {
         let dying = kernel.mms.iter().filter(|(_, mm)| mm.users == 0).map(|(id, _)| id);
-        for mm in dying.collect::<Vec<_>>() {
-            for item in kernel.ksm.places_in(mm, 0, u64::MAX) {
-                forget(kernel, item);
-            }
+        let mut places = kernel.ksm.gone();
+        for mm in dying {
+            places.extend(kernel.ksm.places_in(mm, 0, u64::MAX));
         }
+        places.into_iter().try_for_each(|item| forget::<M>(kernel, me, item))?;
         let is_next = |(id, mm): &(MmId, &Mm)| mm.users > 0 && id.0 >= self.next_mm;
         let next = kernel.mms.iter().find(is_next).map(|(id, _)| id);
         match next {
@@ -246,11 +257,11 @@ impl KsmScan {
                 kernel.get_mm(mm);
                 self.next_mm = mm.0 + 1;
                 self.finger = Some(Finger::new(mm));
-                Phase::Finding
+                Ok(Phase::Finding)
             }
             None => {
                 kernel.unlock::<M>(me, LockId::KsmThread);
-                Phase::Done
+                Ok(Phase::Done)
             }
         }
     }
@@ -276,16 +287,16 @@ impl KsmScan {
     }
 
     /// The page among those merged before, then among those seen in this pass.
-    fn search(&mut self, kernel: &mut Kernel) -> Phase {
+    fn search<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Result<Phase, LockId> {
         let Hand { item, page } = self.hand();
         let node = kernel.ksm.items[item].node;
         if node.is_some() && kernel.frames[page].owner() == Owner::Ksm(node) {
-            return Phase::Parting(None);
+            return Ok(Phase::Parting(None));
         }
-        take_off_tree(kernel, item);
+        take_off_tree::<M>(kernel, me, item)?;
         if let Some((node, shared)) = stable::search(kernel, page) {
             self.shared = Some(shared);
-            return Phase::Joining(node, Merge::new(kernel, item, page, Some(shared)));
+            return Ok(Phase::Joining(node, Merge::new(kernel, item, page, Some(shared))));
         }
         self.key = hash(kernel.contents.page(page));
         let alike = self.unstable.get(&self.key);
@@ -295,7 +306,7 @@ impl KsmScan {
             let mm = kernel.mms.find(kernel.ksm.items[*item].mm);
             mm.is_some_and(|mm| mm.users > 0)
         };
-        match other.filter(lives) {
+        Ok(match other.filter(lives) {
             Some(other) => {
                 let mm = kernel.ksm.items[other].mm;
                 kernel.get_mm(mm);
@@ -303,7 +314,7 @@ impl KsmScan {
                 Phase::Fetching(other)
             }
             None => self.keep_apart(kernel, other),
-        }
+        })
     }
 
     /// The page is alone: it is remembered, in the place of `other`, which is not what it was.
@@ -348,18 +359,11 @@ impl KsmScan {
         Ok(Phase::Upgrading(Merge::new(kernel, item, page, None)))
     }
 
-    fn joined(
-        &mut self,
-        kernel: &mut Kernel,
-        node: StableNodeId,
-        merge: Option<AnonVmaId>,
-    ) -> Phase {
+    /// The place is the newest of the node, which has not gone stale: there is a reference.
+    fn append(&mut self, kernel: &mut Kernel, node: StableNodeId, list: AnonVmaId, shared: Pfn) {
         let Hand { item, page } = self.hand();
-        if let Some(list) = merge {
-            kernel.ksm.append(item, node, list);
-            self.merged += u32::from(self.shared != Some(page));
-        }
-        Phase::Parting(None)
+        kernel.ksm.append(item, node, list);
+        self.merged += u32::from(shared != page);
     }
 
     fn upgraded(&self, kernel: &Kernel, merge: Option<AnonVmaId>) -> Phase {

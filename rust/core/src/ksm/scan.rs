@@ -55,7 +55,7 @@ impl Finger {
             area.flags.contains(VmFlags::MERGEABLE) && area.anon_vma.is_some()
         };
         let Some(vma) = areas.into_iter().find(|&vma| is_mergeable(vma)) else {
-            self.forget_passed(kernel, u64::MAX);
+            self.forget_passed::<M>(kernel, me, u64::MAX)?;
             kernel.unlock::<M>(me, sem);
             return Ok(Found::End);
         };
@@ -77,16 +77,18 @@ impl Finger {
             self.next = stop;
             return Ok(Found::Nothing);
         };
-        self.forget_passed(kernel, address);
+        if let Err(lock) = self.forget_passed::<M>(kernel, me, address) {
+            kernel.put_page(page);
+            return Err(lock);
+        }
         (self.next, self.passed) = (address + PAGE_SIZE, address + PAGE_SIZE);
         kernel.unlock::<M>(me, sem);
         Ok(Found::Page(Hand { item: kernel.ksm.place(self.mm, address), page }))
     }
 
-    fn forget_passed(&self, kernel: &mut Kernel, to: u64) {
-        for item in kernel.ksm.places_in(self.mm, self.passed, to) {
-            forget(kernel, item);
-        }
+    fn forget_passed<M: Mode>(&self, kernel: &mut Kernel, me: Me, to: u64) -> Result<(), LockId> {
+        let passed = kernel.ksm.places_in(self.mm, self.passed, to);
+        passed.into_iter().try_for_each(|item| forget::<M>(kernel, me, item))
     }
 }
 
@@ -129,17 +131,31 @@ pub(super) fn page_at<M: Mode>(
 }
 
 /// Forgets a place; its node, too, if that turns out to be stale.
-pub(super) fn forget(kernel: &mut Kernel, item: RmapItemId) {
-    take_off_tree(kernel, item);
+pub(super) fn forget<M: Mode>(kernel: &mut Kernel, me: Me, item: RmapItemId) -> Result<(), LockId> {
+    take_off_tree::<M>(kernel, me, item)?;
     kernel.ksm.drop_item(item);
+    Ok(())
 }
 
-/// Takes a place off its node (`remove_rmap_item_from_tree`).
-pub(super) fn take_off_tree(kernel: &mut Kernel, item: RmapItemId) {
-    if let Some(node) = kernel.ksm.items[item].node {
-        if let Some(page) = stable::get_page(kernel, node) {
-            kernel.put_page(page);
-        }
+/// Takes a place off its node (`remove_rmap_item_from_tree`). Who walks the places of a page keeps it
+/// locked; nothing has changed then.
+pub(super) fn take_off_tree<M: Mode>(
+    kernel: &mut Kernel,
+    me: Me,
+    item: RmapItemId,
+) -> Result<(), LockId> {
+    let Some(node) = kernel.ksm.items[item].node else { return Ok(()) };
+    let Some(page) = stable::get_page(kernel, node) else { return Ok(()) };
+    let is_locked = kernel.try_lock_page::<M>(me, page);
+    if is_locked {
         kernel.ksm.detach(item);
+        kernel.unlock_page::<M>(me, page);
     }
+    kernel.put_page(page);
+    if is_locked {
+        return Ok(());
+    }
+    let is_free = kernel.page_is_unlocked::<M>(me, page);
+    debug_assert!(!is_free, "page {page} was locked a moment ago");
+    Err(LockId::Page(page))
 }

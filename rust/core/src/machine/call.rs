@@ -13,6 +13,7 @@ use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::MovePages;
 use crate::migrate::query::QueryPages;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
+use crate::mmap::{Madvise, Mremap};
 use crate::reclaim::{Reclaim, ShrinkPage, SwapOut};
 use crate::step::{Label, Me, Mode, Progress};
 
@@ -38,6 +39,8 @@ pub enum Call {
     SwapOut(SwapOut),
     Reclaim(Reclaim),
     KsmScan(KsmScan),
+    Mremap(Mremap),
+    Madvise(Madvise),
 }
 
 /// What a call came to.
@@ -61,6 +64,8 @@ pub enum Outcome {
     Pinned(Result<Pfn, Errno>),
     /// Whether a page was freed.
     Freed(bool),
+    /// `mremap`: where the range is now.
+    Moved(Result<u64, Errno>),
     /// Nothing to tell.
     Nothing,
 }
@@ -98,6 +103,8 @@ impl Call {
                 Progress::Done
             }
             Call::KsmScan(call) => call.advance::<M>(kernel, me),
+            Call::Mremap(call) => call.advance::<M>(kernel, me),
+            Call::Madvise(call) => call.advance::<M>(kernel, me),
         }
     }
 
@@ -121,6 +128,8 @@ impl Call {
             Call::Unpin(_) => &["SP17-unpin"],
             Call::Drain => &["PREP-1"],
             Call::KsmScan(call) => call.labels(),
+            Call::Mremap(call) => call.labels(),
+            Call::Madvise(call) => call.labels(),
         }
     }
 
@@ -161,6 +170,11 @@ impl Call {
             Call::Mlock(call) => call.held_pages(),
             Call::Pin(call) => call.held_pages().into_iter().flatten().collect(),
             Call::Fork(call) => call.held_pages(),
+            Call::Mremap(call) => {
+                holdings.carried.extend(call.carried());
+                call.held_pages()
+            }
+            Call::Madvise(call) => call.held_pages(),
             Call::Mprotect(_) | Call::Unpin(_) | Call::Drain => Vec::new(),
             Call::KsmScan(call) => {
                 holdings.uses.extend(call.mms_in_use());
@@ -220,6 +234,8 @@ impl Call {
             Call::Mprotect(call) => Outcome::Returned(call.result()),
             Call::Mlock(call) => Outcome::Returned(call.result()),
             Call::Munmap(_) => Outcome::Returned(Ok(())),
+            Call::Mremap(call) => Outcome::Moved(call.result()),
+            Call::Madvise(call) => Outcome::Returned(call.result()),
             Call::Pin(call) => Outcome::Pinned(call.result()),
             Call::Exit(_) | Call::Unpin(_) | Call::Drain => Outcome::Nothing,
             Call::KsmScan(call) => Outcome::Merged(call.merged()),

@@ -178,30 +178,3 @@ fn move_to_swap(kernel: &mut Kernel, page: Pfn) -> bool {
     assert_eq!(before, None, "page {index} of {file} is in memory and in swap");
     true
 }
-
-/// The way back: a locked, valid page of the swap cache becomes page `index` of the shmem file
-/// that its slot belongs to, and dirty. The caller keeps lock and reference.
-///
-/// # Errors
-/// `NoMemory` if the charge is refused; nothing has changed then.
-///
-/// # Panics
-/// If the slot is not that of the file's page: an error of the model.
-pub fn move_to_file(
-    kernel: &mut Kernel,
-    me: Me,
-    page: Pfn,
-    file: MappingId,
-    index: u64,
-) -> Result<(), Errno> {
-    let slot = slot_of(kernel, page).expect("a page in the swap cache has a slot");
-    let host = kernel.mappings[file].host.as_ref().expect("shmem is a file");
-    assert_eq!(host.swapped.get(&index), Some(&slot), "not the slot of page {index} of {file}");
-    tree::insert(kernel, me, file, index, page)?;
-    let host = kernel.mappings[file].host.as_mut().expect("shmem is a file");
-    host.swapped.remove(&index);
-    delete(kernel, page);
-    kernel.frames[page].set(PageFlags::DIRTY);
-    kernel.swaps.free(slot);
-    Ok(())
-}

@@ -1,15 +1,14 @@
 //! A page comes back from its swap slot, with its neighbours (`swapin_readahead`).
 //!
-//! The half of a swap-in that anonymous faults and shmem share: from "not in the swap cache" to a
-//! page in it, under a reference. supporting-paths 2.5, point 2. The caller says where frames come
-//! from, because the memory policy is that of the area or of the file.
+//! From "not in the swap cache" to a page in it, under a reference: supporting-paths 2.5, point 2.
 
-use super::Lookup;
-use crate::base::{MappingId, Pfn, SwapEntry};
+use super::allocate_for;
+use crate::base::{MappingId, Pfn, SwapEntry, VmaId};
+use crate::filemap::Lookup;
 use crate::kernel::Kernel;
 use crate::pagecache::{swapcache, transfer};
-use crate::state::lock::Want;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
+use crate::unmap::passes;
 
 /// Slots of one block of readahead.
 const BLOCK_SLOTS: u32 = 8;
@@ -38,22 +37,22 @@ enum Slot {
     NoMemory,
 }
 
-/// One read-in of a slot.
+/// One read-in of a slot, with its neighbours. All frames come by the policy for the one address.
 #[derive(Clone, Copy, Debug)]
-pub struct SwapRead {
+pub(super) struct SwapRead {
     slot: SwapEntry,
     phase: Phase,
 }
 
 impl SwapRead {
     /// Will bring the page of `slot` into the swap cache.
-    pub const fn new(slot: SwapEntry) -> SwapRead {
+    pub(super) const fn new(slot: SwapEntry) -> SwapRead {
         SwapRead { slot, phase: Phase::Starting }
     }
 
     /// The page, with a reference for the caller; it may be locked still by the disk. None if there
     /// was no frame, or nobody uses the slot any more. Only once done.
-    pub fn page(&self) -> Option<Pfn> {
+    pub(super) fn page(&self) -> Option<Pfn> {
         match self.phase {
             Phase::Done(page) => page,
             _ => unreachable!("asked before the page was read"),
@@ -61,7 +60,7 @@ impl SwapRead {
     }
 
     /// The steps that the next advance makes.
-    pub fn labels(&self) -> &'static [Label] {
+    pub(super) fn labels(&self) -> &'static [Label] {
         match &self.phase {
             Phase::Starting | Phase::Reading(..) | Phase::Alone => &["SP2.5-2-read"],
             Phase::Looking(lookup) => lookup.labels(),
@@ -70,20 +69,22 @@ impl SwapRead {
     }
 
     /// The page that it holds a reference to, while it is not done.
-    pub fn held_page(&self) -> Option<Pfn> {
+    pub(super) fn held_page(&self) -> Option<Pfn> {
         match &self.phase {
             Phase::Looking(lookup) => lookup.held_page(),
             _ => None,
         }
     }
 
-    /// Makes one step. `allocate` finds a frame.
-    pub fn advance<M: Mode>(
+    /// Makes one step, for a fault at `address` of `vma`.
+    pub(super) fn advance<M: Mode>(
         &mut self,
         kernel: &mut Kernel,
         me: Me,
-        mut allocate: impl FnMut(&mut Kernel) -> Option<Pfn>,
+        vma: VmaId,
+        address: u64,
     ) -> Progress {
+        let mut allocate = |kernel: &mut Kernel| allocate_for(kernel, me, vma, address);
         loop {
             match &mut self.phase {
                 Phase::Starting => {
@@ -163,11 +164,7 @@ fn read<M: Mode>(
         return Ok(Slot::Skipped);
     }
     // Nobody else may be inside the index; it is changed within this step.
-    let lock = LockId::Tree(MappingId::SWAPPER);
-    if !kernel.lock::<M>(me, lock, Want::Exclusive) {
-        return Err(lock);
-    }
-    kernel.unlock::<M>(me, lock);
+    passes::<M>(kernel, me, LockId::Tree(MappingId::SWAPPER))?;
     let Some(page) = allocate(kernel) else { return Ok(Slot::NoMemory) };
     assert!(kernel.try_lock_page::<M>(me, page), "a new page is unlocked");
     swapcache::add_for_reading(kernel, me, page, slot);

@@ -16,7 +16,6 @@ mod page_in;
 mod partial;
 mod read;
 mod shmem;
-mod swap_read;
 #[cfg(test)]
 mod tests;
 mod truncate;
@@ -27,7 +26,6 @@ pub use invalidate::Invalidate;
 pub use lookup::Lookup;
 pub use page_in::{PageIn, PageInError, PagedIn};
 pub use read::ReadFile;
-pub use swap_read::SwapRead;
 pub use truncate::Truncate;
 pub use write::WriteFile;
 pub use write_page::{PageWritten, WritePage};

@@ -80,7 +80,10 @@ impl Census {
             areas.insert((vma.mm, vma.start), id);
         }
         for (mm, space) in kernel.mms.iter() {
-            for (address, _, entry) in kernel.tables.entries(space.root) {
+            let entries = kernel.tables.entries(space.root).map(|(at, _, entry)| (at, entry));
+            // An entry between two tables counts as where it will be.
+            let carried = holdings.carried.iter().filter(|(of, ..)| *of == mm);
+            for (address, entry) in entries.chain(carried.map(|&(_, at, entry)| (at, entry))) {
                 let below = areas.range(..=(mm, address)).next_back().map(|(_, &id)| id);
                 let holds =
                     |id: &VmaId| kernel.vmas[*id].mm == mm && kernel.vmas[*id].contains(address);

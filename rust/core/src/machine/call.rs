@@ -15,6 +15,7 @@ use crate::migrate::move_pages::MovePages;
 use crate::migrate::query::QueryPages;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
 use crate::pagecache::transfer;
+use crate::mmap::{Madvise, Mremap};
 use crate::reclaim::{Reclaim, ShrinkPage, SwapOut};
 use crate::step::{Label, Me, Mode, Progress};
 
@@ -47,6 +48,8 @@ pub enum Call {
     WritePage(WritePage),
     CompleteIo(Option<bool>),
     Invalidate(Invalidate),
+    Mremap(Mremap),
+    Madvise(Madvise),
 }
 
 /// What a call came to.
@@ -78,6 +81,8 @@ pub enum Outcome {
     PageWritten(Result<PageWritten, Errno>),
     /// Yes or no.
     Answered(bool),
+    /// `mremap`: where the range is now.
+    Moved(Result<u64, Errno>),
     /// Nothing to tell.
     Nothing,
 }
@@ -132,6 +137,8 @@ impl Call {
                 Progress::Done
             }
             Call::Invalidate(call) => call.advance::<M>(kernel, me),
+            Call::Mremap(call) => call.advance::<M>(kernel, me),
+            Call::Madvise(call) => call.advance::<M>(kernel, me),
         }
     }
 
@@ -162,6 +169,8 @@ impl Call {
             Call::WritePage(call) => call.labels(),
             Call::CompleteIo(_) => &["SP10-complete"],
             Call::Invalidate(call) => call.labels(),
+            Call::Mremap(call) => call.labels(),
+            Call::Madvise(call) => call.labels(),
         }
     }
 
@@ -202,6 +211,11 @@ impl Call {
             Call::Mlock(call) => call.held_pages(),
             Call::Pin(call) => call.held_pages().into_iter().flatten().collect(),
             Call::Fork(call) => call.held_pages(),
+            Call::Mremap(call) => {
+                holdings.carried.extend(call.carried());
+                call.held_pages()
+            }
+            Call::Madvise(call) => call.held_pages(),
             Call::Mprotect(_) | Call::Unpin(_) | Call::Drain => Vec::new(),
             Call::KsmScan(call) => {
                 holdings.uses.extend(call.mms_in_use());
@@ -268,6 +282,8 @@ impl Call {
             Call::Mprotect(call) => Outcome::Returned(call.result()),
             Call::Mlock(call) => Outcome::Returned(call.result()),
             Call::Munmap(_) => Outcome::Returned(Ok(())),
+            Call::Mremap(call) => Outcome::Moved(call.result()),
+            Call::Madvise(call) => Outcome::Returned(call.result()),
             Call::Pin(call) => Outcome::Pinned(call.result()),
             Call::Exit(_) | Call::Unpin(_) | Call::Drain => Outcome::Nothing,
             Call::KsmScan(call) => Outcome::Merged(call.merged()),

@@ -13,6 +13,7 @@ use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::{self, MovePages};
 use crate::migrate::query::{QueryPages, Question};
 use crate::migrate::target::Target;
+use crate::mmap::{Advice, Madvise, Mremap};
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
 use crate::reclaim::{Reclaim, SwapOut};
 use crate::state::mm::{VmFlags, check_range};
@@ -74,6 +75,10 @@ pub enum Request {
     CompleteIo,
     /// One page to be dropped.
     Invalidate { file: MappingId, page: u64 },
+    /// A range becomes shorter, longer, or goes elsewhere: to `to`, or wherever there is room.
+    Mremap { start: u64, len: u64, new_len: u64, to: Option<u64> },
+    /// What the memory is for.
+    Madvise { start: u64, len: u64, advice: Advice },
 }
 
 impl Request {
@@ -95,6 +100,8 @@ impl Request {
             Request::Mlock { .. } => "munlock",
             Request::Pin { .. } => "pin",
             Request::Unpin(_) => "unpin",
+            Request::Mremap { .. } => "mremap",
+            Request::Madvise { .. } => "madvise",
             Request::Drain => "drain",
             Request::SwapOut { .. } => "swap_out",
             Request::Reclaim { .. } => "reclaim",
@@ -165,6 +172,15 @@ impl Request {
             Request::Mlock { start, len, is_lock } => {
                 let (start, end) = range(start, len)?;
                 Call::Mlock(Mlock::new(memory_of(kernel, task)?, start, end, is_lock))
+            }
+            Request::Mremap { start, len, new_len, to } => {
+                let (start, end) = range(start, len)?;
+                let mm = memory_of(kernel, task)?;
+                Call::Mremap(Mremap::new(mm, start, end - start, new_len, to))
+            }
+            Request::Madvise { start, len, advice } => {
+                let (start, end) = range(start, len)?;
+                Call::Madvise(Madvise::new(memory_of(kernel, task)?, start, end, advice))
             }
             Request::Pin { address, is_write } => {
                 Call::Pin(Pin::new(memory_of(kernel, task)?, address, is_write))

@@ -86,7 +86,7 @@ impl Way {
             Migrate::Fallback if frame.has(PageFlags::DIRTY) => Way::Dirty,
             Migrate::Fallback => Way::Clean,
             Migrate::Fail => Way::Refusing(Errno::InputOutput),
-            Migrate::Returns(value) => Way::Refusing(returned(value)),
+            Migrate::Returns(value) => Way::Refusing(Errno::returned(value)),
         }
     }
 
@@ -104,12 +104,6 @@ impl Way {
             Way::Refusing(_) => &["UM-10", "MN-1", "MN-2", "MN-3"],
         }
     }
-}
-
-/// What a method returned, other than 0. A positive number is no success either (migration 13).
-fn returned(value: i32) -> Errno {
-    let code = value.wrapping_neg();
-    Errno::from_code(code).unwrap_or(Errno::Other(code))
 }
 
 /// How far the method has got.
@@ -401,17 +395,4 @@ fn tree_is_free<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<(), L
 
 fn ring_of(kernel: &Kernel, page: Pfn) -> RingId {
     buffers::ring_of(kernel, page).expect("a page with PG_private has buffers")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_positive_return_value_is_an_error_that_reads_back_as_it_was() {
-        assert_eq!(returned(-11), Errno::Again);
-        assert_eq!(returned(-12), Errno::NoMemory);
-        assert_eq!(returned(-71).negative(), -71);
-        assert_eq!(returned(3).negative(), 3);
-    }
 }

@@ -9,7 +9,7 @@ use super::neighbours_are_free;
 use crate::base::{Errno, MmId, PAGE_SHIFT, VmaId};
 use crate::kernel::Kernel;
 use crate::state::mm::{VmFlags, Vma};
-use crate::state::policy::Policy;
+use crate::state::policy::{Policy, shared};
 use crate::state::rmap::{link_file, unlink_file};
 use crate::step::{LockId, Me, Mode};
 
@@ -164,9 +164,26 @@ pub fn apply_policy<M: Mode>(
         };
         let style = Style { policy, ..Style::of(vma) };
         let covers = restyle(kernel, id, from, to, style, merge);
+        // What became one with a neighbour is done; its file does not hear of it.
+        if (kernel.vmas[covers].start, kernel.vmas[covers].end) == (from, to) {
+            tell_file(kernel, covers, policy);
+        }
         address = kernel.vmas[covers].end;
     }
     Ok(Ok(()))
+}
+
+/// The `set_policy` method of an area, which shmem has: the policy is that of the part of the file,
+/// for whoever maps it.
+fn tell_file(kernel: &mut Kernel, id: VmaId, policy: Option<Policy>) {
+    let area = &kernel.vmas[id];
+    let pages = area.pgoff..area.pgoff + area.pages();
+    let Some(file) = area.file.filter(|&file| kernel.mappings[file].kind.is_shmem()) else {
+        return;
+    };
+    if let Some(host) = &mut kernel.mappings[file].host {
+        shared::set(&mut host.policies, pages, policy);
+    }
 }
 
 /// What an area that moves to another place takes along.

@@ -1,11 +1,13 @@
 //! Swapping out and in, through a whole machine; every step leaves all invariants true.
 
 use crate::base::{
-    CallId, CpuId, MachineSpec, MappingId, NodeId, NodeMask, PAGE_SIZE, Pfn, SwapEntry, TaskId,
+    CallId, CpuId, Errno, MachineSpec, MappingId, NodeId, NodeMask, PAGE_SIZE, Pfn, SwapEntry,
+    TaskId,
 };
 use crate::fault::{Pages, Tally};
 use crate::machine::verbs::Birth;
 use crate::machine::{Machine, Outcome, Request};
+use crate::migrate::target::Target;
 use crate::state::frame::PageFlags;
 use crate::state::mm::VmFlags;
 use crate::state::pagetable::{Entry, Kind};
@@ -240,16 +242,10 @@ fn readahead_ends_at_the_first_free_slot() {
     assert!((0..7).all(|page| world.swap_out(page)));
     world.touch(2, true);
     assert!(world.slot(3).is_free());
-    (0..7)
-        .filter(|&page| page != 2)
-        .for_each(|page| assert!(page < 2 || world.page_or_cache(page)));
-}
-
-impl World {
-    /// Swaps out again whatever a read-ahead brought in; whether the page is in swap then.
-    fn page_or_cache(&mut self, page: u64) -> bool {
-        self.entry(page).as_swap().is_some()
-    }
+    assert_eq!(world.reclaim(32), 6, "what was read ahead goes again");
+    world.touch(5, false);
+    let cached = |world: &World| (1..8).filter(|&at| world.slot(at).has_cache).collect::<Vec<_>>();
+    assert_eq!(cached(&world), [4, 5, 6, 7]);
 }
 
 #[test]
@@ -289,6 +285,162 @@ fn a_locked_page_is_culled() {
     assert!(world.has(world.page(0), PageFlags::UNEVICTABLE | PageFlags::MLOCKED));
     assert_eq!(world.count(Counter::Unevictable), 1);
     assert_eq!(world.count(Counter::IsolatedAnon), 0);
+}
+
+/// A move of one frame's page to node 1.
+fn to_node_1(page: Pfn) -> Request {
+    Request::MigrateFrames { frames: vec![page], target: Target::Preferably(NodeId(1)) }
+}
+
+#[test]
+fn a_mapped_page_of_the_swap_cache_is_moved_and_left_unmapped() {
+    // E3, Q12, Q15, I-92
+    let mut world = World::written(8, 1, 1);
+    assert!(world.swap_out(0));
+    world.touch(0, false);
+    world.machine.drain(None).unwrap();
+    let old = world.page(0);
+    assert_eq!(world.machine.kernel().frames[old].count(), 2);
+    assert_eq!((world.slot(1), world.resident()), (state(0, true), (1, 0)));
+    let Outcome::Migrated(Ok(0), statuses, _) = world.run(to_node_1(old)) else { panic!("moved") };
+    assert_eq!(statuses, [1]);
+    assert_eq!(
+        world.entry(0),
+        Entry::swap(SwapEntry::new(0, 1)),
+        "a swap entry, not a migration entry"
+    );
+    assert_eq!((world.slot(1), world.resident()), (state(1, true), (0, 1)));
+    assert_eq!(world.count(Counter::Shmem), 0, "the sum over the zones is exact");
+    let tally = world.touch(0, false);
+    assert_eq!((tally.minor, tally.major), (1, 0));
+    assert_eq!(world.machine.kernel().zones.node_of(world.page(0)), NodeId(1));
+    world.holds(0, 1);
+}
+
+#[test]
+fn a_page_read_ahead_and_never_mapped_is_moved_within_the_swap_cache() {
+    // S28
+    let mut world = World::written(8, 2, 2);
+    assert!(world.swap_out(0) && world.swap_out(1));
+    world.touch(0, true);
+    let at = SwapEntry::new(0, 2).neutral();
+    let found = |world: &World| world.machine.kernel().mappings[MappingId::SWAPPER].tree.get(at);
+    let old = found(&world).unwrap();
+    assert!(world.machine.kernel().frames[old].is_unowned());
+    let Outcome::Migrated(Ok(0), statuses, _) = world.run(to_node_1(old)) else { panic!("moved") };
+    assert_eq!(statuses, [1]);
+    let new = found(&world).unwrap();
+    assert!(new != old && world.machine.kernel().frames[new].is_unowned());
+    assert_eq!(world.touch(1, false).minor, 1);
+    assert_eq!(world.page(1), new);
+    world.holds(1, 2);
+}
+
+#[test]
+fn a_page_in_the_hands_of_reclaim_cannot_be_isolated() {
+    // S14, S15
+    let mut world = World::written(8, 1, 1);
+    let page = world.page(0);
+    let call = world.start(Request::SwapOut { address: world.start });
+    assert!(world.machine.run_until(call, "SP12-references").unwrap());
+    assert_eq!(world.count(Counter::IsolatedAnon), 1);
+    assert_eq!(world.machine.isolate(page).unwrap(), Err(Errno::Busy));
+    world.machine.finish(call).unwrap();
+    world.sound();
+    assert_eq!(world.count(Counter::IsolatedAnon), 0);
+    assert_eq!(world.entry(0).kind(), Kind::Swap);
+}
+
+#[test]
+fn a_swap_fault_beside_a_migration_ends_on_the_page_that_is_there() {
+    // S29
+    for head_start in 0..40 {
+        let mut world = World::written(8, 1, 2);
+        assert!(world.swap_out(0));
+        world.touch(0, false);
+        world.machine.drain(None).unwrap();
+        let old = world.page(0);
+        let mover = world.start(to_node_1(old));
+        for _ in 0..head_start {
+            if !world.machine.flight(mover).unwrap().is_done() {
+                world.machine.step(mover).unwrap();
+                world.sound();
+            }
+        }
+        let fault = world.start(Request::Read { address: world.start, size: ONE_PAGE });
+        world.run_audited(&[fault, mover]);
+        let Outcome::Accessed(_, data) = world.machine.outcome(fault).unwrap() else { panic!() };
+        assert_eq!(data, vec![1; ONE_PAGE], "after {head_start} steps");
+        world.machine.forget(mover).unwrap();
+        world.machine.forget(fault).unwrap();
+        world.holds(0, 1);
+    }
+}
+
+/// A sequence of numbers that looks like chance and is always the same.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % end
+    }
+}
+
+#[test]
+fn whoever_runs_next_every_step_is_sound_and_no_byte_is_lost() {
+    const PAGES: u64 = 6;
+    for seed in 0..60 {
+        let mut world = World::written(if seed % 3 == 0 { 3 } else { 16 }, PAGES, 2);
+        let mut dice = Dice(seed);
+        let mut bytes: Vec<u8> = (0..PAGES).map(|page| page as u8 + 1).collect();
+        for round in 0..8 {
+            let calls: Vec<CallId> = (0..4).map(|at| world.any_call(&mut dice, at)).collect();
+            world.run_at_random(&calls, &mut dice);
+            let page = dice.below(PAGES);
+            bytes[page as usize] = (seed * 8 + round) as u8;
+            world.write(page, bytes[page as usize]);
+        }
+        (0..PAGES).for_each(|page| world.holds(page, bytes[page as usize]));
+    }
+}
+
+impl World {
+    fn any_call(&mut self, dice: &mut Dice, at: u64) -> CallId {
+        let page = dice.below(6);
+        let address = self.at(page);
+        let frame = match self.entry(page) {
+            entry if entry.kind() == Kind::Present => entry.pfn(),
+            _ => Pfn(dice.below(64) as u32),
+        };
+        let touched = |is_write| Pages::Range { start: address, pages: 1, is_write };
+        self.start(match (at, dice.below(4)) {
+            (0, _) | (1, 0 | 1) => Request::SwapOut { address },
+            (1, _) => Request::Reclaim { node: NodeId(0), pages: 8, is_anon: true },
+            (2, _) => to_node_1(frame),
+            (_, 0 | 1) => Request::Touch(touched(false)),
+            (_, 2) => Request::Touch(touched(true)),
+            (_, _) => Request::Drain,
+        })
+    }
+
+    /// Steps the calls in any order, with an audit after each step, until all are done.
+    fn run_at_random(&mut self, calls: &[CallId], dice: &mut Dice) {
+        loop {
+            let ready: Vec<CallId> = self.machine.ready().collect();
+            if ready.is_empty() {
+                if calls.iter().all(|&call| self.machine.flight(call).unwrap().is_done()) {
+                    break;
+                }
+                self.machine.advance_time(1).unwrap();
+            } else {
+                let call = ready[dice.below(ready.len() as u64) as usize];
+                self.machine.step(call).unwrap();
+            }
+            self.sound();
+        }
+        calls.iter().for_each(|&call| self.machine.forget(call).unwrap());
+    }
 }
 
 #[test]

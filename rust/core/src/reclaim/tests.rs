@@ -289,7 +289,8 @@ fn a_locked_page_is_culled() {
 
 /// A move of one frame's page to node 1.
 fn to_node_1(page: Pfn) -> Request {
-    Request::MigrateFrames { frames: vec![page], target: Target::Preferably(NodeId(1)) }
+    let target = Target::Preferably(NodeId(1));
+    Request::MigrateFrames { frames: vec![page], target, is_offlining: false }
 }
 
 #[test]

@@ -34,7 +34,8 @@ pub(super) fn entries_lie_inside_areas(view: &View<'_>, report: Report<'_>) {
     for leaf in &view.census.leaves {
         let (at, entry) = (leaf.address, leaf.entry);
         let Some(vma) = leaf.vma.map(|id| &view.kernel.vmas[id]) else {
-            let message = format!("mm {}: entry {:#x} at {at:#x}, outside any area", leaf.mm, entry.0);
+            let message =
+                format!("mm {}: entry {:#x} at {at:#x}, outside any area", leaf.mm, entry.0);
             report(None, message);
             continue;
         };
@@ -46,7 +47,9 @@ pub(super) fn entries_lie_inside_areas(view: &View<'_>, report: Report<'_>) {
         match page {
             Some(page) => check_index(view, page, vma.linear_index(at), report),
             None if is_known(view.kernel, entry, vma) => {}
-            None => report(None, format!("mm {}: unknown entry {:#x} at {at:#x}", leaf.mm, entry.0)),
+            None => {
+                report(None, format!("mm {}: unknown entry {:#x} at {at:#x}", leaf.mm, entry.0))
+            }
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::request::memory_of;
 use super::{KERNEL_TASK, Machine};
-use crate::base::{CpuId, Errno, MappingId, MemcgId, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId};
 use crate::base::USER_END;
+use crate::base::{CpuId, Errno, MappingId, MemcgId, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId};
 use crate::mmap::{self, Backing};
 use crate::state::mm::{Mm, VmFlags};
 use crate::state::policy::{Mode, Policy};

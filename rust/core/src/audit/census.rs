@@ -59,7 +59,7 @@ impl Census {
     /// Walks all page tables, trees, pagevecs and holdings.
     pub fn take(kernel: &Kernel, holdings: &Holdings) -> Census {
         let mut census = Census::default();
-        census.count_entries(kernel);
+        census.count_entries(kernel, holdings);
         census.count_cache(kernel);
         for &page in holdings.isolated.iter().chain(&kernel.isolated_by_hand) {
             census.row(page).isolated += 1;
@@ -73,7 +73,7 @@ impl Census {
         census
     }
 
-    fn count_entries(&mut self, kernel: &Kernel) {
+    fn count_entries(&mut self, kernel: &Kernel, holdings: &Holdings) {
         let census = self;
         let mut areas: BTreeMap<(MmId, u64), VmaId> = BTreeMap::new();
         for (id, vma) in kernel.vmas.iter() {

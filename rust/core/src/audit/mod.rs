@@ -40,8 +40,6 @@ pub struct Holdings {
     pub migrating: BTreeSet<Pfn>,
     /// Pages on their way, with their new frames.
     pub moves: Vec<(Pfn, Pfn)>,
-    /// Frozen pages, with the counts that they had before (I-11).
-    pub frozen: BTreeMap<Pfn, u32>,
     /// Entries that are in no table because `mremap` carries them just now, with where they will be.
     pub carried: Vec<(MmId, u64, Entry)>,
     /// Uses of address spaces, one entry each, besides those of tasks.

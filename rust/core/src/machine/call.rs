@@ -14,8 +14,8 @@ use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::MovePages;
 use crate::migrate::query::QueryPages;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
-use crate::pagecache::transfer;
 use crate::mmap::{Madvise, Mremap};
+use crate::pagecache::transfer;
 use crate::reclaim::{Reclaim, ShrinkPage, SwapOut};
 use crate::step::{Label, Me, Mode, Progress};
 
@@ -41,6 +41,8 @@ pub enum Call {
     SwapOut(SwapOut),
     Reclaim(Reclaim),
     KsmScan(KsmScan),
+    Mremap(Mremap),
+    Madvise(Madvise),
     ReadFile(ReadFile),
     WriteFile(WriteFile),
     Truncate(Truncate),
@@ -73,6 +75,8 @@ pub enum Outcome {
     Pinned(Result<Pfn, Errno>),
     /// Whether a page was freed.
     Freed(bool),
+    /// `mremap`: where the range is now.
+    Moved(Result<u64, Errno>),
     /// Bytes of a file.
     FileRead(Result<Vec<u8>, Errno>),
     /// How many bytes went into a file.
@@ -120,6 +124,8 @@ impl Call {
                 Progress::Done
             }
             Call::KsmScan(call) => call.advance::<M>(kernel, me),
+            Call::Mremap(call) => call.advance::<M>(kernel, me),
+            Call::Madvise(call) => call.advance::<M>(kernel, me),
             Call::ReadFile(call) => call.advance::<M>(kernel, me),
             Call::WriteFile(call) => call.advance::<M>(kernel, me),
             Call::Truncate(call) => call.advance::<M>(kernel, me),
@@ -162,6 +168,8 @@ impl Call {
             Call::Unpin(_) => &["SP17-unpin"],
             Call::Drain => &["PREP-1"],
             Call::KsmScan(call) => call.labels(),
+            Call::Mremap(call) => call.labels(),
+            Call::Madvise(call) => call.labels(),
             Call::ReadFile(call) => call.labels(),
             Call::WriteFile(call) => call.labels(),
             Call::Truncate(call) => call.labels(),

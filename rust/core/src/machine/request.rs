@@ -61,6 +61,10 @@ pub enum Request {
     Reclaim { node: NodeId, pages: u32, is_anon: bool },
     /// One pass of KSM over everything that may be merged.
     KsmScan,
+    /// A range becomes shorter, longer, or goes elsewhere: to `to`, or wherever there is room.
+    Mremap { start: u64, len: u64, new_len: u64, to: Option<u64> },
+    /// What the memory is for.
+    Madvise { start: u64, len: u64, advice: Advice },
     /// `read(2)`.
     ReadFile { file: MappingId, offset: u64, size: u64 },
     /// `write(2)`; without `data`, of bytes that nobody looks at.

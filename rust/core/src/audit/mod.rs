@@ -44,6 +44,9 @@ pub struct Holdings {
     pub carried: Vec<(MmId, u64, Entry)>,
     /// Uses of address spaces, one entry each, besides those of tasks.
     pub uses: Vec<MmId>,
+    /// Pages whose count reads 0 while their holders remain, with the count that they were frozen from
+    /// (I-11).
+    pub frozen: BTreeMap<Pfn, u32>,
     /// Whether a call is in flight at all.
     pub is_busy: bool,
 }

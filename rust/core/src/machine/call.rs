@@ -50,8 +50,6 @@ pub enum Call {
     WritePage(WritePage),
     CompleteIo(Option<bool>),
     Invalidate(Invalidate),
-    Mremap(Mremap),
-    Madvise(Madvise),
 }
 
 /// What a call came to.
@@ -85,8 +83,6 @@ pub enum Outcome {
     PageWritten(Result<PageWritten, Errno>),
     /// Yes or no.
     Answered(bool),
-    /// `mremap`: where the range is now.
-    Moved(Result<u64, Errno>),
     /// Nothing to tell.
     Nothing,
 }
@@ -143,8 +139,6 @@ impl Call {
                 Progress::Done
             }
             Call::Invalidate(call) => call.advance::<M>(kernel, me),
-            Call::Mremap(call) => call.advance::<M>(kernel, me),
-            Call::Madvise(call) => call.advance::<M>(kernel, me),
         }
     }
 
@@ -177,8 +171,6 @@ impl Call {
             Call::WritePage(call) => call.labels(),
             Call::CompleteIo(_) => &["SP10-complete"],
             Call::Invalidate(call) => call.labels(),
-            Call::Mremap(call) => call.labels(),
-            Call::Madvise(call) => call.labels(),
         }
     }
 

@@ -79,10 +79,6 @@ pub enum Request {
     CompleteIo,
     /// One page to be dropped.
     Invalidate { file: MappingId, page: u64 },
-    /// A range becomes shorter, longer, or goes elsewhere: to `to`, or wherever there is room.
-    Mremap { start: u64, len: u64, new_len: u64, to: Option<u64> },
-    /// What the memory is for.
-    Madvise { start: u64, len: u64, advice: Advice },
 }
 
 impl Request {

@@ -3,6 +3,7 @@
 mod bytes;
 mod fetching;
 mod races;
+mod shmem;
 mod truncating;
 mod writing;
 

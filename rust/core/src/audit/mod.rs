@@ -13,10 +13,13 @@ mod counters;
 mod entries;
 mod files;
 mod frames;
+mod groups;
+mod ksm;
 mod lists;
 mod locks;
 mod reverse;
 mod spaces;
+mod swap;
 
 pub use census::{Census, Row};
 
@@ -24,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{MmId, Pfn};
 use crate::kernel::Kernel;
+use crate::state::pagetable::Entry;
 
 /// What calls in flight hold at this moment.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +40,8 @@ pub struct Holdings {
     pub migrating: BTreeSet<Pfn>,
     /// Pages on their way, with their new frames.
     pub moves: Vec<(Pfn, Pfn)>,
+    /// Entries that are in no table because `mremap` carries them just now, with where they will be.
+    pub carried: Vec<(MmId, u64, Entry)>,
     /// Uses of address spaces, one entry each, besides those of tasks.
     pub uses: Vec<MmId>,
     /// Pages whose count reads 0 while their holders remain, with the count that they were frozen from
@@ -177,14 +183,47 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "resident_counters_count",
         ids: "I-90 I-91",
-        check: counters::resident_counters_count,
+        check: spaces::resident_counters_count,
     },
     Rule {
         name: "entries_are_found_from_their_page",
-        ids: "I-70 I-73",
+        ids: "I-70 I-71 I-73",
         check: reverse::entries_are_found_from_their_page,
     },
+    Rule {
+        name: "swap_slots_count_their_users",
+        ids: "I-80 I-82",
+        check: swap::swap_slots_count_their_users,
+    },
+    Rule {
+        name: "the_swap_cache_and_slots_agree",
+        ids: "I-60 I-61 I-63 I-81",
+        check: swap::the_swap_cache_and_slots_agree,
+    },
+    Rule {
+        name: "free_swap_slots_are_counted",
+        ids: "I-83",
+        check: swap::free_swap_slots_are_counted,
+    },
     Rule { name: "lists_and_areas_agree", ids: "I-74", check: reverse::lists_and_areas_agree },
+    Rule { name: "charges_add_up", ids: "I-100 I-102", check: groups::charges_add_up },
+    Rule {
+        name: "free_frames_are_not_charged",
+        ids: "I-101",
+        check: groups::free_frames_are_not_charged,
+    },
+    Rule {
+        name: "mapped_files_are_counted",
+        ids: "I-104",
+        check: groups::mapped_files_are_counted,
+    },
+    Rule {
+        name: "merged_pages_are_read_only",
+        ids: "I-76",
+        check: ksm::merged_pages_are_read_only,
+    },
+    Rule { name: "merged_pages_are_found", ids: "I-72", check: ksm::merged_pages_are_found },
+    Rule { name: "merged_places_are_counted", ids: "I-77", check: ksm::merged_places_are_counted },
 ];
 
 /// Checks every rule; an empty answer is a sound machine.

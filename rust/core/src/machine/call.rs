@@ -6,6 +6,7 @@ use crate::base::{Errno, MmId, Pfn, TaskId};
 use crate::fault::{Access, Pin, Tally};
 use crate::filemap::{Invalidate, Lookup, PageWritten, ReadFile, Truncate, WriteFile, WritePage};
 use crate::kernel::Kernel;
+use crate::ksm::KsmScan;
 use crate::migrate::batch::{Batch, Report};
 use crate::migrate::frames::MigrateFrames;
 use crate::migrate::mbind::Mbind;
@@ -13,7 +14,9 @@ use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::MovePages;
 use crate::migrate::query::QueryPages;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
+use crate::mmap::{Madvise, Mremap};
 use crate::pagecache::transfer;
+use crate::reclaim::{Reclaim, ShrinkPage, SwapOut};
 use crate::step::{Label, Me, Mode, Progress};
 
 /// What a task is doing in the kernel right now. Plain data: clone it, and go on twice.
@@ -35,6 +38,11 @@ pub enum Call {
     Pin(Pin),
     Unpin(Pfn),
     Drain,
+    SwapOut(SwapOut),
+    Reclaim(Reclaim),
+    KsmScan(KsmScan),
+    Mremap(Mremap),
+    Madvise(Madvise),
     ReadFile(ReadFile),
     WriteFile(WriteFile),
     Truncate(Truncate),
@@ -59,8 +67,14 @@ pub enum Outcome {
     Child(Result<TaskId, Errno>),
     /// Success or an error, as the system call returns it.
     Returned(Result<(), Errno>),
+    /// `ksm_scan`: how many places got another page than they had.
+    Merged(u32),
     /// A pinned page, or why not.
     Pinned(Result<Pfn, Errno>),
+    /// Whether a page was freed.
+    Freed(bool),
+    /// `mremap`: where the range is now.
+    Moved(Result<u64, Errno>),
     /// Bytes of a file.
     FileRead(Result<Vec<u8>, Errno>),
     /// How many bytes went into a file.
@@ -88,6 +102,8 @@ impl Call {
             Call::Munmap(call) => call.advance::<M>(kernel, me),
             Call::Mprotect(call) => call.advance::<M>(kernel, me),
             Call::Mlock(call) => call.advance::<M>(kernel, me),
+            Call::SwapOut(call) => call.advance::<M>(kernel, me),
+            Call::Reclaim(call) => call.advance::<M>(kernel, me),
             Call::Pin(call) => {
                 let progress = call.advance::<M>(kernel, me);
                 if let (Progress::Done, Ok(page)) = (progress, pin_result(call, progress)) {
@@ -103,6 +119,9 @@ impl Call {
                 kernel.drain_all();
                 Progress::Done
             }
+            Call::KsmScan(call) => call.advance::<M>(kernel, me),
+            Call::Mremap(call) => call.advance::<M>(kernel, me),
+            Call::Madvise(call) => call.advance::<M>(kernel, me),
             Call::ReadFile(call) => call.advance::<M>(kernel, me),
             Call::WriteFile(call) => call.advance::<M>(kernel, me),
             Call::Truncate(call) => call.advance::<M>(kernel, me),
@@ -137,9 +156,14 @@ impl Call {
             Call::Munmap(call) => call.labels(),
             Call::Mprotect(call) => call.labels(),
             Call::Mlock(call) => call.labels(),
+            Call::SwapOut(call) => call.labels(),
+            Call::Reclaim(call) => call.labels(),
             Call::Pin(call) => call.labels(),
             Call::Unpin(_) => &["SP17-unpin"],
             Call::Drain => &["PREP-1"],
+            Call::KsmScan(call) => call.labels(),
+            Call::Mremap(call) => call.labels(),
+            Call::Madvise(call) => call.labels(),
             Call::ReadFile(call) => call.labels(),
             Call::WriteFile(call) => call.labels(),
             Call::Truncate(call) => call.labels(),
@@ -171,13 +195,32 @@ impl Call {
                 call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
                 Vec::new()
             }
+            Call::SwapOut(call) => {
+                holdings.isolated.extend(call.isolated());
+                hold_shrinking(call.shrinking(), holdings);
+                Vec::new()
+            }
+            Call::Reclaim(call) => {
+                holdings.isolated.extend(call.isolated());
+                hold_shrinking(call.shrinking(), holdings);
+                Vec::new()
+            }
             Call::Access(call) => call.held_pages().into_iter().flatten().collect(),
             Call::Exit(call) => call.held_pages(),
             Call::Munmap(call) => call.held_pages(),
             Call::Mlock(call) => call.held_pages(),
             Call::Pin(call) => call.held_pages().into_iter().flatten().collect(),
             Call::Fork(call) => call.held_pages(),
+            Call::Mremap(call) => {
+                holdings.carried.extend(call.carried());
+                call.held_pages()
+            }
+            Call::Madvise(call) => call.held_pages(),
             Call::Mprotect(_) | Call::Unpin(_) | Call::Drain => Vec::new(),
+            Call::KsmScan(call) => {
+                holdings.uses.extend(call.mms_in_use());
+                call.held_pages()
+            }
             Call::ReadFile(call) => call.held_page().into_iter().collect(),
             Call::WriteFile(call) => call.held_page().into_iter().collect(),
             Call::Truncate(call) => call.held_pages(),
@@ -224,6 +267,8 @@ impl Call {
                 Outcome::Statuses(result, statuses, bytes)
             }
             Call::MigratePages(call) => Outcome::Count(call.result()),
+            Call::SwapOut(call) => Outcome::Freed(call.is_freed()),
+            Call::Reclaim(call) => Outcome::Count(Ok(call.freed())),
             Call::Mbind(call) => Outcome::Returned(call.result()),
             Call::MigrateFrames(call) => {
                 let (result, statuses, report) = call.into_outcome();
@@ -237,8 +282,11 @@ impl Call {
             Call::Mprotect(call) => Outcome::Returned(call.result()),
             Call::Mlock(call) => Outcome::Returned(call.result()),
             Call::Munmap(_) => Outcome::Returned(Ok(())),
+            Call::Mremap(call) => Outcome::Moved(call.result()),
+            Call::Madvise(call) => Outcome::Returned(call.result()),
             Call::Pin(call) => Outcome::Pinned(call.result()),
             Call::Exit(_) | Call::Unpin(_) | Call::Drain => Outcome::Nothing,
+            Call::KsmScan(call) => Outcome::Merged(call.merged()),
             Call::ReadFile(call) => Outcome::FileRead(call.into_result()),
             Call::WriteFile(call) => Outcome::FileWritten(call.result()),
             Call::Truncate(call) => Outcome::Returned(call.result()),
@@ -268,6 +316,11 @@ fn unpin(kernel: &mut Kernel, page: Pfn) {
     }
 }
 
+fn hold_shrinking(shrink: Option<&ShrinkPage>, holdings: &mut Holdings) {
+    let frozen = shrink.filter(|shrink| shrink.is_frozen());
+    holdings.frozen.extend(frozen.map(|shrink| (shrink.page(), ShrinkPage::FROZEN_COUNT)));
+}
+
 fn hold_batch(batch: &Batch, holdings: &mut Holdings) {
     holdings.isolated.extend(batch.isolated());
     if let Some(page_move) = batch.current() {
@@ -275,6 +328,7 @@ fn hold_batch(batch: &Batch, holdings: &mut Holdings) {
         if page_move.may_have_entries() {
             holdings.migrating.insert(page_move.page());
         }
+        holdings.frozen.extend(page_move.frozen());
         holdings.moves.extend(page_move.new_page().map(|new| (page_move.page(), new)));
     }
 }

@@ -7,6 +7,7 @@
 mod call;
 mod files;
 mod flight;
+mod group_verbs;
 mod request;
 mod stepping;
 pub mod verbs;

@@ -1,10 +1,11 @@
 //! What a call shall do, before it has begun.
 
 use super::Call;
-use crate::base::{MappingId, Misuse, MmId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
+use crate::base::{MappingId, Misuse, MmId, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
 use crate::fault::{Access, Pages, Pin, What};
 use crate::filemap::{Invalidate, Lookup, ReadFile, Truncate, WriteFile, WritePage};
 use crate::kernel::Kernel;
+use crate::ksm::KsmScan;
 use crate::migrate::collect::Wanted;
 use crate::migrate::frames::MigrateFrames;
 use crate::migrate::mbind::Mbind;
@@ -12,7 +13,9 @@ use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::{self, MovePages};
 use crate::migrate::query::{QueryPages, Question};
 use crate::migrate::target::Target;
+use crate::mmap::{Advice, Madvise, Mremap};
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
+use crate::reclaim::{Reclaim, SwapOut};
 use crate::state::mm::{VmFlags, check_range};
 use crate::state::policy::Policy;
 
@@ -29,7 +32,7 @@ pub enum Request {
     /// `mbind(2)`.
     Mbind { start: u64, len: u64, policy: Option<Policy>, wanted: Wanted },
     /// The engine, for frames.
-    MigrateFrames { frames: Vec<Pfn>, target: Target },
+    MigrateFrames { frames: Vec<Pfn>, target: Target, is_offlining: bool },
     /// Loads and stores.
     Touch(Pages),
     /// Loads bytes.
@@ -52,6 +55,16 @@ pub enum Request {
     Unpin(Pfn),
     /// All CPUs' pagevecs.
     Drain,
+    /// Reclaim of the page at an address.
+    SwapOut { address: u64 },
+    /// Reclaim of at most `pages` pages of one node and family.
+    Reclaim { node: NodeId, pages: u32, is_anon: bool },
+    /// One pass of KSM over everything that may be merged.
+    KsmScan,
+    /// A range becomes shorter, longer, or goes elsewhere: to `to`, or wherever there is room.
+    Mremap { start: u64, len: u64, new_len: u64, to: Option<u64> },
+    /// What the memory is for.
+    Madvise { start: u64, len: u64, advice: Advice },
     /// `read(2)`.
     ReadFile { file: MappingId, offset: u64, size: u64 },
     /// `write(2)`; without `data`, of bytes that nobody looks at.
@@ -87,7 +100,12 @@ impl Request {
             Request::Mlock { .. } => "munlock",
             Request::Pin { .. } => "pin",
             Request::Unpin(_) => "unpin",
+            Request::Mremap { .. } => "mremap",
+            Request::Madvise { .. } => "madvise",
             Request::Drain => "drain",
+            Request::SwapOut { .. } => "swap_out",
+            Request::Reclaim { .. } => "reclaim",
+            Request::KsmScan => "ksm_scan",
             Request::ReadFile { .. } => "read_file",
             Request::WriteFile { .. } => "write_file",
             Request::Truncate { .. } => "truncate",
@@ -124,9 +142,9 @@ impl Request {
                 let (start, end) = range(start, len)?;
                 Call::Mbind(Mbind::new(memory_of(kernel, task)?, start..end, policy, wanted))
             }
-            Request::MigrateFrames { frames, target } => {
+            Request::MigrateFrames { frames, target, is_offlining } => {
                 check_frames(kernel, &frames)?;
-                Call::MigrateFrames(MigrateFrames::new(frames, target))
+                Call::MigrateFrames(MigrateFrames::new(frames, target, is_offlining))
             }
             Request::Touch(pages) => {
                 let mm = memory_of(kernel, task)?;
@@ -155,6 +173,15 @@ impl Request {
                 let (start, end) = range(start, len)?;
                 Call::Mlock(Mlock::new(memory_of(kernel, task)?, start, end, is_lock))
             }
+            Request::Mremap { start, len, new_len, to } => {
+                let (start, end) = range(start, len)?;
+                let mm = memory_of(kernel, task)?;
+                Call::Mremap(Mremap::new(mm, start, end - start, new_len, to))
+            }
+            Request::Madvise { start, len, advice } => {
+                let (start, end) = range(start, len)?;
+                Call::Madvise(Madvise::new(memory_of(kernel, task)?, start, end, advice))
+            }
             Request::Pin { address, is_write } => {
                 Call::Pin(Pin::new(memory_of(kernel, task)?, address, is_write))
             }
@@ -165,6 +192,22 @@ impl Request {
                 Call::Unpin(page)
             }
             Request::Drain => Call::Drain,
+            Request::SwapOut { address } => {
+                let mm = memory_of(kernel, task)?;
+                if address >= USER_END {
+                    let (start, len, end) = (address, 1, USER_END);
+                    return Err(Misuse::BadRange { start, len, end });
+                }
+                Call::SwapOut(SwapOut::new(mm, address))
+            }
+            Request::Reclaim { node, pages, is_anon } => {
+                if !kernel.zones.nodes().contains(&node) {
+                    return Err(Misuse::NoSuchNode(node.0.into()));
+                }
+                Call::Reclaim(Reclaim::new(kernel, node, pages, is_anon))
+            }
+            Request::KsmScan if !kernel.contents.exist() => return Err(Misuse::NoContents),
+            Request::KsmScan => Call::KsmScan(KsmScan::new()),
             Request::ReadFile { file, offset, size } => {
                 Call::ReadFile(ReadFile::new(checked_file(kernel, file)?, offset, size))
             }

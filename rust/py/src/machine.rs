@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use numpy::{PyArray1, PyReadonlyArray1};
 use pagemig_core::base::{
-    CallId, CpuId, MachineSpec, Misuse, NodeId, NodeMask, Pfn, Profile, TaskId, Watermarks,
-    ZoneKind, ZoneSpec,
+    CallId, CpuId, MachineSpec, MappingId, Misuse, NodeId, NodeMask, Pfn, Profile, TaskId,
+    Watermarks, ZoneKind, ZoneSpec,
 };
 use pagemig_core::machine::verbs::Birth;
 use pagemig_core::machine::{KERNEL_TASK, Machine, Request};
@@ -17,13 +17,14 @@ use pagemig_core::step::Schedule;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::areas::{self, PagesRow, VmaRow};
 use crate::errors::{Refusal, usage};
 use crate::gate::Gate;
 use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
 use crate::swap;
-use crate::views::{self, CallRow, EntryRow, FrameRow, PagesRow, VmaRow};
+use crate::views::{self, CallRow, EntryRow, FrameRow};
 
 /// (node, kind, frames, min, low, high)
 type ZoneRow = (u8, u8, u64, u64, u64, u64);
@@ -177,6 +178,8 @@ impl PyMachine {
         })
     }
 
+    #[pyo3(signature = (pid, length, at, vm_flags, file=None, offset=0))]
+    #[allow(clippy::too_many_arguments, reason = "the arguments of mmap")]
     fn mmap(
         &self,
         py: Python<'_>,
@@ -184,13 +187,18 @@ impl PyMachine {
         length: u64,
         at: Option<u64>,
         vm_flags: u64,
+        file: Option<u32>,
+        offset: u64,
     ) -> PyResult<u64> {
-        let flags = VmFlags::from_bits_truncate(vm_flags);
-        self.enter(py, |machine| machine.mmap(TaskId(pid), length, at, flags))
+        let (pid, flags) = (TaskId(pid), VmFlags::from_bits_truncate(vm_flags));
+        self.enter(py, |machine| match file.map(MappingId) {
+            Some(file) => machine.mmap_file(pid, length, at, flags, file, offset),
+            None => machine.mmap(pid, length, at, flags),
+        })
     }
 
     fn vmas(&self, py: Python<'_>, pid: u32) -> PyResult<Vec<Py<PyAny>>> {
-        let rows: Vec<VmaRow> = self.look(|machine| views::areas(machine, pid))?;
+        let rows: Vec<VmaRow> = self.look(|machine| areas::areas(machine, pid))?;
         let object = |(start, end, flags, pgoff, policy, id, links): VmaRow| {
             let links = pyo3::types::PyTuple::new(py, links)?;
             let row = (start, end, flags, pgoff, policy, id, links).into_pyobject(py)?;
@@ -200,13 +208,22 @@ impl PyMachine {
     }
 
     fn vma_pages(&self, py: Python<'_>, pid: u32) -> PyResult<Vec<Py<PyAny>>> {
-        let rows: Vec<PagesRow> = self.look(|machine| views::area_pages(machine, pid))?;
-        let object = |(start, anon, dirty, mapmax, active, nodes): PagesRow| {
+        let rows: Vec<PagesRow> = self.look(|machine| areas::pages(machine, pid))?;
+        let object = |row: PagesRow| {
+            let (start, anon, dirty, mapmax, swapcache, active, writeback, nodes) = row;
             let nodes = pyo3::types::PyTuple::new(py, nodes)?;
-            let row = (start, anon, dirty, mapmax, active, nodes).into_pyobject(py)?;
-            Ok(row.into_any().unbind())
+            let row = (start, anon, dirty, mapmax, swapcache, active, writeback, nodes);
+            Ok(row.into_pyobject(py)?.into_any().unbind())
         };
         rows.into_iter().map(object).collect()
+    }
+
+    fn vma_files(&self, pid: u32) -> PyResult<Vec<Option<u32>>> {
+        self.look(|machine| areas::files(machine, pid))
+    }
+
+    fn policy_at(&self, pid: u32, address: u64) -> PyResult<Option<PolicyRow>> {
+        self.look(|machine| areas::policy_at(machine, pid, address))
     }
 
     fn nodes_of<'py>(

@@ -8,6 +8,7 @@ use pagemig_core::migrate::collect::Wanted;
 use pagemig_core::migrate::move_pages;
 use pagemig_core::migrate::query::Question;
 use pagemig_core::migrate::target::Target;
+use pagemig_core::mmap::Advice;
 use pagemig_core::state::mm::VmFlags;
 use pyo3::prelude::*;
 
@@ -163,6 +164,25 @@ impl PyRequest {
     fn mprotect(start: u64, length: u64, vm_flags: u64) -> PyRequest {
         let protection = VmFlags::from_bits_truncate(vm_flags) & VmFlags::PROTECTION;
         PyRequest(Request::Mprotect { start, len: length, protection })
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (start, length, new_length, to))]
+    fn mremap(start: u64, length: u64, new_length: u64, to: Option<u64>) -> PyRequest {
+        PyRequest(Request::Mremap { start, len: length, new_len: new_length, to })
+    }
+
+    #[staticmethod]
+    fn madvise(start: u64, length: u64, advice: i32) -> PyResult<PyRequest> {
+        let advice = match advice {
+            4 => Advice::DontNeed,
+            10 => Advice::DontFork,
+            11 => Advice::DoFork,
+            12 => Advice::Mergeable,
+            13 => Advice::Unmergeable,
+            _ => return Err(usage(format!("no advice {advice}; 4 and 10 to 13 are known"))),
+        };
+        Ok(PyRequest(Request::Madvise { start, len: length, advice }))
     }
 
     #[staticmethod]

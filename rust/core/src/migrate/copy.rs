@@ -1,6 +1,6 @@
 //! `migrate_page_copy`: bytes and flags (migration 7).
 
-use crate::base::Pfn;
+use crate::base::{Pfn, StableNodeId};
 use crate::kernel::Kernel;
 use crate::pagecache::{dirty, writeback};
 use crate::state::frame::{Owner, PageFlags};
@@ -40,17 +40,13 @@ pub fn copy_page(kernel: &mut Kernel, new: Pfn, old: Pfn) {
             frame.clear(PageFlags::DIRTY | PageFlags::RECLAIM);
             flags |= PageFlags::DIRTY;
         } else {
-            dirty::clear_dirty_for_io(kernel, old);
-            dirty::set_page_dirty_nobuffers(kernel, new);
+            move_dirtiness(kernel, new, old);
         }
     }
     let frame = &mut kernel.frames[old];
     // MC-6
     let is_mlocked = frame.take(PageFlags::MLOCKED);
-    let ksm_node = match frame.is_ksm() {
-        true => frame.owner(),
-        false => Owner::None,
-    };
+    let node = if frame.is_ksm() { frame.owner() } else { Owner::None };
     // MC-8, MC-9
     frame.clear(PageFlags::SWAPCACHE | PageFlags::PRIVATE);
     frame.private = 0;
@@ -60,15 +56,33 @@ pub fn copy_page(kernel: &mut Kernel, new: Pfn, old: Pfn) {
         kernel.zones.counters_of(old).add(Counter::Mlock, -1);
         kernel.zones.counters_of(new).add(Counter::Mlock, 1);
     }
-    // MC-7: with the owner's clearing one step towards everybody who looks for the page of the node.
-    if let Owner::Ksm(Some(node)) = ksm_node {
-        let node = &mut kernel.ksm.nodes[node];
-        assert!(node.kpfn == old, "a stable node names frame {}, not {old}", node.kpfn);
-        node.kpfn = new;
+    if let Owner::Ksm(Some(node)) = node {
+        follow_node(kernel, node, new, old);
     }
     kernel.frames[new].set(flags);
-    // MC-10: never so at this version.
     if kernel.frames[new].has(PageFlags::WRITEBACK) {
-        writeback::end_writeback(kernel, new);
+        end_late_writeback(kernel, new);
     }
+}
+
+/// MC-5 in an address space: accounting moves from zone to zone, and the slot is tagged.
+#[cold]
+fn move_dirtiness(kernel: &mut Kernel, new: Pfn, old: Pfn) {
+    dirty::clear_dirty_for_io(kernel, old);
+    dirty::set_page_dirty_nobuffers(kernel, new);
+}
+
+/// MC-7: KSM finds the page in its new frame, before or after the old one's owner is cleared: that is
+/// one step.
+#[cold]
+fn follow_node(kernel: &mut Kernel, node: StableNodeId, new: Pfn, old: Pfn) {
+    let node = &mut kernel.ksm.nodes[node];
+    assert!(node.kpfn == old, "a stable node names frame {}, not {old}", node.kpfn);
+    node.kpfn = new;
+}
+
+/// MC-10: never so at this version.
+#[cold]
+fn end_late_writeback(kernel: &mut Kernel, new: Pfn) {
+    writeback::end_writeback(kernel, new);
 }

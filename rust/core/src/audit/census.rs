@@ -87,6 +87,9 @@ impl Census {
         for (&page, &pins) in &kernel.pins {
             census.row(page).held += pins;
         }
+        for (page, references) in kernel.ledger.leaked_references() {
+            census.row(page).held += references;
+        }
         census
     }
 

@@ -5,6 +5,7 @@
 //! stores a nouns' function wants ([`Kernel::put_page`]) and the taking of locks in either
 //! mode ([`hold`]).
 
+mod allocate;
 mod charge;
 mod cost;
 mod hold;

@@ -4,6 +4,8 @@
 //! into a question to [`crate::state::zone`], and [`Policy::rebound`] follows a cpuset whose nodes
 //! change (supporting-paths 18).
 
+pub mod shared;
+
 use super::zone::Request;
 use crate::base::{NodeId, NodeMask};
 

@@ -170,6 +170,19 @@ impl Kernel {
         self.lru.drain_all(&mut self.frames, &mut self.zones);
     }
 
+    /// Sets PG_mlocked of a locked page and moves it to the unevictable list, if it is on any
+    /// (`mlock_vma_page`).
+    pub fn set_mlocked(&mut self, cpu: CpuId, pfn: Pfn) {
+        if self.frames[pfn].has(PageFlags::MLOCKED) {
+            return;
+        }
+        self.frames[pfn].set(PageFlags::MLOCKED);
+        self.zones.counters_of(pfn).add(Counter::Mlock, 1);
+        if lru::isolate(&mut self.frames, &mut self.zones, &mut self.lru, pfn).is_ok() {
+            self.put_back(cpu, pfn);
+        }
+    }
+
     /// Clears PG_mlocked of a locked page and moves it to an evictable list if that is possible
     /// (supporting-paths 8).
     pub fn clear_mlocked(&mut self, cpu: CpuId, pfn: Pfn) {

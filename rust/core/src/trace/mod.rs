@@ -23,7 +23,8 @@ pub enum EventKind {
     Isolate,
     /// An old page left the list of a migration, moved or refused for good.
     PutBack,
-    /// A page-table entry became a migration entry; the value is 1 for the write flavour.
+    /// A page-table entry became a migration entry (value 0, or 1 for the write flavour), a swap
+    /// entry (2) or nothing (3).
     Unmap,
     /// A migration entry became an ordinary entry; the value is 1 if it is writable.
     Restore,

@@ -3,6 +3,7 @@
 use super::Request;
 use crate::audit::Holdings;
 use crate::base::{Errno, MmId, Pfn, TaskId};
+use crate::cpuset::ChangeCpuset;
 use crate::fault::{Access, Pin, Tally};
 use crate::kernel::Kernel;
 use crate::migrate::batch::{Batch, Report};
@@ -10,7 +11,9 @@ use crate::migrate::frames::MigrateFrames;
 use crate::migrate::mbind::Mbind;
 use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::MovePages;
+use crate::migrate::offline::Offline;
 use crate::migrate::query::QueryPages;
+use crate::migrate::soft_offline::SoftOffline;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
 use crate::step::{Label, Me, Mode, Progress};
 
@@ -33,6 +36,9 @@ pub enum Call {
     Pin(Pin),
     Unpin(Pfn),
     Drain,
+    Offline(Offline),
+    SoftOffline(SoftOffline),
+    ChangeCpuset(ChangeCpuset),
 }
 
 /// What a call came to.
@@ -86,6 +92,9 @@ impl Call {
                 kernel.drain_all();
                 Progress::Done
             }
+            Call::Offline(call) => call.advance::<M>(kernel, me),
+            Call::SoftOffline(call) => call.advance::<M>(kernel, me),
+            Call::ChangeCpuset(call) => call.advance::<M>(kernel, me),
         }
     }
 
@@ -106,6 +115,9 @@ impl Call {
             Call::Pin(call) => call.labels(),
             Call::Unpin(_) => &["SP17-unpin"],
             Call::Drain => &["PREP-1"],
+            Call::Offline(call) => call.labels(),
+            Call::SoftOffline(call) => call.labels(),
+            Call::ChangeCpuset(call) => call.labels(),
         }
     }
 
@@ -137,6 +149,19 @@ impl Call {
             Call::Pin(call) => call.held_pages().into_iter().flatten().collect(),
             Call::Fork(call) => call.held_pages(),
             Call::Mprotect(_) | Call::Unpin(_) | Call::Drain => Vec::new(),
+            Call::Offline(call) => {
+                call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
+                holdings.isolated.extend(call.putting_back());
+                Vec::new()
+            }
+            Call::SoftOffline(call) => {
+                call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
+                call.held_page().into_iter().collect()
+            }
+            Call::ChangeCpuset(call) => {
+                call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
+                call.held_pages()
+            }
         };
         holdings.references.extend(held);
         holdings.uses.extend(self.mm_in_use());
@@ -150,6 +175,7 @@ impl Call {
             Call::MigratePages(call) => call.mm_in_use(),
             Call::Exit(call) => call.mm_in_use(),
             Call::Fork(call) => call.unborn(),
+            Call::ChangeCpuset(call) => call.mm_in_use(),
             _ => None,
         }
     }
@@ -191,6 +217,9 @@ impl Call {
             Call::Munmap(_) => Outcome::Returned(Ok(())),
             Call::Pin(call) => Outcome::Pinned(call.result()),
             Call::Exit(_) | Call::Unpin(_) | Call::Drain => Outcome::Nothing,
+            Call::Offline(call) => Outcome::Returned(call.result()),
+            Call::SoftOffline(call) => Outcome::Returned(call.result()),
+            Call::ChangeCpuset(call) => Outcome::Returned(call.result()),
         }
     }
 }

@@ -53,6 +53,7 @@ impl Machine {
             mems_allowed: NodeMask(u64::MAX),
             cpuset: None,
             memcg: MemcgId(0),
+            has_signal: false,
             is_exiting: false,
         };
         kernel.tasks.insert(task);

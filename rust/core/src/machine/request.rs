@@ -1,7 +1,8 @@
 //! What a call shall do, before it has begun.
 
-use super::Call;
-use crate::base::{Misuse, MmId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
+use super::{Call, KERNEL_TASK};
+use crate::base::{CpusetId, Misuse, MmId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
+use crate::cpuset::{self, Change, ChangeCpuset};
 use crate::fault::{Access, Pages, Pin, What};
 use crate::kernel::Kernel;
 use crate::migrate::collect::Wanted;
@@ -9,7 +10,9 @@ use crate::migrate::frames::MigrateFrames;
 use crate::migrate::mbind::Mbind;
 use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::{self, MovePages};
+use crate::migrate::offline::Offline;
 use crate::migrate::query::{QueryPages, Question};
+use crate::migrate::soft_offline::SoftOffline;
 use crate::migrate::target::Target;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
 use crate::state::mm::{VmFlags, check_range};
@@ -51,6 +54,12 @@ pub enum Request {
     Unpin(Pfn),
     /// All CPUs' pagevecs.
     Drain,
+    /// Memory offlining of `count` frames, within `timeout` ticks.
+    Offline { first: Pfn, count: u32, timeout: u64 },
+    /// Soft offline of one frame.
+    SoftOffline(Pfn),
+    /// Other nodes for a cpuset, or another cpuset for a task; the caller is who writes.
+    ChangeCpuset { cpuset: CpusetId, change: Change },
 }
 
 impl Request {
@@ -73,6 +82,10 @@ impl Request {
             Request::Pin { .. } => "pin",
             Request::Unpin(_) => "unpin",
             Request::Drain => "drain",
+            Request::Offline { .. } => "offline",
+            Request::SoftOffline(_) => "soft_offline",
+            Request::ChangeCpuset { change: Change::Mems(_), .. } => "set_cpuset_mems",
+            Request::ChangeCpuset { .. } => "attach_cpuset",
         }
     }
 
@@ -100,6 +113,8 @@ impl Request {
             }
             Request::Mbind { start, len, policy, wanted } => {
                 let (start, end) = range(start, len)?;
+                let mems = kernel.tasks[task].mems_allowed;
+                let policy = policy.map(|policy| policy.bound_to(mems));
                 Call::Mbind(Mbind::new(memory_of(kernel, task)?, start..end, policy, wanted))
             }
             Request::MigrateFrames { frames, target } => {
@@ -143,6 +158,29 @@ impl Request {
                 Call::Unpin(page)
             }
             Request::Drain => Call::Drain,
+            Request::Offline { first, count, timeout } => {
+                let last = count.checked_sub(1).ok_or_else(|| {
+                    Misuse::Other("no frames to take offline; at least a pageblock".into())
+                })?;
+                let end = u64::from(first.0) + u64::from(count);
+                if end > kernel.frames.len() as u64 {
+                    let last = u64::from(first.0) + u64::from(last);
+                    return Err(Misuse::NoSuchFrame(last, kernel.frames.len() as u64 - 1));
+                }
+                Call::Offline(Offline::new(first..Pfn(first.0 + count), timeout))
+            }
+            Request::SoftOffline(page) => {
+                check_frames(kernel, &[page])?;
+                Call::SoftOffline(SoftOffline::new(page))
+            }
+            Request::ChangeCpuset { cpuset, change } => {
+                cpuset::check(kernel, cpuset)?;
+                if let Change::Attach(pid) = change {
+                    let found = kernel.tasks.find(pid).filter(|_| pid != KERNEL_TASK);
+                    found.ok_or(Misuse::NoSuchTask(pid))?;
+                }
+                Call::ChangeCpuset(ChangeCpuset::new(cpuset, change))
+            }
         })
     }
 }

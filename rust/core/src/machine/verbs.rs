@@ -2,7 +2,10 @@
 
 use super::request::memory_of;
 use super::{KERNEL_TASK, Machine};
-use crate::base::{CpuId, Errno, MemcgId, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
+use crate::base::{
+    CpuId, CpusetId, Errno, MemcgId, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END,
+};
+use crate::cpuset;
 use crate::mmap::area;
 use crate::state::mm::{Mm, VmFlags};
 use crate::state::policy::{Mode, Policy};
@@ -47,6 +50,8 @@ impl Machine {
             area::map(kernel, mm, len, Some(USER_END - len), flags).expect("nothing is mapped yet");
         }
         let first_node = kernel.zones.nodes()[0];
+        // Who may use every node is in the root cpuset; others had their nodes given by hand.
+        let is_root = birth.mems_allowed == kernel.cpusets.rows[0].mems;
         Ok(kernel.tasks.insert(Task {
             name: birth.name,
             mm,
@@ -57,8 +62,9 @@ impl Machine {
             policy: Policy::default(),
             next_interleave: first_node,
             mems_allowed: birth.mems_allowed,
-            cpuset: None,
+            cpuset: is_root.then_some(CpusetId(0)),
             memcg: MemcgId(0),
+            has_signal: false,
             is_exiting: false,
         }))
     }
@@ -72,12 +78,47 @@ impl Machine {
         Ok(())
     }
 
-    /// Changes the nodes that a process may allocate from.
+    /// Gives a process nodes to allocate from by hand: it leaves its cpuset for none. No policy is
+    /// re-bound.
     ///
     /// # Errors
     /// If there is no such process.
     pub fn set_mems_allowed(&mut self, pid: TaskId, to: NodeMask) -> Result<(), Misuse> {
-        self.task_mut(pid)?.mems_allowed = to;
+        let task = self.task_mut(pid)?;
+        (task.mems_allowed, task.cpuset) = (to, None);
+        Ok(())
+    }
+
+    /// A new cpuset.
+    ///
+    /// # Errors
+    /// As [`cpuset::create`].
+    pub fn create_cpuset(
+        &mut self,
+        name: String,
+        mems: NodeMask,
+        memory_migrate: bool,
+        parent: CpusetId,
+    ) -> Result<Result<CpusetId, Errno>, Misuse> {
+        cpuset::create(&mut self.kernel, name, mems, memory_migrate, parent)
+    }
+
+    /// Whether pages follow from now on when the nodes of a cpuset change.
+    ///
+    /// # Errors
+    /// If there is no such cpuset.
+    pub fn set_memory_migrate(&mut self, id: CpusetId, is_on: bool) -> Result<(), Misuse> {
+        cpuset::check(&self.kernel, id)?;
+        self.kernel.cpusets.rows[id.index()].memory_migrate = is_on;
+        Ok(())
+    }
+
+    /// A signal is pending for a process, or none any more. Only offlining looks (S48).
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn set_signal(&mut self, pid: TaskId, is_pending: bool) -> Result<(), Misuse> {
+        self.task_mut(pid)?.has_signal = is_pending;
         Ok(())
     }
 
@@ -97,7 +138,7 @@ impl Machine {
     /// If there is no such process.
     pub fn set_task_policy(&mut self, pid: TaskId, policy: Policy) -> Result<(), Misuse> {
         let task = self.task_mut(pid)?;
-        task.policy = policy;
+        task.policy = policy.bound_to(task.mems_allowed);
         if let (Mode::Interleave, Some(first)) = (policy.mode, policy.nodes.first()) {
             task.next_interleave = first;
         }

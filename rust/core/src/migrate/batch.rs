@@ -81,6 +81,12 @@ impl Batch {
         }
     }
 
+    /// Stub of offline's branch: wt-engine has it.
+    pub fn offlining(self, is_offlining: bool) -> Batch {
+        let _ = is_offlining;
+        self
+    }
+
     /// An empty list again, with other targets; keeps its memory.
     pub fn reset(&mut self, numbers: usize, fill_nodes: impl FnOnce(&mut Vec<NodeId>)) {
         if let Target::Exactly(nodes) = &mut self.target {

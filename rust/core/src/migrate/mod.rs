@@ -16,6 +16,8 @@
 //! | [`collect`] | syscalls 6.3 `check_range`: which pages of a range are wanted |
 //! | [`migrate_pages`] | syscalls 5.3: `migrate_pages(2)`, node by node |
 //! | [`mbind`] | syscalls 6.2: `mbind(2)` |
+//! | [`offline`] | syscalls 7: `offline_pages`, `do_migrate_range` |
+//! | [`soft_offline`] | syscalls 8: one frame |
 //! | [`frames`] | the engine itself, for a list of frames |
 //!
 //! Below us: [`crate::unmap`] replaces the entries. Above us: [`crate::machine`] runs the calls.
@@ -29,8 +31,10 @@ pub mod mbind;
 pub mod methods;
 pub mod migrate_pages;
 pub mod move_pages;
+pub mod offline;
 pub mod page_move;
 mod pointers;
 pub mod query;
 pub mod replace;
+pub mod soft_offline;
 pub mod target;

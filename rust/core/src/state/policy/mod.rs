@@ -6,8 +6,6 @@
 
 pub mod shared;
 
-pub mod shared;
-
 use super::zone::Request;
 use crate::base::{NodeId, NodeMask};
 

@@ -40,7 +40,7 @@ mod tests {
     use crate::state::policy::Mode;
 
     fn bind(nodes: u64) -> Policy {
-        Policy { mode: Mode::Bind, nodes: NodeMask(nodes), asked: None }
+        Policy { mode: Mode::Bind, nodes: NodeMask(nodes), ..Policy::default() }
     }
 
     #[test]

@@ -184,7 +184,6 @@ impl ChangeCpuset {
         }
     }
 
-    /// The tasks concerned, one after the other, by pid.
     fn concerns(&self, kernel: &Kernel, pid: TaskId) -> bool {
         match self.change {
             Change::Attach(task) => pid == task,
@@ -197,10 +196,14 @@ impl ChangeCpuset {
         }
     }
 
-    fn widen(&mut self, kernel: &mut Kernel, me: Me, after: Option<TaskId>) {
+    /// The tasks concerned come one after the other, by pid.
+    fn next_concerned(&self, kernel: &Kernel, after: Option<TaskId>) -> Option<TaskId> {
         let mut pids = kernel.tasks.iter().map(|(pid, _)| pid);
-        let next = pids.find(|&pid| Some(pid) > after && self.concerns(kernel, pid));
-        let Some(pid) = next else {
+        pids.find(|&pid| Some(pid) > after && self.concerns(kernel, pid))
+    }
+
+    fn widen(&mut self, kernel: &mut Kernel, me: Me, after: Option<TaskId>) {
+        let Some(pid) = self.next_concerned(kernel, after) else {
             self.phase = Phase::Done(Ok(()));
             return;
         };

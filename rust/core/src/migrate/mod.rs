@@ -32,9 +32,13 @@ pub mod methods;
 pub mod migrate_pages;
 pub mod move_pages;
 pub mod offline;
+#[cfg(test)]
+mod offline_tests;
 pub mod page_move;
 mod pointers;
 pub mod query;
 pub mod replace;
 pub mod soft_offline;
+#[cfg(test)]
+mod soft_offline_tests;
 pub mod target;

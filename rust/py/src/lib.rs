@@ -1,8 +1,8 @@
 //! The door between Python and the simulated kernel: translation only.
 //!
 //! One file a class ([`machine`], [`request`], [`lackey`]), [`gate`] through which every call into
-//! a machine goes, [`errors`] for what comes back wrong, [`outcome`] and [`views`] for what comes
-//! back right. No rule of the kernel is here.
+//! a machine goes, [`errors`] for what comes back wrong, [`outcome`], [`views`] and [`swap`] for
+//! what comes back right. No rule of the kernel is here.
 
 mod errors;
 mod gate;
@@ -10,6 +10,7 @@ mod lackey;
 mod machine;
 mod outcome;
 mod request;
+mod swap;
 mod views;
 
 /// The extension module; `_core.pyi` beside the Python code says what is in it.

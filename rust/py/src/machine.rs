@@ -22,6 +22,7 @@ use crate::gate::Gate;
 use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
+use crate::swap;
 use crate::views::{self, CallRow, EntryRow, FrameRow, PagesRow, VmaRow};
 
 /// (node, kind, frames, min, low, high)
@@ -54,7 +55,8 @@ impl PyMachine {
 #[pymethods]
 impl PyMachine {
     #[new]
-    #[pyo3(signature = (*, nodes, zones, cpu_nodes, distances, contents, repaired))]
+    #[pyo3(signature = (*, nodes, zones, cpu_nodes, distances, contents, repaired, swap_pages=0, pageblock_frames=512))]
+    #[allow(clippy::too_many_arguments, reason = "what a machine is made of")]
     fn new(
         py: Python<'_>,
         nodes: Vec<u8>,
@@ -63,6 +65,8 @@ impl PyMachine {
         distances: Vec<u32>,
         contents: bool,
         repaired: bool,
+        swap_pages: u64,
+        pageblock_frames: u64,
     ) -> PyResult<PyMachine> {
         let spec = MachineSpec {
             nodes: nodes.into_iter().map(NodeId).collect(),
@@ -71,6 +75,8 @@ impl PyMachine {
             distances,
             contents,
             profile: if repaired { Profile::Repaired } else { Profile::Exact },
+            swap_slots: small(swap_pages, "pages of swap")?,
+            pageblock_frames: small(pageblock_frames, "frames in a pageblock")?,
         };
         let machine = py.detach(|| Machine::new(&spec)).map_err(usage)?;
         Ok(PyMachine(Gate::new(machine)))
@@ -420,11 +426,37 @@ impl PyMachine {
         self.look(|machine| Ok(views::trace(py, machine.kernel())))?
     }
 
+    fn swap(&self) -> PyResult<(u64, u64, u64)> {
+        self.look(|machine| Ok(swap::totals(machine.kernel())))
+    }
+
+    fn swap_slot(&self, entry: u64) -> PyResult<(u32, bool, bool)> {
+        self.look(|machine| swap::slot(machine.kernel(), entry))
+    }
+
+    #[pyo3(signature = (io_ticks, congested))]
+    fn set_swap_device(
+        &self,
+        py: Python<'_>,
+        io_ticks: Option<u64>,
+        congested: bool,
+    ) -> PyResult<()> {
+        self.enter(py, |machine| {
+            machine.set_swap_device(io_ticks, congested);
+            Ok(())
+        })
+    }
+
     #[pyo3(name = "clone")]
     fn copy(&self, py: Python<'_>) -> PyResult<PyMachine> {
         let copy = self.enter(py, |machine| machine.try_clone())?;
         Ok(PyMachine(Gate::new(copy)))
     }
+}
+
+/// A number that the core keeps in 32 bits.
+fn small(number: u64, what: &str) -> PyResult<u32> {
+    u32::try_from(number).map_err(|_| usage(format!("{number} {what}; at most {}", u32::MAX)))
 }
 
 fn zone((node, kind, frames, min, low, high): ZoneRow) -> PyResult<ZoneSpec> {
@@ -446,7 +478,7 @@ pub(crate) fn policy((mode, nodes, flags, asked): PolicyRow) -> PyResult<Option<
     let is_flagged = flags & (STATIC | RELATIVE) != 0;
     let asked =
         is_flagged.then_some(Asked { is_static: flags & STATIC != 0, nodes: NodeMask(asked) });
-    let policy = Policy { mode, nodes: NodeMask(nodes), asked };
+    let policy = Policy { mode, nodes: NodeMask(nodes), asked, ..Policy::default() };
     Ok((mode != Mode::Default).then_some(policy))
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn to_python(py: Python<'_>, outcome: Outcome, is_read: bool) -> PyRe
         }
         Outcome::Returned(result) => code(result).into_pyobject(py)?.into_any(),
         Outcome::Pinned(result) => result.ok().map(|page| page.0).into_pyobject(py)?.into_any(),
+        Outcome::Freed(is_freed) => is_freed.into_pyobject(py)?.to_owned().into_any(),
         Outcome::Nothing => py.None().into_bound(py),
     };
     Ok(object.unbind())

@@ -97,7 +97,6 @@ impl PyRequest {
         Ok(PyRequest(Request::Mbind { start, len: length, policy, wanted }))
     }
 
-    /// `offlining` permits KSM pages, of which there are none yet.
     #[staticmethod]
     #[pyo3(signature = (pfns, kind, node, nodes, offlining))]
     fn migrate_frames(
@@ -107,7 +106,6 @@ impl PyRequest {
         nodes: PyReadonlyArray1<'_, i32>,
         offlining: bool,
     ) -> PyResult<PyRequest> {
-        let _ = offlining;
         let frames: Vec<Pfn> = pfns.as_array().iter().map(|&pfn| Pfn(pfn)).collect();
         let target = match kind {
             0 if usize::from(node) < NODES_MAX => Target::Preferably(NodeId(node)),
@@ -115,7 +113,7 @@ impl PyRequest {
             2 if nodes.len() == frames.len() => Target::Exactly(node_ids(&nodes)?),
             _ => return Err(usage(format!("target {kind} with {} nodes", nodes.len()))),
         };
-        Ok(PyRequest(Request::MigrateFrames { frames, target }))
+        Ok(PyRequest(Request::MigrateFrames { frames, target, is_offlining: offlining }))
     }
 
     #[staticmethod]
@@ -185,6 +183,16 @@ impl PyRequest {
     #[staticmethod]
     fn drain() -> PyRequest {
         PyRequest(Request::Drain)
+    }
+
+    #[staticmethod]
+    fn swap_out(address: u64) -> PyRequest {
+        PyRequest(Request::SwapOut { address })
+    }
+
+    #[staticmethod]
+    fn reclaim(node: u8, pages: u32, anonymous: bool) -> PyRequest {
+        PyRequest(Request::Reclaim { node: NodeId(node), pages, is_anon: anonymous })
     }
 }
 

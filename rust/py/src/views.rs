@@ -45,6 +45,8 @@ pub(crate) fn frame(kernel: &Kernel, pfn: Pfn) -> FrameRow {
     let (owner, id) = match frame.owner() {
         Owner::None => (0, 0),
         Owner::Anon(list) => (1, list.0),
+        Owner::File(file) => (2, file.0),
+        Owner::Ksm(node) => (3, node.map_or(u32::MAX, |node| node.0)),
     };
     let kind = if pfn == kernel.frames.zero_page() {
         pagemig_core::base::ZoneKind::Normal

@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 
 use super::RULES;
-use crate::base::{AnonVmaId, CallId, CpuId, MachineSpec, NodeMask, Pfn, TaskId, VmaId};
+use crate::base::{AnonVmaId, CallId, CpuId, MachineSpec, MemcgId, NodeMask, Pfn, TaskId, VmaId};
 use crate::fault::Pages;
 use crate::kernel::Kernel;
 use crate::machine::verbs::Birth;
 use crate::machine::{Machine, Request};
 use crate::state::frame::{Owner, PageFlags};
+use crate::state::ksm::StableNode;
 use crate::state::lock::Want;
 use crate::state::lru::ListKind;
+use crate::state::memcg::{Record, RecordFlags};
 use crate::state::mm::VmFlags;
 use crate::state::pagetable::{Entry, leaf_index};
+use crate::state::swap::Swaps;
 use crate::state::task::Credentials;
 use crate::state::zone::Counter;
 use crate::step::LockId;
@@ -109,6 +112,19 @@ const WRECKS: &[(&str, Wreck)] = &[
         let mm = kernel.mms.iter().next().unwrap().0;
         kernel.mms[mm].resident.anon -= 1;
     }),
+    ("swap_slots_count_their_users", |kernel, start| {
+        kernel.swaps = Swaps::new(4);
+        let slot = kernel.swaps.allocate().unwrap();
+        set_entry(kernel, start + 4 * 4096, |_| Entry::swap(slot));
+    }),
+    ("the_swap_cache_and_slots_agree", |kernel, _| {
+        kernel.swaps = Swaps::new(4);
+        kernel.swaps.allocate().unwrap();
+    }),
+    ("free_swap_slots_are_counted", |kernel, _| {
+        kernel.swaps = Swaps::new(4);
+        kernel.swaps.free = 3;
+    }),
     ("entries_are_found_from_their_page", |kernel, _| {
         kernel.frames[Pfn(0)].set_index(7);
     }),
@@ -124,6 +140,28 @@ const WRECKS: &[(&str, Wreck)] = &[
         kernel.tasks[TaskId(1)].cpuset = Some(crate::base::CpusetId(0));
         kernel.tasks[TaskId(1)].mems_allowed = NodeMask(2);
     }),
+    ("charges_add_up", |kernel, _| {
+        let group = kernel.memcgs.create("full".into(), MemcgId::ROOT, Some(0), 64);
+        kernel.memcgs[group].usage = 1;
+    }),
+    ("free_frames_are_not_charged", |kernel, _| {
+        let owner = kernel.memcgs.create("leaky".into(), MemcgId::ROOT, None, 64);
+        kernel.memcgs.set_record(Pfn(40), Record { flags: RecordFlags::USED, owner });
+    }),
+    ("mapped_files_are_counted", |kernel, _| {
+        let group = kernel.memcgs.create("lossy".into(), MemcgId::ROOT, None, 64);
+        kernel.memcgs[group].mapped_file = -1;
+    }),
+    ("merged_pages_are_read_only", |kernel, _| {
+        kernel.frames[Pfn(0)].set_owner(Owner::Ksm(None));
+    }),
+    ("merged_pages_are_found", |kernel, _| {
+        let node = StableNode { kpfn: Pfn(0), items: Vec::new(), strays: BTreeSet::new() };
+        let node = kernel.ksm.nodes.insert(node);
+        kernel.ksm.tree.push(node);
+        kernel.frames[Pfn(0)].set_owner(Owner::Ksm(Some(node)));
+    }),
+    ("merged_places_are_counted", |kernel, _| kernel.ksm.pages_sharing = 1),
     ("lists_and_areas_agree", |kernel, _| {
         let area: VmaId = kernel.vmas.iter().next().unwrap().0;
         kernel.vmas[area].links.push(AnonVmaId(0));

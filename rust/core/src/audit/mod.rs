@@ -12,15 +12,18 @@ mod census;
 mod counters;
 mod entries;
 mod frames;
+mod groups;
+mod ksm;
 mod lists;
 mod locks;
 mod reverse;
 mod spaces;
 mod zones;
+mod swap;
 
 pub use census::{Census, Row};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{MmId, Pfn};
 use crate::kernel::Kernel;
@@ -36,6 +39,8 @@ pub struct Holdings {
     pub migrating: BTreeSet<Pfn>,
     /// Pages on their way, with their new frames.
     pub moves: Vec<(Pfn, Pfn)>,
+    /// Frozen pages, with the counts that they had before (I-11).
+    pub frozen: BTreeMap<Pfn, u32>,
     /// Uses of address spaces, one entry each, besides those of tasks.
     pub uses: Vec<MmId>,
     /// Whether a call is in flight at all.
@@ -183,8 +188,39 @@ pub const RULES: &[Rule] = &[
         name: "tasks_follow_their_cpuset",
         ids: "data-model 10",
         check: zones::tasks_follow_their_cpuset,
+        name: "swap_slots_count_their_users",
+        ids: "I-80 I-82",
+        check: swap::swap_slots_count_their_users,
+    },
+    Rule {
+        name: "the_swap_cache_and_slots_agree",
+        ids: "I-60 I-61 I-63 I-81",
+        check: swap::the_swap_cache_and_slots_agree,
+    },
+    Rule {
+        name: "free_swap_slots_are_counted",
+        ids: "I-83",
+        check: swap::free_swap_slots_are_counted,
     },
     Rule { name: "lists_and_areas_agree", ids: "I-74", check: reverse::lists_and_areas_agree },
+    Rule { name: "charges_add_up", ids: "I-100 I-102", check: groups::charges_add_up },
+    Rule {
+        name: "free_frames_are_not_charged",
+        ids: "I-101",
+        check: groups::free_frames_are_not_charged,
+    },
+    Rule {
+        name: "mapped_files_are_counted",
+        ids: "I-104",
+        check: groups::mapped_files_are_counted,
+    },
+    Rule {
+        name: "merged_pages_are_read_only",
+        ids: "I-76",
+        check: ksm::merged_pages_are_read_only,
+    },
+    Rule { name: "merged_pages_are_found", ids: "I-72", check: ksm::merged_pages_are_found },
+    Rule { name: "merged_places_are_counted", ids: "I-77", check: ksm::merged_places_are_counted },
 ];
 
 /// Checks every rule; an empty answer is a sound machine.

@@ -11,6 +11,9 @@ pub(super) fn entries_are_found_from_their_page(view: &View<'_>, report: Report<
             continue;
         };
         let frame = &kernel.frames[page];
+        if frame.is_ksm() {
+            continue;
+        }
         let Owner::Anon(list) = frame.owner() else {
             report(Some(page), format!("mapped at {:#x}, but it belongs to nothing", leaf.address));
             continue;

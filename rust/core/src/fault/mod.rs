@@ -4,16 +4,20 @@
 //! [`Fault`]. A [`Pin`] takes references through the same door (`get_user_pages`), and a
 //! [`EntryWait`] is how anybody sleeps until a page under migration is back.
 //!
-//! supporting-paths 1, 2 and 17; migration 5. Left out: file faults, swap-in, KSM.
+//! supporting-paths 1, 2 and 17; migration 5. Left out: non-linear areas, poisoned pages.
 
 mod access;
+mod break_ksm;
 mod copy_on_write;
 mod entry_wait;
 mod faulting;
+mod file;
 mod pin;
 mod swap_in;
+mod swap_read;
 
 pub use access::{Access, Pages, Tally, What};
+pub use break_ksm::BreakKsm;
 pub use entry_wait::EntryWait;
 pub use faulting::{Fault, Served};
 pub use pin::{Follow, Pin, follow_page, follow_page_locked};

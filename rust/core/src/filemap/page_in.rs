@@ -2,6 +2,7 @@
 //!
 //! supporting-paths 2.3, step 1.
 
+use super::fetch::{Fetch, NoPage, Purpose};
 use crate::base::{MappingId, Pfn};
 use crate::kernel::Kernel;
 use crate::step::{Label, Me, Mode, Progress};
@@ -28,14 +29,13 @@ pub struct PagedIn {
 /// `mmap_sem` for reading and no spinlock.
 #[derive(Clone, Copy, Debug)]
 pub struct PageIn {
-    file: MappingId,
-    index: u64,
+    fetch: Fetch,
 }
 
 impl PageIn {
     /// Will find, or read, the page at `index` of `file`.
     pub const fn new(file: MappingId, index: u64) -> PageIn {
-        PageIn { file, index }
+        PageIn { fetch: Fetch::new(file, index, Purpose::Fault) }
     }
 
     /// How it ended. Only once done; from then on the lock and the reference are the caller's.
@@ -43,22 +43,25 @@ impl PageIn {
     /// # Errors
     /// See [`PageInError`]; nothing is held then.
     pub fn result(&self) -> Result<PagedIn, PageInError> {
-        todo!("files owner")
+        match self.fetch.result() {
+            Ok(page) => Ok(PagedIn { page, is_major: self.fetch.is_major() }),
+            Err(NoPage::BeyondEnd | NoPage::Unreadable) => Err(PageInError::BusError),
+            Err(NoPage::NoMemory) => Err(PageInError::NoMemory),
+        }
     }
 
     /// The steps that the next advance makes.
     pub fn labels(&self) -> &'static [Label] {
-        todo!("files owner")
+        self.fetch.labels()
     }
 
     /// The page that it holds a reference to, while it is not done.
     pub fn held_page(&self) -> Option<Pfn> {
-        todo!("files owner")
+        self.fetch.held_page()
     }
 
     /// Makes one step.
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
-        let _ = (kernel, me, self.file, self.index);
-        todo!("files owner")
+        self.fetch.advance::<M>(kernel, me)
     }
 }

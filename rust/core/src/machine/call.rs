@@ -6,6 +6,7 @@ use crate::base::{Errno, MmId, Pfn, TaskId};
 use crate::cpuset::ChangeCpuset;
 use crate::fault::{Access, Pin, Tally};
 use crate::kernel::Kernel;
+use crate::ksm::KsmScan;
 use crate::migrate::batch::{Batch, Report};
 use crate::migrate::frames::MigrateFrames;
 use crate::migrate::mbind::Mbind;
@@ -15,6 +16,7 @@ use crate::migrate::offline::Offline;
 use crate::migrate::query::QueryPages;
 use crate::migrate::soft_offline::SoftOffline;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
+use crate::reclaim::{Reclaim, ShrinkPage, SwapOut};
 use crate::step::{Label, Me, Mode, Progress};
 
 /// What a task is doing in the kernel right now. Plain data: clone it, and go on twice.
@@ -39,6 +41,9 @@ pub enum Call {
     Offline(Offline),
     SoftOffline(SoftOffline),
     ChangeCpuset(ChangeCpuset),
+    SwapOut(SwapOut),
+    Reclaim(Reclaim),
+    KsmScan(KsmScan),
 }
 
 /// What a call came to.
@@ -56,8 +61,12 @@ pub enum Outcome {
     Child(Result<TaskId, Errno>),
     /// Success or an error, as the system call returns it.
     Returned(Result<(), Errno>),
+    /// `ksm_scan`: how many places got another page than they had.
+    Merged(u32),
     /// A pinned page, or why not.
     Pinned(Result<Pfn, Errno>),
+    /// Whether a page was freed.
+    Freed(bool),
     /// Nothing to tell.
     Nothing,
 }
@@ -77,6 +86,8 @@ impl Call {
             Call::Munmap(call) => call.advance::<M>(kernel, me),
             Call::Mprotect(call) => call.advance::<M>(kernel, me),
             Call::Mlock(call) => call.advance::<M>(kernel, me),
+            Call::SwapOut(call) => call.advance::<M>(kernel, me),
+            Call::Reclaim(call) => call.advance::<M>(kernel, me),
             Call::Pin(call) => {
                 let progress = call.advance::<M>(kernel, me);
                 if let (Progress::Done, Ok(page)) = (progress, pin_result(call, progress)) {
@@ -95,6 +106,7 @@ impl Call {
             Call::Offline(call) => call.advance::<M>(kernel, me),
             Call::SoftOffline(call) => call.advance::<M>(kernel, me),
             Call::ChangeCpuset(call) => call.advance::<M>(kernel, me),
+            Call::KsmScan(call) => call.advance::<M>(kernel, me),
         }
     }
 
@@ -112,12 +124,15 @@ impl Call {
             Call::Munmap(call) => call.labels(),
             Call::Mprotect(call) => call.labels(),
             Call::Mlock(call) => call.labels(),
+            Call::SwapOut(call) => call.labels(),
+            Call::Reclaim(call) => call.labels(),
             Call::Pin(call) => call.labels(),
             Call::Unpin(_) => &["SP17-unpin"],
             Call::Drain => &["PREP-1"],
             Call::Offline(call) => call.labels(),
             Call::SoftOffline(call) => call.labels(),
             Call::ChangeCpuset(call) => call.labels(),
+            Call::KsmScan(call) => call.labels(),
         }
     }
 
@@ -142,6 +157,16 @@ impl Call {
                 call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
                 Vec::new()
             }
+            Call::SwapOut(call) => {
+                holdings.isolated.extend(call.isolated());
+                hold_shrinking(call.shrinking(), holdings);
+                Vec::new()
+            }
+            Call::Reclaim(call) => {
+                holdings.isolated.extend(call.isolated());
+                hold_shrinking(call.shrinking(), holdings);
+                Vec::new()
+            }
             Call::Access(call) => call.held_pages().into_iter().flatten().collect(),
             Call::Exit(call) => call.held_pages(),
             Call::Munmap(call) => call.held_pages(),
@@ -160,6 +185,8 @@ impl Call {
             }
             Call::ChangeCpuset(call) => {
                 call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
+            Call::KsmScan(call) => {
+                holdings.uses.extend(call.mms_in_use());
                 call.held_pages()
             }
         };
@@ -202,6 +229,8 @@ impl Call {
                 Outcome::Statuses(result, statuses, bytes)
             }
             Call::MigratePages(call) => Outcome::Count(call.result()),
+            Call::SwapOut(call) => Outcome::Freed(call.is_freed()),
+            Call::Reclaim(call) => Outcome::Count(Ok(call.freed())),
             Call::Mbind(call) => Outcome::Returned(call.result()),
             Call::MigrateFrames(call) => {
                 let (result, statuses, report) = call.into_outcome();
@@ -220,6 +249,7 @@ impl Call {
             Call::Offline(call) => Outcome::Returned(call.result()),
             Call::SoftOffline(call) => Outcome::Returned(call.result()),
             Call::ChangeCpuset(call) => Outcome::Returned(call.result()),
+            Call::KsmScan(call) => Outcome::Merged(call.merged()),
         }
     }
 }
@@ -238,6 +268,11 @@ fn unpin(kernel: &mut Kernel, page: Pfn) {
     }
 }
 
+fn hold_shrinking(shrink: Option<&ShrinkPage>, holdings: &mut Holdings) {
+    let frozen = shrink.filter(|shrink| shrink.is_frozen());
+    holdings.frozen.extend(frozen.map(|shrink| (shrink.page(), ShrinkPage::FROZEN_COUNT)));
+}
+
 fn hold_batch(batch: &Batch, holdings: &mut Holdings) {
     holdings.isolated.extend(batch.isolated());
     if let Some(page_move) = batch.current() {
@@ -245,6 +280,7 @@ fn hold_batch(batch: &Batch, holdings: &mut Holdings) {
         if page_move.may_have_entries() {
             holdings.migrating.insert(page_move.page());
         }
+        holdings.frozen.extend(page_move.frozen());
         holdings.moves.extend(page_move.new_page().map(|new| (page_move.page(), new)));
     }
 }

@@ -6,6 +6,7 @@
 
 mod call;
 mod flight;
+mod group_verbs;
 mod request;
 mod stepping;
 pub mod verbs;

@@ -3,8 +3,11 @@
 use super::{Call, KERNEL_TASK};
 use crate::base::{CpusetId, Misuse, MmId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
 use crate::cpuset::{self, Change, ChangeCpuset};
+use super::Call;
+use crate::base::{Misuse, MmId, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
 use crate::fault::{Access, Pages, Pin, What};
 use crate::kernel::Kernel;
+use crate::ksm::KsmScan;
 use crate::migrate::collect::Wanted;
 use crate::migrate::frames::MigrateFrames;
 use crate::migrate::mbind::Mbind;
@@ -15,6 +18,7 @@ use crate::migrate::query::{QueryPages, Question};
 use crate::migrate::soft_offline::SoftOffline;
 use crate::migrate::target::Target;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
+use crate::reclaim::{Reclaim, SwapOut};
 use crate::state::mm::{VmFlags, check_range};
 use crate::state::policy::Policy;
 
@@ -31,7 +35,7 @@ pub enum Request {
     /// `mbind(2)`.
     Mbind { start: u64, len: u64, policy: Option<Policy>, wanted: Wanted },
     /// The engine, for frames.
-    MigrateFrames { frames: Vec<Pfn>, target: Target },
+    MigrateFrames { frames: Vec<Pfn>, target: Target, is_offlining: bool },
     /// Loads and stores.
     Touch(Pages),
     /// Loads bytes.
@@ -60,6 +64,12 @@ pub enum Request {
     SoftOffline(Pfn),
     /// Other nodes for a cpuset, or another cpuset for a task; the caller is who writes.
     ChangeCpuset { cpuset: CpusetId, change: Change },
+    /// Reclaim of the page at an address.
+    SwapOut { address: u64 },
+    /// Reclaim of at most `pages` pages of one node and family.
+    Reclaim { node: NodeId, pages: u32, is_anon: bool },
+    /// One pass of KSM over everything that may be merged.
+    KsmScan,
 }
 
 impl Request {
@@ -86,6 +96,9 @@ impl Request {
             Request::SoftOffline(_) => "soft_offline",
             Request::ChangeCpuset { change: Change::Mems(_), .. } => "set_cpuset_mems",
             Request::ChangeCpuset { .. } => "attach_cpuset",
+            Request::SwapOut { .. } => "swap_out",
+            Request::Reclaim { .. } => "reclaim",
+            Request::KsmScan => "ksm_scan",
         }
     }
 
@@ -117,9 +130,9 @@ impl Request {
                 let policy = policy.map(|policy| policy.bound_to(mems));
                 Call::Mbind(Mbind::new(memory_of(kernel, task)?, start..end, policy, wanted))
             }
-            Request::MigrateFrames { frames, target } => {
+            Request::MigrateFrames { frames, target, is_offlining } => {
                 check_frames(kernel, &frames)?;
-                Call::MigrateFrames(MigrateFrames::new(frames, target))
+                Call::MigrateFrames(MigrateFrames::new(frames, target, is_offlining))
             }
             Request::Touch(pages) => {
                 let mm = memory_of(kernel, task)?;
@@ -181,6 +194,22 @@ impl Request {
                 }
                 Call::ChangeCpuset(ChangeCpuset::new(cpuset, change))
             }
+            Request::SwapOut { address } => {
+                let mm = memory_of(kernel, task)?;
+                if address >= USER_END {
+                    let (start, len, end) = (address, 1, USER_END);
+                    return Err(Misuse::BadRange { start, len, end });
+                }
+                Call::SwapOut(SwapOut::new(mm, address))
+            }
+            Request::Reclaim { node, pages, is_anon } => {
+                if !kernel.zones.nodes().contains(&node) {
+                    return Err(Misuse::NoSuchNode(node.0.into()));
+                }
+                Call::Reclaim(Reclaim::new(kernel, node, pages, is_anon))
+            }
+            Request::KsmScan if !kernel.contents.exist() => return Err(Misuse::NoContents),
+            Request::KsmScan => Call::KsmScan(KsmScan::new()),
         })
     }
 }

@@ -201,6 +201,13 @@ impl Machine {
         Ok(())
     }
 
+    /// Says how long a transfer to or from swap takes, if it ever ends, and whether the devices are
+    /// congested. Transfers on their way end when they would have.
+    pub fn set_swap_device(&mut self, io_ticks: Option<u64>, is_congested: bool) {
+        self.kernel.swaps.io_ticks = io_ticks;
+        self.kernel.swaps.is_congested = is_congested;
+    }
+
     /// Keeps the last `limit` events; 0 stops recording. While it records, every call is stepped.
     pub fn record(&mut self, limit: usize) {
         self.kernel.recorder.keep(limit);
@@ -230,7 +237,7 @@ impl Machine {
         Ok(())
     }
 
-    fn task_mut(&mut self, pid: TaskId) -> Result<&mut Task, Misuse> {
+    pub(super) fn task_mut(&mut self, pid: TaskId) -> Result<&mut Task, Misuse> {
         let found = self.kernel.tasks.find_mut(pid).filter(|_| pid != KERNEL_TASK);
         found.ok_or(Misuse::NoSuchTask(pid))
     }

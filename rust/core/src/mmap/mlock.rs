@@ -46,6 +46,8 @@ pub struct Mlock {
     start: u64,
     end: u64,
     is_lock: bool,
+    /// Whether somebody above holds `mmap_sem` already, as mremap does.
+    is_nested: bool,
     batch: Vec<Pfn>,
     /// Whether the call waits for the lock of the batch's first page.
     has_queued: bool,
@@ -63,11 +65,20 @@ impl Mlock {
             start,
             end,
             is_lock,
+            is_nested: false,
             batch: Vec::new(),
             has_queued: false,
             result: Ok(()),
             phase,
         }
+    }
+
+    /// Will fault in and lock the pages of `start..end`, a part of a VM_LOCKED area, for a caller that
+    /// holds `mmap_sem`.
+    pub(super) fn populating(kernel: &Kernel, mm: MmId, start: u64, end: u64) -> Mlock {
+        let mut mlock = Mlock { is_nested: true, ..Mlock::new(mm, start, end, true) };
+        mlock.phase = mlock.pin(kernel, start, end);
+        mlock
     }
 
     /// 0, or the first thing that went wrong: `NoMemory` where nothing is mapped or may be
@@ -150,7 +161,9 @@ impl Mlock {
                 Phase::Done => return Progress::Done,
             }
             if let Phase::Done = self.phase {
-                kernel.unlock::<M>(me, sem);
+                if !self.is_nested {
+                    kernel.unlock::<M>(me, sem);
+                }
                 return Progress::Done;
             }
             if Point::Open.stops::<M>(me) {
@@ -192,7 +205,7 @@ impl Mlock {
             self.pin(kernel, address, end)
         } else {
             *locked -= pages;
-            Phase::Munlocking(Munlock::new(self.mm, address, end), end)
+            Phase::Munlocking(Munlock::new(kernel, self.mm, address, end), end)
         };
         Ok(())
     }
@@ -258,7 +271,7 @@ impl Mlock {
 }
 
 /// `mlock_vma_page`: PG_mlocked, and onto the unevictable list if the page is on any.
-fn mlock_page(kernel: &mut Kernel, me: Me, page: Pfn) {
+pub(crate) fn mlock_page(kernel: &mut Kernel, me: Me, page: Pfn) {
     if kernel.frames[page].has(PageFlags::MLOCKED) {
         return;
     }

@@ -28,7 +28,17 @@ pub const LABELS: &[Label] = &[
     "EW-5",
     "EW-6",
     "EW-7", //
-    "MM-1", //
+    "MM-1",
+    "MM-2",
+    "MM-3",
+    "MM-4",
+    "MM-5",
+    "MM-6",
+    "MM-7",
+    "MM-8",
+    "MM-9",
+    "MM-10",
+    "MM-11", //
     "MC-1",
     "MC-2",
     "MC-3",
@@ -43,6 +53,24 @@ pub const LABELS: &[Label] = &[
     "MG-2",
     "MG-3",
     "MG-4", //
+    "BM-1",
+    "BM-2",
+    "BM-3",
+    "BM-4",
+    "BM-5",
+    "BM-6",
+    "BM-7",
+    "BM-8",
+    "BM-9", //
+    "WO-1",
+    "WO-2",
+    "WO-3",
+    "WO-4",
+    "WO-5",
+    "WO-6", //
+    "FB-1",
+    "FB-2",
+    "FB-3", //
     "MN-1",
     "MN-2",
     "MN-3",
@@ -139,6 +167,12 @@ pub const LABELS: &[Label] = &[
     "SP3-link",
     "SP3-copy",
     "SP3-end", //
+    "SP5-walk",
+    "SP5-1",
+    "SP5-2",
+    "SP5-3",
+    "SP5-4",
+    "SP5-5", //
     "SP6-munmap",
     "SP6-munlock",
     "SP6-detach",
@@ -154,6 +188,20 @@ pub const LABELS: &[Label] = &[
     "SP15-mlock",
     "SP15-page",
     "SP15-munlock", //
+    "SP16-scan",
+    "SP16-follow",
+    "SP16-search",
+    "SP16-fetch",
+    "SP16-lock",
+    "SP16-protect",
+    "SP16-replace",
+    "SP16-munlock",
+    "SP16-mlock",
+    "SP16-append",
+    "SP16-insert",
+    "SP16-break",
+    "SP16-leave",
+    "SP16-unmerge", //
     "SP17-follow",
     "SP17-unpin", //
     "SP18-check",
@@ -161,6 +209,26 @@ pub const LABELS: &[Label] = &[
     "SP18-1-new",
     "SP18-2",
     "SP18-3", //
+    "SP2.5-2-read",
+    "SP2.5-2-failed",
+    "SP2.5-3",
+    "SP2.5-4",
+    "SP2.5-5",
+    "SP2.5-6",
+    "SP2.5-7", //
+    "SP12-drain",
+    "SP12-scan",
+    "SP12-isolate",
+    "SP12-lock",
+    "SP12-references",
+    "SP12-add-to-swap",
+    "SP12-pageout",
+    "SP12-relock",
+    "SP12-release",
+    "SP12-freeze",
+    "SP12-remove",
+    "SP12-wait",
+    "SP12-putback", //
     "PREP-1",
     "MF-isolate",
 ];

@@ -48,6 +48,8 @@ pub trait Visitor: Copy {
 /// Where the areas come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
+    /// Not known before the start.
+    Unknown,
     /// The areas on the list of an anonymous page.
     List(AnonVmaId),
     /// The areas that map a file.
@@ -70,8 +72,8 @@ enum Route {
 enum Phase {
     Starting,
     /// Position among the areas of the next one.
-    Finding(Route, u32),
-    Visiting(Route, u32, Place),
+    Finding(u32),
+    Visiting(u32, Place),
     /// What the last visit said.
     Done(Verdict),
 }
@@ -80,6 +82,7 @@ enum Phase {
 #[derive(Clone, Copy, Debug)]
 pub struct EntryWalk<V> {
     pub(super) visitor: V,
+    route: Route,
     phase: Phase,
 }
 
@@ -87,7 +90,7 @@ impl<V: Visitor> EntryWalk<V> {
     /// A walk that has not begun.
     #[inline]
     pub(super) const fn with(visitor: V) -> EntryWalk<V> {
-        EntryWalk { visitor, phase: Phase::Starting }
+        EntryWalk { visitor, route: Route::Unknown, phase: Phase::Starting }
     }
 
     /// Whether the walk has not begun.
@@ -118,26 +121,28 @@ impl<V: Visitor> EntryWalk<V> {
         loop {
             let stepped = match self.phase {
                 Phase::Starting => self.start::<M>(kernel, me),
-                Phase::Finding(Route::Items(items), next) => {
-                    self.find_of_items::<M>(kernel, me, items, next)
-                }
-                Phase::Finding(route, next) => self.find::<M>(kernel, me, route, next),
-                Phase::Visiting(route, next, place) => {
-                    self.visit::<M>(kernel, me, route, next, place)
-                }
+                Phase::Finding(next) => self.find::<M>(kernel, me, next),
+                Phase::Visiting(next, place) => self.visit::<M>(kernel, me, next, place),
                 Phase::Done(_) => return Progress::Done,
             };
             if let Err(lock) = stepped {
                 return Progress::Waiting(lock);
             }
-            let point = match self.phase {
-                Phase::Done(_) => return Progress::Done,
-                Phase::Finding(Route::Items(items), _) if items.is_between() => Point::Open,
-                _ => Point::Held,
-            };
-            if point.stops::<M>(me) {
+            if let Phase::Done(_) = self.phase {
+                return Progress::Done;
+            }
+            if self.point().stops::<M>(me) {
                 return Progress::Ran;
             }
+        }
+    }
+
+    /// What lies behind the step just made.
+    #[inline]
+    fn point(&self) -> Point {
+        match self.route {
+            Route::Items(items) if items.is_between() => Point::Open,
+            _ => Point::Held,
         }
     }
 
@@ -147,18 +152,14 @@ impl<V: Visitor> EntryWalk<V> {
         let page = self.visitor.page();
         let may_begin = self.visitor.may_begin(kernel);
         let route = match kernel.frames[page].owner() {
-            _ if !may_begin => {
-                self.phase = Phase::Done(Verdict::Again);
-                return Ok(());
-            }
-            Owner::Anon(list) => Route::List(list),
-            Owner::File(file) => Route::File(file),
-            Owner::Ksm(Some(node)) => Route::Items(Items::new(node)),
-            Owner::Ksm(None) => {
+            Owner::Anon(list) if may_begin => Route::List(list),
+            Owner::File(file) if may_begin => Route::File(file),
+            Owner::Ksm(Some(node)) if may_begin => Route::Items(Items::new(node)),
+            Owner::Ksm(None) if may_begin => {
                 self.phase = Phase::Done(Verdict::Fail);
                 return Ok(());
             }
-            Owner::None => {
+            _ => {
                 self.phase = Phase::Done(Verdict::Again);
                 return Ok(());
             }
@@ -168,31 +169,30 @@ impl<V: Visitor> EntryWalk<V> {
                 return Err(lock);
             }
         }
-        self.phase = Phase::Finding(route, 0);
+        self.route = route;
+        self.phase = Phase::Finding(0);
         Ok(())
     }
 
     /// The next area in which the page could be mapped: leaves its leaf locked if the entry there
     /// is wanted. One area a step, when stepped.
     #[inline]
-    fn find<M: Mode>(
-        &mut self,
-        kernel: &mut Kernel,
-        me: Me,
-        route: Route,
-        mut next: u32,
-    ) -> Result<(), LockId> {
+    fn find<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, mut next: u32) -> Result<(), LockId> {
+        if let Route::Items(items) = self.route {
+            return self.find_of_items::<M>(kernel, me, items, next);
+        }
         let index = kernel.frames[self.visitor.page()].index();
-        while let Some(vma) = area_of(kernel, route, next) {
+        while let Some(vma) = self.area(kernel, next) {
             next += 1;
             let Some(address) = kernel.vmas[vma].address_of(index) else { continue };
-            return self.look::<M>(kernel, me, route, next, vma, address);
+            return self.look::<M>(kernel, me, next, vma, address);
         }
-        self.end::<M>(kernel, me, route, Verdict::Again);
+        self.end::<M>(kernel, me, Verdict::Again);
         Ok(())
     }
 
     /// The same for a KSM page: round by round, item by item, each at its own address.
+    #[cold]
     fn find_of_items<M: Mode>(
         &mut self,
         kernel: &mut Kernel,
@@ -213,12 +213,14 @@ impl<V: Visitor> EntryWalk<V> {
         while let Some(&vma) = kernel.anon_vmas.areas(list).get(next as usize) {
             next += 1;
             if items.wants(kernel, vma) && kernel.vmas[vma].contains(address) {
-                return self.look::<M>(kernel, me, Route::Items(items), next, vma, address);
+                self.route = Route::Items(items);
+                return self.look::<M>(kernel, me, next, vma, address);
             }
         }
         kernel.unlock::<M>(me, LockId::AnonVma(list));
         items.leave();
-        self.phase = Phase::Finding(Route::Items(items), 0);
+        self.route = Route::Items(items);
+        self.phase = Phase::Finding(0);
         Ok(())
     }
 
@@ -228,7 +230,6 @@ impl<V: Visitor> EntryWalk<V> {
         &mut self,
         kernel: &mut Kernel,
         me: Me,
-        route: Route,
         next: u32,
         vma: VmaId,
         address: u64,
@@ -239,15 +240,15 @@ impl<V: Visitor> EntryWalk<V> {
         let wants =
             |leaf: &TableId| self.visitor.wants(kernel.tables.get(*leaf, leaf_index(address)));
         let Some(leaf) = leaf.filter(wants) else {
-            self.phase = Phase::Finding(route, next);
+            self.phase = Phase::Finding(next);
             return Ok(());
         };
         if !kernel.lock::<M>(me, LockId::Leaf(leaf), Want::Exclusive) {
-            // The lock of a list that this step took for the sake of this area stays taken.
-            self.phase = Phase::Finding(route, next - 1);
+            // This area again, then.
+            self.phase = Phase::Finding(next - 1);
             return Err(LockId::Leaf(leaf));
         }
-        self.phase = Phase::Visiting(route, next, Place { vma, leaf, address });
+        self.phase = Phase::Visiting(next, Place { vma, leaf, address });
         Ok(())
     }
 
@@ -257,27 +258,37 @@ impl<V: Visitor> EntryWalk<V> {
         &mut self,
         kernel: &mut Kernel,
         me: Me,
-        route: Route,
         next: u32,
         place: Place,
     ) -> Result<(), LockId> {
         let verdict = self.visitor.visit::<M>(kernel, me, place)?;
         kernel.unlock::<M>(me, LockId::Leaf(place.leaf));
         if verdict != Verdict::Again || self.visitor.is_satisfied(kernel) {
-            self.end::<M>(kernel, me, route, verdict);
+            self.end::<M>(kernel, me, verdict);
         } else {
-            self.phase = Phase::Finding(route, next);
+            self.phase = Phase::Finding(next);
         }
         Ok(())
     }
 
     /// The last area was looked at, or no more need be.
     #[inline]
-    fn end<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, route: Route, verdict: Verdict) {
-        if let Some(lock) = lock_of(route) {
+    fn end<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, verdict: Verdict) {
+        if let Some(lock) = lock_of(self.route) {
             kernel.unlock::<M>(me, lock);
         }
         self.phase = Phase::Done(verdict);
+    }
+
+    /// Area number `next` of an anonymous page's list or of a file.
+    #[inline]
+    fn area(&self, kernel: &Kernel, next: u32) -> Option<VmaId> {
+        let areas = match self.route {
+            Route::List(list) => kernel.anon_vmas.areas(list),
+            Route::File(file) => &kernel.mappings[file].areas,
+            Route::Unknown | Route::Items(_) => return None,
+        };
+        areas.get(next as usize).copied()
     }
 }
 
@@ -288,16 +299,6 @@ fn lock_of(route: Route) -> Option<LockId> {
         Route::List(list) => Some(LockId::AnonVma(list)),
         Route::File(file) => Some(LockId::FileMap(file)),
         Route::Items(items) => items.entered().map(LockId::AnonVma),
+        Route::Unknown => None,
     }
-}
-
-/// Area number `next` of a route.
-#[inline]
-fn area_of(kernel: &Kernel, route: Route, next: u32) -> Option<VmaId> {
-    let areas = match route {
-        Route::List(list) => kernel.anon_vmas.areas(list),
-        Route::File(file) => &kernel.mappings[file].areas,
-        Route::Items(_) => return None,
-    };
-    areas.get(next as usize).copied()
 }

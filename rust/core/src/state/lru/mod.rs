@@ -2,15 +2,17 @@
 //!
 //! A page is on one list of its zone exactly if it has PG_lru. Start with [`Lru::add`] (into a
 //! pagevec), [`isolate`] (off a list, into somebody's hands) and [`putback`]. Every list adds at
-//! its head; reclaim would take from the tail.
+//! its head; reclaim takes from the tail ([`Lru::oldest`]).
 //!
-//! Data-model 4. Left out: the list scanner itself, and its statistics.
+//! Data-model 4. Left out: the statistics of the list scanner.
 
 mod list;
 mod pagevec;
+mod scan;
 
 pub use list::{List, ListKind};
 pub use pagevec::{PAGEVEC_SIZE, Pagevec};
+pub use scan::return_to_list;
 
 use super::frame::{Frame, FrameTable, Owner, PageFlags};
 use super::zone::Zones;

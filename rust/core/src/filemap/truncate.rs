@@ -6,9 +6,10 @@
 
 use super::batch::{Batch, Pass};
 use super::partial::PartialPage;
-use crate::base::{MappingId, PAGE_SHIFT, PAGE_SIZE, Pfn};
+use crate::base::{Errno, MappingId, PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::kernel::Kernel;
 use crate::pagecache::{swapcache, tree};
+use crate::state::mapping::FILE_BYTES_MAX;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::zap::FileUnmapping;
 
@@ -41,6 +42,11 @@ impl Truncate {
     /// Will give `file` the size `size`, in bytes.
     pub const fn new(file: MappingId, size: u64) -> Truncate {
         Truncate { file, size, phase: Phase::Resizing }
+    }
+
+    /// Success, or `TooBig` if no file is that long.
+    pub const fn result(&self) -> Result<(), Errno> {
+        if self.size > FILE_BYTES_MAX { Err(Errno::TooBig) } else { Ok(()) }
     }
 
     /// Pages that it holds one reference each to.
@@ -116,6 +122,9 @@ impl Truncate {
     }
 
     fn resize(&self, kernel: &mut Kernel) -> Phase {
+        if self.result().is_err() {
+            return Phase::Done;
+        }
         let host = kernel.mappings[self.file].host.as_mut().expect("a file");
         let is_growing = self.size > host.size;
         host.size = self.size;

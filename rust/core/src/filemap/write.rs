@@ -6,7 +6,7 @@ use crate::kernel::Kernel;
 use crate::pagecache::{buffers, dirty, tree};
 use crate::state::frame::PageFlags;
 use crate::state::lru;
-use crate::state::mapping::BufferState;
+use crate::state::mapping::{BufferState, FILE_BYTES_MAX};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 #[derive(Clone, Debug)]
@@ -33,15 +33,18 @@ pub struct WriteFile {
 
 impl WriteFile {
     /// Will write `size` bytes from byte `offset` on; `data`, if given, is as long.
-    pub const fn new(file: MappingId, offset: u64, size: u64, data: Option<Vec<u8>>) -> WriteFile {
-        WriteFile { file, offset, size, done: 0, data, phase: Phase::Starting }
+    pub fn new(file: MappingId, offset: u64, size: u64, data: Option<Vec<u8>>) -> WriteFile {
+        let room = FILE_BYTES_MAX.saturating_sub(offset);
+        let is_too_big = room == 0 && size > 0;
+        let phase = if is_too_big { Phase::Done(Err(Errno::TooBig)) } else { Phase::Starting };
+        WriteFile { file, offset, size: size.min(room), done: 0, data, phase }
     }
 
     /// How many bytes were written, or why none. Only once done.
     ///
     /// # Errors
     /// `InputOutput` if the first page, written in part, cannot be read; `NoMemory` if there is no
-    /// frame for it.
+    /// frame for it; `TooBig` if no file is that long.
     pub fn result(&self) -> Result<u64, Errno> {
         match self.phase {
             Phase::Done(result) => result.map(|()| self.done),

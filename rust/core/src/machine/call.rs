@@ -5,6 +5,7 @@ use crate::audit::Holdings;
 use crate::base::{Errno, MmId, Pfn, TaskId};
 use crate::cpuset::ChangeCpuset;
 use crate::fault::{Access, Pin, Tally};
+use crate::filemap::{Invalidate, Lookup, PageWritten, ReadFile, Truncate, WriteFile, WritePage};
 use crate::kernel::Kernel;
 use crate::ksm::KsmScan;
 use crate::migrate::batch::{Batch, Report};
@@ -17,6 +18,7 @@ use crate::migrate::query::QueryPages;
 use crate::migrate::soft_offline::SoftOffline;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
 use crate::reclaim::{Reclaim, ShrinkPage, SwapOut};
+use crate::pagecache::transfer;
 use crate::step::{Label, Me, Mode, Progress};
 
 /// What a task is doing in the kernel right now. Plain data: clone it, and go on twice.
@@ -44,6 +46,13 @@ pub enum Call {
     SwapOut(SwapOut),
     Reclaim(Reclaim),
     KsmScan(KsmScan),
+    ReadFile(ReadFile),
+    WriteFile(WriteFile),
+    Truncate(Truncate),
+    Lookup(Lookup),
+    WritePage(WritePage),
+    CompleteIo(Option<bool>),
+    Invalidate(Invalidate),
 }
 
 /// What a call came to.
@@ -67,6 +76,14 @@ pub enum Outcome {
     Pinned(Result<Pfn, Errno>),
     /// Whether a page was freed.
     Freed(bool),
+    /// Bytes of a file.
+    FileRead(Result<Vec<u8>, Errno>),
+    /// How many bytes went into a file.
+    FileWritten(Result<u64, Errno>),
+    /// What became of a page that was to be written back.
+    PageWritten(Result<PageWritten, Errno>),
+    /// Yes or no.
+    Answered(bool),
     /// Nothing to tell.
     Nothing,
 }
@@ -91,7 +108,7 @@ impl Call {
             Call::Pin(call) => {
                 let progress = call.advance::<M>(kernel, me);
                 if let (Progress::Done, Ok(page)) = (progress, pin_result(call, progress)) {
-                    *kernel.pins.entry(page).or_default() += 1;
+                    pin(kernel, page);
                 }
                 progress
             }
@@ -107,6 +124,23 @@ impl Call {
             Call::SoftOffline(call) => call.advance::<M>(kernel, me),
             Call::ChangeCpuset(call) => call.advance::<M>(kernel, me),
             Call::KsmScan(call) => call.advance::<M>(kernel, me),
+            Call::ReadFile(call) => call.advance::<M>(kernel, me),
+            Call::WriteFile(call) => call.advance::<M>(kernel, me),
+            Call::Truncate(call) => call.advance::<M>(kernel, me),
+            Call::Lookup(call) => {
+                let progress = call.advance::<M>(kernel, me);
+                if progress == Progress::Done {
+                    // From now on it counts as a pin.
+                    call.found().into_iter().for_each(|page| pin(kernel, page));
+                }
+                progress
+            }
+            Call::WritePage(call) => call.advance::<M>(kernel, me),
+            Call::CompleteIo(has_ended) => {
+                *has_ended = Some(transfer::complete_next(kernel));
+                Progress::Done
+            }
+            Call::Invalidate(call) => call.advance::<M>(kernel, me),
         }
     }
 
@@ -133,6 +167,13 @@ impl Call {
             Call::SoftOffline(call) => call.labels(),
             Call::ChangeCpuset(call) => call.labels(),
             Call::KsmScan(call) => call.labels(),
+            Call::ReadFile(call) => call.labels(),
+            Call::WriteFile(call) => call.labels(),
+            Call::Truncate(call) => call.labels(),
+            Call::Lookup(call) => call.labels(),
+            Call::WritePage(call) => call.labels(),
+            Call::CompleteIo(_) => &["SP10-complete"],
+            Call::Invalidate(call) => call.labels(),
         }
     }
 
@@ -189,6 +230,13 @@ impl Call {
                 holdings.uses.extend(call.mms_in_use());
                 call.held_pages()
             }
+            Call::ReadFile(call) => call.held_page().into_iter().collect(),
+            Call::WriteFile(call) => call.held_page().into_iter().collect(),
+            Call::Truncate(call) => call.held_pages(),
+            Call::Lookup(call) => call.held_page().into_iter().collect(),
+            Call::WritePage(call) => call.held_page().into_iter().collect(),
+            Call::CompleteIo(_) => Vec::new(),
+            Call::Invalidate(call) => call.held_page().into_iter().collect(),
         };
         holdings.references.extend(held);
         holdings.uses.extend(self.mm_in_use());
@@ -250,12 +298,23 @@ impl Call {
             Call::SoftOffline(call) => Outcome::Returned(call.result()),
             Call::ChangeCpuset(call) => Outcome::Returned(call.result()),
             Call::KsmScan(call) => Outcome::Merged(call.merged()),
+            Call::ReadFile(call) => Outcome::FileRead(call.into_result()),
+            Call::WriteFile(call) => Outcome::FileWritten(call.result()),
+            Call::Truncate(call) => Outcome::Returned(call.result()),
+            Call::Lookup(call) => Outcome::Pinned(call.found().ok_or(Errno::NoEntry)),
+            Call::WritePage(call) => Outcome::PageWritten(call.result()),
+            Call::CompleteIo(has_ended) => Outcome::Answered(has_ended == Some(true)),
+            Call::Invalidate(call) => Outcome::Answered(call.is_gone()),
         }
     }
 }
 
 fn pin_result(pin: &Pin, progress: Progress) -> Result<Pfn, Errno> {
     if progress == Progress::Done { pin.result() } else { Err(Errno::Again) }
+}
+
+fn pin(kernel: &mut Kernel, page: Pfn) {
+    *kernel.pins.entry(page).or_default() += 1;
 }
 
 fn unpin(kernel: &mut Kernel, page: Pfn) {

@@ -5,7 +5,9 @@ use crate::base::{CpusetId, Misuse, MmId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER
 use crate::cpuset::{self, Change, ChangeCpuset};
 use super::Call;
 use crate::base::{Misuse, MmId, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
+use crate::base::{MappingId, Misuse, MmId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
 use crate::fault::{Access, Pages, Pin, What};
+use crate::filemap::{Invalidate, Lookup, ReadFile, Truncate, WriteFile, WritePage};
 use crate::kernel::Kernel;
 use crate::ksm::KsmScan;
 use crate::migrate::collect::Wanted;
@@ -70,6 +72,20 @@ pub enum Request {
     Reclaim { node: NodeId, pages: u32, is_anon: bool },
     /// One pass of KSM over everything that may be merged.
     KsmScan,
+    /// `read(2)`.
+    ReadFile { file: MappingId, offset: u64, size: u64 },
+    /// `write(2)`; without `data`, of bytes that nobody looks at.
+    WriteFile { file: MappingId, offset: u64, size: u64, data: Option<Vec<u8>> },
+    /// `truncate(2)`.
+    Truncate { file: MappingId, size: u64 },
+    /// `find_get_page`.
+    Lookup { file: MappingId, page: u64 },
+    /// One page to be written back.
+    Writeback { file: MappingId, page: u64 },
+    /// The transfer that ends next ends now.
+    CompleteIo,
+    /// One page to be dropped.
+    Invalidate { file: MappingId, page: u64 },
 }
 
 impl Request {
@@ -99,6 +115,13 @@ impl Request {
             Request::SwapOut { .. } => "swap_out",
             Request::Reclaim { .. } => "reclaim",
             Request::KsmScan => "ksm_scan",
+            Request::ReadFile { .. } => "read_file",
+            Request::WriteFile { .. } => "write_file",
+            Request::Truncate { .. } => "truncate",
+            Request::Lookup { .. } => "lookup",
+            Request::Writeback { .. } => "writeback",
+            Request::CompleteIo => "complete_io",
+            Request::Invalidate { .. } => "invalidate",
         }
     }
 
@@ -210,6 +233,26 @@ impl Request {
             }
             Request::KsmScan if !kernel.contents.exist() => return Err(Misuse::NoContents),
             Request::KsmScan => Call::KsmScan(KsmScan::new()),
+            Request::ReadFile { file, offset, size } => {
+                Call::ReadFile(ReadFile::new(checked_file(kernel, file)?, offset, size))
+            }
+            Request::WriteFile { file, offset, size, data } => {
+                check_data(size, data.as_deref())?;
+                Call::WriteFile(WriteFile::new(checked_file(kernel, file)?, offset, size, data))
+            }
+            Request::Truncate { file, size } => {
+                Call::Truncate(Truncate::new(checked_file(kernel, file)?, size))
+            }
+            Request::Lookup { file, page } => {
+                Call::Lookup(Lookup::new(checked_file(kernel, file)?, page))
+            }
+            Request::Writeback { file, page } => {
+                Call::WritePage(WritePage::new(checked_file(kernel, file)?, page))
+            }
+            Request::CompleteIo => Call::CompleteIo(None),
+            Request::Invalidate { file, page } => {
+                Call::Invalidate(Invalidate::new(checked_file(kernel, file)?, page))
+            }
         })
     }
 }
@@ -257,6 +300,21 @@ fn check_mostly_mapped(kernel: &Kernel, mm: MmId, pages: &Pages) -> Result<(), M
         )));
     }
     Ok(())
+}
+
+/// The number of a file that somebody made: not the swap cache.
+pub(super) fn checked_file(kernel: &Kernel, file: MappingId) -> Result<MappingId, Misuse> {
+    let is_file = kernel.mappings.find(file).is_some_and(|space| space.host.is_some());
+    if is_file { Ok(file) } else { Err(Misuse::Other(format!("no file number {file}"))) }
+}
+
+fn check_data(size: u64, data: Option<&[u8]>) -> Result<(), Misuse> {
+    match data.map(|data| data.len() as u64) {
+        Some(len) if len != size => {
+            Err(Misuse::Other(format!("{len} bytes to write, but a size of {size}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_frames(kernel: &Kernel, frames: &[Pfn]) -> Result<(), Misuse> {

@@ -163,6 +163,10 @@ pub const LABELS: &[Label] = &[
     "SP2.4-5",
     "SP2.4-5-mlocked",
     "SP2.4-5-install", //
+    "SP2.3-1",
+    "SP2.3-1-lock",
+    "SP2.3-1-allocate",
+    "SP2.3-1-read", //
     "SP3-start",
     "SP3-link",
     "SP3-copy",
@@ -184,6 +188,37 @@ pub const LABELS: &[Label] = &[
     "SP6-exit",
     "SP6-exit-mmap",
     "SP6-gone", //
+    "SP7-add",
+    "SP7-read",
+    "SP7-read-copy",
+    "SP7-write",
+    "SP7-write-copy", //
+    "SP8-size",
+    "SP8-pass1",
+    "SP8-lock",
+    "SP8-page",
+    "SP8-release",
+    "SP8-partial",
+    "SP8-partial-writeback",
+    "SP8-pass2",
+    "SP8-writeback",
+    "SP8-swap",
+    "SP8-invalidate", //
+    "SP9-1",
+    "SP9-2",
+    "SP9-3",
+    "SP9-4",
+    "SP9-5",
+    "SP9-lock", //
+    "SP10-write",
+    "SP10-clean",
+    "SP10-writepage",
+    "SP10-complete", //
+    "SP11-allocate",
+    "SP11-read",
+    "SP11-lock",
+    "SP11-writeback",
+    "SP11-back", //
     "SP15-drain",
     "SP15-mlock",
     "SP15-page",

@@ -18,8 +18,8 @@ mod lists;
 mod locks;
 mod reverse;
 mod spaces;
-mod zones;
 mod swap;
+mod zones;
 
 pub use census::{Census, Row};
 
@@ -188,6 +188,8 @@ pub const RULES: &[Rule] = &[
         name: "tasks_follow_their_cpuset",
         ids: "data-model 10",
         check: zones::tasks_follow_their_cpuset,
+    },
+    Rule {
         name: "swap_slots_count_their_users",
         ids: "I-80 I-82",
         check: swap::swap_slots_count_their_users,

@@ -230,11 +230,8 @@ impl FileFault {
         }
         let area = &kernel.vmas[self.vma];
         let (mm, protection) = (area.mm, area.protection);
-        let written = if self.is_write {
-            Entry::DIRTY | writable_if_permitted(kernel, self.vma)
-        } else {
-            0
-        };
+        let written =
+            if self.is_write { Entry::DIRTY | writable_if_permitted(kernel, self.vma) } else { 0 };
         let mapped = match copy {
             Some(copy) => {
                 kernel.mms[mm].resident.anon += 1;

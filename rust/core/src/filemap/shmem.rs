@@ -103,10 +103,12 @@ impl BringBack {
                     Progress::Done => Ok(lookup.found().map_or(Phase::Allocating, Phase::Locking)),
                     other => return other,
                 },
-                Phase::Allocating => Ok(match kernel.allocate_for_file(me, self.file, self.index) {
-                    Some(page) => Phase::Adding(page),
-                    None => Phase::Done(Err(NoPage::NoMemory)),
-                }),
+                Phase::Allocating => {
+                    Ok(match kernel.allocate_for_file(me, self.file, self.index) {
+                        Some(page) => Phase::Adding(page),
+                        None => Phase::Done(Err(NoPage::NoMemory)),
+                    })
+                }
                 Phase::Adding(page) => {
                     let page = *page;
                     self.add::<M>(kernel, me, page)
@@ -178,12 +180,7 @@ impl BringBack {
 
     /// Into the file's index, out of the swap cache, and the slot is given up. The charge stays; the
     /// page is dirty, for nothing else holds its bytes any more.
-    fn move_back<M: Mode>(
-        &self,
-        kernel: &mut Kernel,
-        me: Me,
-        page: Pfn,
-    ) -> Result<Phase, LockId> {
+    fn move_back<M: Mode>(&self, kernel: &mut Kernel, me: Me, page: Pfn) -> Result<Phase, LockId> {
         for mapping in [self.file, MappingId::SWAPPER] {
             if !tree::is_free::<M>(kernel, me, mapping) {
                 return Err(LockId::Tree(mapping));
@@ -208,13 +205,7 @@ impl BringBack {
         Ok(Phase::Done(Ok(Some(page))))
     }
 
-    fn give_up<M: Mode>(
-        &self,
-        kernel: &mut Kernel,
-        me: Me,
-        page: Pfn,
-        brought: Brought,
-    ) -> Phase {
+    fn give_up<M: Mode>(&self, kernel: &mut Kernel, me: Me, page: Pfn, brought: Brought) -> Phase {
         kernel.unlock_page::<M>(me, page);
         kernel.put_page(page);
         Phase::Done(brought)

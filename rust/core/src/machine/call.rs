@@ -17,8 +17,8 @@ use crate::migrate::offline::Offline;
 use crate::migrate::query::QueryPages;
 use crate::migrate::soft_offline::SoftOffline;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
-use crate::reclaim::{Reclaim, ShrinkPage, SwapOut};
 use crate::pagecache::transfer;
+use crate::reclaim::{Reclaim, ShrinkPage, SwapOut};
 use crate::step::{Label, Me, Mode, Progress};
 
 /// What a task is doing in the kernel right now. Plain data: clone it, and go on twice.
@@ -226,6 +226,8 @@ impl Call {
             }
             Call::ChangeCpuset(call) => {
                 call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
+                call.held_pages()
+            }
             Call::KsmScan(call) => {
                 holdings.uses.extend(call.mms_in_use());
                 call.held_pages()

@@ -84,7 +84,9 @@ impl Machine {
         let len = ring.map_or(0, |ring| self.kernel.rings[ring].buffers.len());
         match ring.filter(|_| at < len) {
             Some(ring) => Ok(ring),
-            None => Err(Misuse::Other(format!("frame {page} has {len} buffers, and no number {at}"))),
+            None => {
+                Err(Misuse::Other(format!("frame {page} has {len} buffers, and no number {at}")))
+            }
         }
     }
 

@@ -1,11 +1,10 @@
 //! What a call shall do, before it has begun.
 
 use super::{Call, KERNEL_TASK};
-use crate::base::{CpusetId, Misuse, MmId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
+use crate::base::{
+    CpusetId, MappingId, Misuse, MmId, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END,
+};
 use crate::cpuset::{self, Change, ChangeCpuset};
-use super::Call;
-use crate::base::{Misuse, MmId, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
-use crate::base::{MappingId, Misuse, MmId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
 use crate::fault::{Access, Pages, Pin, What};
 use crate::filemap::{Invalidate, Lookup, ReadFile, Truncate, WriteFile, WritePage};
 use crate::kernel::Kernel;

@@ -6,7 +6,6 @@ use crate::base::{
     CpuId, CpusetId, Errno, MemcgId, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END,
 };
 use crate::cpuset;
-use crate::mmap::area;
 use crate::state::mm::{Mm, VmFlags};
 use crate::state::policy::{Mode, Policy};
 use crate::state::task::{Credentials, Task};
@@ -47,7 +46,15 @@ impl Machine {
         if let Some(mm) = mm.filter(|_| birth.has_stack) {
             let len = STACK_PAGES * PAGE_SIZE;
             let flags = VmFlags::READ | VmFlags::WRITE;
-            area::map(kernel, mm, len, Some(USER_END - len), flags).expect("nothing is mapped yet");
+            crate::mmap::map(
+                kernel,
+                mm,
+                len,
+                Some(USER_END - len),
+                flags,
+                crate::mmap::Backing::Anonymous,
+            )
+            .expect("nothing is mapped yet");
         }
         let first_node = kernel.zones.nodes()[0];
         // Who may use every node is in the root cpuset; others had their nodes given by hand.
@@ -158,7 +165,7 @@ impl Machine {
     ) -> Result<u64, Misuse> {
         let mm = memory_of(&self.kernel, pid)?;
         self.check_unlocked("mmap", LockId::MmapSem(mm))?;
-        area::map(&mut self.kernel, mm, len, at, flags)
+        crate::mmap::map(&mut self.kernel, mm, len, at, flags, crate::mmap::Backing::Anonymous)
     }
 
     /// Takes a page off its LRU list, as some other part of the kernel might (counted as isolated).

@@ -182,12 +182,12 @@ impl Offline {
                 Phase::Leaving => {
                     kernel.zones.take_offline(&mut kernel.frames, self.zone, &self.span);
                     follow_nodes(kernel);
-                    ksm::offline_done::<M>(kernel, me, self.span.clone());
+                    ksm::offline_done::<M>(kernel, me, Some(self.span.clone()));
                     self.phase = Phase::Done(Ok(()));
                 }
                 Phase::Failing(errno) => {
                     let errno = *errno;
-                    ksm::cancel_offline::<M>(kernel, me);
+                    ksm::offline_done::<M>(kernel, me, None);
                     kernel.zones.undo_isolation(self.zone, &self.span);
                     self.phase = Phase::Done(Err(errno));
                 }

@@ -174,13 +174,7 @@ pub fn apply_policy<M: Mode>(
 /// The range from `start` of `len` bytes becomes one with the area below or above, or with both,
 /// if these could be one with it; else it is a new area, a copy of `source`, whose links go to the
 /// tails of all lists of the source's (supporting-paths 6, `mremap`). `pgoff` is its first index.
-pub(super) fn copy(
-    kernel: &mut Kernel,
-    source: VmaId,
-    start: u64,
-    len: u64,
-    pgoff: u64,
-) -> VmaId {
+pub(super) fn copy(kernel: &mut Kernel, source: VmaId, start: u64, len: u64, pgoff: u64) -> VmaId {
     let end = start + len;
     let (mm, style) = (kernel.vmas[source].mm, Style::of(&kernel.vmas[source]));
     let below = kernel.mms[mm].area_before(start).filter(|&b| kernel.vmas[b].end == start);
@@ -232,14 +226,7 @@ fn joins(kernel: &Kernel, other: VmaId, id: VmaId, edge: u64, style: Style) -> b
 
 /// Whether area `other` could go on at `edge` with pages of area `id`, the first of which has
 /// index `pgoff`, in this style.
-fn takes(
-    kernel: &Kernel,
-    other: VmaId,
-    id: VmaId,
-    edge: u64,
-    pgoff: u64,
-    style: Style,
-) -> bool {
+fn takes(kernel: &Kernel, other: VmaId, id: VmaId, edge: u64, pgoff: u64, style: Style) -> bool {
     let (a, b) = (&kernel.vmas[other], &kernel.vmas[id]);
     Style::of(a) == style
         && a.file == b.file

@@ -116,7 +116,10 @@ impl MmRelease {
             let (start, end, flags) = (vma.start, vma.end, vma.flags);
             if flags.contains(VmFlags::LOCKED) {
                 vma.set_flags(flags.difference(VmFlags::LOCKED));
-                return ReleasePhase::Munlocking(end, Some(Munlock::new(kernel, self.mm, start, end)));
+                return ReleasePhase::Munlocking(
+                    end,
+                    Some(Munlock::new(kernel, self.mm, start, end)),
+                );
             }
             from = end;
         }

@@ -269,8 +269,7 @@ impl Mremap {
         let vma = &kernel.vmas[source];
         // Anonymous memory that nobody wrote to yet is indexed as if it had been made there.
         let is_untouched = vma.file.is_none() && vma.anon_vma.is_none();
-        let pgoff =
-            if is_untouched { to >> PAGE_SHIFT } else { vma.linear_index(self.start) };
+        let pgoff = if is_untouched { to >> PAGE_SHIFT } else { vma.linear_index(self.start) };
         let is_locked = vma.flags.contains(VmFlags::LOCKED);
         let area = area::copy(kernel, source, to, self.new_len, pgoff);
         if is_locked {

@@ -177,10 +177,7 @@ fn ksm_mappers(kernel: &Kernel, page: Pfn) -> Vec<(VmaId, u64)> {
 }
 
 /// The places that KSM put a merged page at: memory, address, list.
-fn ksm_items(
-    kernel: &Kernel,
-    page: Pfn,
-) -> impl Iterator<Item = (MmId, u64, Option<AnonVmaId>)> {
+fn ksm_items(kernel: &Kernel, page: Pfn) -> impl Iterator<Item = (MmId, u64, Option<AnonVmaId>)> {
     let node = match kernel.frames[page].owner() {
         Owner::Ksm(node) => node,
         _ => None,

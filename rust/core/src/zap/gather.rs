@@ -185,7 +185,8 @@ fn clear_absent<M: Mode>(kernel: &mut Kernel, me: Me, vma: VmaId, entry: Entry) 
 #[inline]
 fn free_swap_cache<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) {
     let frame = &kernel.frames[page];
-    if frame.has(PageFlags::SWAPCACHE) && !frame.is_mapped() && kernel.try_lock_page::<M>(me, page) {
+    if frame.has(PageFlags::SWAPCACHE) && !frame.is_mapped() && kernel.try_lock_page::<M>(me, page)
+    {
         swapcache::try_to_free_swap(kernel, page);
         kernel.unlock_page::<M>(me, page);
     }

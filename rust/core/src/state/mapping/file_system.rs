@@ -166,7 +166,9 @@ impl FileSystem {
         let is_size = bytes.is_power_of_two() && (512..=PAGE_SIZE).contains(&bytes);
         let wrong = match self.write {
             _ if bytes != 0 && !is_size => {
-                format!("buffers of {bytes} bytes; 512, 1024, 2048 and 4096 are possible, 0 is none")
+                format!(
+                    "buffers of {bytes} bytes; 512, 1024, 2048 and 4096 are possible, 0 is none"
+                )
             }
             Write::Buffers if bytes == 0 => "writing by buffers needs buffers".into(),
             Write::ToSwap if !self.is_swap_backed => "writing to swap needs swap_backed".into(),

@@ -3,15 +3,20 @@
 use std::collections::BTreeSet;
 
 use super::RULES;
-use crate::base::{AnonVmaId, CallId, CpuId, MachineSpec, MemcgId, NodeMask, Pfn, TaskId, VmaId};
+use crate::base::MemcgId;
+use crate::base::{
+    AnonVmaId, CallId, CpuId, MachineSpec, MappingId, NodeMask, Pfn, RingId, TaskId, VmaId,
+};
 use crate::fault::Pages;
 use crate::kernel::Kernel;
 use crate::machine::verbs::Birth;
 use crate::machine::{Machine, Request};
 use crate::state::frame::{Owner, PageFlags};
+use crate::state::io::Direction;
 use crate::state::ksm::StableNode;
 use crate::state::lock::Want;
 use crate::state::lru::ListKind;
+use crate::state::mapping::{BufferState, FileSystem, Tag};
 use crate::state::memcg::{Record, RecordFlags};
 use crate::state::mm::VmFlags;
 use crate::state::pagetable::{Entry, leaf_index};
@@ -20,7 +25,8 @@ use crate::state::task::Credentials;
 use crate::state::zone::Counter;
 use crate::step::LockId;
 
-/// One task that wrote four pages, drained onto their list; the address of the first.
+/// One task that wrote four pages, drained onto their list; the address of the first. Then it read
+/// page 0 of a file (frame 4) and wrote page 1 (frame 5).
 fn sound_machine() -> (Machine, u64) {
     let mut machine = Machine::new(&MachineSpec::simple(&[32, 32], 1, false)).unwrap();
     let birth = Birth {
@@ -35,6 +41,10 @@ fn sound_machine() -> (Machine, u64) {
     let start = machine.mmap(task, 4 * 4096, None, VmFlags::READ | VmFlags::WRITE).unwrap();
     let pages = Pages::Range { start, pages: 4, is_write: true };
     machine.run(task, Request::Touch(pages)).unwrap();
+    let file = machine.create_file("file".into(), 8192, FileSystem::ext()).unwrap();
+    machine.run(task, Request::ReadFile { file, offset: 0, size: 4096 }).unwrap();
+    let write = Request::WriteFile { file, offset: 4096, size: 4096, data: None };
+    machine.run(task, write).unwrap();
     machine.drain(None).unwrap();
     assert_eq!(machine.audit(), [], "sound before it is broken");
     (machine, start)
@@ -90,8 +100,19 @@ const WRECKS: &[(&str, Wreck)] = &[
         frames[Pfn(3)].clear(PageFlags::ACTIVE);
         lru.add(frames, zones, CpuId(0), Pfn(3), ListKind::ActiveAnon);
     }),
-    ("anonymous_pages_are_swap_backed", |kernel, _| {
+    ("families_follow_owners", |kernel, _| {
         kernel.frames[Pfn(3)].clear(PageFlags::SWAPBACKED);
+    }),
+    ("cached_pages_know_their_place", |kernel, _| kernel.frames[Pfn(4)].set_index(1)),
+    ("tags_follow_flags", |kernel, _| {
+        kernel.mappings[MappingId(1)].tree.clear_tag(1, Tag::Dirty);
+    }),
+    ("buffers_belong_to_pages", |kernel, _| {
+        let ring = RingId(kernel.frames[Pfn(4)].private);
+        kernel.rings[ring].buffers[0].state |= BufferState::LOCK;
+    }),
+    ("transfers_have_pages", |kernel, _| {
+        kernel.io.submit(Pfn(4), Direction::Write, None, false);
     }),
     ("the_zero_page_is_held_once", |kernel, _| {
         let zero = kernel.frames.zero_page();

@@ -29,7 +29,8 @@ pub(super) fn free_frames_are_blank(view: &View<'_>, report: Report<'_>) {
     }
 }
 
-/// The count of every page in use is the number of its holders, and not zero.
+/// The count of every page in use is the number of its holders, and not zero; that of a frozen page
+/// is zero, and its holders are those that it was frozen with.
 pub(super) fn references_add_up(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     for page in touched(kernel) {
@@ -39,6 +40,13 @@ pub(super) fn references_add_up(view: &View<'_>, report: Report<'_>) {
             continue;
         }
         let row = view.census.of(page);
+        if let Some(&frozen) = view.holdings.frozen.get(&page) {
+            if frame.count() != 0 || row.references() != frozen {
+                let count = frame.count();
+                report(Some(page), format!("frozen from {frozen}: count {count}, holders {row:?}"));
+            }
+            continue;
+        }
         if frame.count() != row.references() || frame.count() == 0 {
             let count = frame.count();
             report(Some(page), format!("count is {count}, but its holders are {row:?}"));

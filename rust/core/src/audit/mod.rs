@@ -4,13 +4,14 @@
 //! [`Kernel`] and what the calls in flight hold ([`Holdings`]), recompute everything from
 //! scratch through a [`Census`], and change nothing.
 //!
-//! invariants.md. Left out: what concerns files, swap, KSM, memory cgroups.
+//! invariants.md.
 
 #[cfg(test)]
 mod breaking;
 mod census;
 mod counters;
 mod entries;
+mod files;
 mod frames;
 mod groups;
 mod ksm;
@@ -86,7 +87,7 @@ pub struct Rule {
 pub const RULES: &[Rule] = &[
     Rule {
         name: "page_locks_have_owners",
-        ids: "I-30 I-31 I-32 I-36",
+        ids: "I-30 I-31 I-32 I-33 I-36",
         check: locks::page_locks_have_owners,
     },
     Rule {
@@ -101,7 +102,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "references_add_up",
-        ids: "I-04 I-05 I-10 I-12",
+        ids: "I-04 I-05 I-10 I-11 I-12",
         check: frames::references_add_up,
     },
     Rule {
@@ -139,14 +140,26 @@ pub const RULES: &[Rule] = &[
         ids: "I-43 I-44 I-45",
         check: lists::waiting_pages_are_on_no_list,
     },
+    Rule { name: "families_follow_owners", ids: "I-47 I-68", check: lists::families_follow_owners },
     Rule {
-        name: "anonymous_pages_are_swap_backed",
-        ids: "I-47",
-        check: lists::anonymous_pages_are_swap_backed,
+        name: "cached_pages_know_their_place",
+        ids: "I-60 I-61 I-62 I-63 I-64",
+        check: files::cached_pages_know_their_place,
+    },
+    Rule { name: "tags_follow_flags", ids: "I-65 I-66", check: files::tags_follow_flags },
+    Rule {
+        name: "buffers_belong_to_pages",
+        ids: "I-33 data-model 5.3",
+        check: files::buffers_belong_to_pages,
+    },
+    Rule {
+        name: "transfers_have_pages",
+        ids: "I-30 I-55 README 3",
+        check: files::transfers_have_pages,
     },
     Rule {
         name: "zone_counters_count",
-        ids: "I-50 I-51 I-56 I-57 I-58 I-59",
+        ids: "I-50 I-51 I-52 I-53 I-54 I-55 I-56 I-57 I-58 I-59",
         check: counters::zone_counters_count,
     },
     Rule {

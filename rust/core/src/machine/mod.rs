@@ -5,6 +5,7 @@
 //! it has begun. Verbs that are one step whatever the mode are in [`verbs`].
 
 mod call;
+mod cpusets;
 mod files;
 mod flight;
 mod group_verbs;

@@ -1,9 +1,9 @@
 //! What a call shall do, before it has begun.
 
-use super::{Call, KERNEL_TASK};
-use crate::base::{
-    CpusetId, MappingId, Misuse, MmId, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END,
-};
+use super::Call;
+use super::KERNEL_TASK;
+use crate::base::CpusetId;
+use crate::base::{MappingId, Misuse, MmId, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
 use crate::cpuset::{self, Change, ChangeCpuset};
 use crate::fault::{Access, Pages, Pin, What};
 use crate::filemap::{Invalidate, Lookup, ReadFile, Truncate, WriteFile, WritePage};

@@ -5,7 +5,7 @@ use super::{KERNEL_TASK, Machine};
 use crate::base::{
     CpuId, CpusetId, Errno, MemcgId, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END,
 };
-use crate::cpuset;
+use crate::mmap::{Backing, map};
 use crate::state::mm::{Mm, VmFlags};
 use crate::state::policy::{Mode, Policy};
 use crate::state::task::{Credentials, Task};
@@ -46,15 +46,8 @@ impl Machine {
         if let Some(mm) = mm.filter(|_| birth.has_stack) {
             let len = STACK_PAGES * PAGE_SIZE;
             let flags = VmFlags::READ | VmFlags::WRITE;
-            crate::mmap::map(
-                kernel,
-                mm,
-                len,
-                Some(USER_END - len),
-                flags,
-                crate::mmap::Backing::Anonymous,
-            )
-            .expect("nothing is mapped yet");
+            map(kernel, mm, len, Some(USER_END - len), flags, Backing::Anonymous)
+                .expect("nothing is mapped yet");
         }
         let first_node = kernel.zones.nodes()[0];
         // Who may use every node is in the root cpuset; others had their nodes given by hand.
@@ -93,30 +86,6 @@ impl Machine {
     pub fn set_mems_allowed(&mut self, pid: TaskId, to: NodeMask) -> Result<(), Misuse> {
         let task = self.task_mut(pid)?;
         (task.mems_allowed, task.cpuset) = (to, None);
-        Ok(())
-    }
-
-    /// A new cpuset.
-    ///
-    /// # Errors
-    /// As [`cpuset::create`].
-    pub fn create_cpuset(
-        &mut self,
-        name: String,
-        mems: NodeMask,
-        memory_migrate: bool,
-        parent: CpusetId,
-    ) -> Result<Result<CpusetId, Errno>, Misuse> {
-        cpuset::create(&mut self.kernel, name, mems, memory_migrate, parent)
-    }
-
-    /// Whether pages follow from now on when the nodes of a cpuset change.
-    ///
-    /// # Errors
-    /// If there is no such cpuset.
-    pub fn set_memory_migrate(&mut self, id: CpusetId, is_on: bool) -> Result<(), Misuse> {
-        cpuset::check(&self.kernel, id)?;
-        self.kernel.cpusets.rows[id.index()].memory_migrate = is_on;
         Ok(())
     }
 
@@ -165,7 +134,7 @@ impl Machine {
     ) -> Result<u64, Misuse> {
         let mm = memory_of(&self.kernel, pid)?;
         self.check_unlocked("mmap", LockId::MmapSem(mm))?;
-        crate::mmap::map(&mut self.kernel, mm, len, at, flags, crate::mmap::Backing::Anonymous)
+        map(&mut self.kernel, mm, len, at, flags, Backing::Anonymous)
     }
 
     /// Takes a page off its LRU list, as some other part of the kernel might (counted as isolated).

@@ -240,8 +240,12 @@ class Machine:
     def vmas(self, pid: int) -> list[tuple[int, int, int, int, _Policy | None, int, tuple[int, ...]]]:
         """(start, end, vm_flags, pgoff, policy, id, anon_vma links oldest last)."""
 
-    def vma_pages(self, pid: int) -> list[tuple[int, int, int, int, int, tuple[int, ...]]]:
-        """Per VMA what numa_maps counts: (start, anon, dirty, mapmax, active, pages per node id 0..63)."""
+    def vma_pages(self, pid: int) -> list[tuple[int, int, int, int, int, int, int, tuple[int, ...]]]:
+        """Per VMA what numa_maps counts: (start, anon, dirty, mapmax, swapcache, active, writeback, pages per
+        node id 0..63)."""
+
+    def policy_at(self, pid: int, address: int) -> _Policy | None:
+        """The policy of the area at an address: the file's own at that place for shmem, else the area's."""
 
     def nodes_of(self, pid: int, addresses: _U64) -> _I32: ...
     def entry(self, pid: int, address: int) -> tuple[int, bool, bool, bool, bool, int, int]:

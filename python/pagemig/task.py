@@ -61,84 +61,6 @@ class Task:
         self._system = system
         self._pid = pid
 
-    # who it is ---------------------------------------------------------------------------
-
-    @property
-    def pid(self) -> int:
-        """Its number on the machine."""
-        return self._pid
-
-    @property
-    def name(self) -> str:
-        """What it is called; names need not differ."""
-        return self._facts.name
-
-    @property
-    def is_kernel_thread(self) -> bool:
-        """Whether it has no memory of its own."""
-        return self._facts.is_kernel_thread
-
-    @property
-    def uid(self) -> int:
-        """The real user id. Setting it changes nothing else, not even the capabilities."""
-        return self._facts.uid
-
-    @uid.setter
-    def uid(self, uid: int) -> None:
-        self._set_credentials(self._facts._replace(uid=integer(uid, "uid", high=_ID_MAX)))
-
-    @property
-    def euid(self) -> int:
-        """The effective user id."""
-        return self._facts.euid
-
-    @euid.setter
-    def euid(self, euid: int) -> None:
-        self._set_credentials(self._facts._replace(euid=integer(euid, "euid", high=_ID_MAX)))
-
-    @property
-    def suid(self) -> int:
-        """The saved user id."""
-        return self._facts.suid
-
-    @suid.setter
-    def suid(self, suid: int) -> None:
-        self._set_credentials(self._facts._replace(suid=integer(suid, "suid", high=_ID_MAX)))
-
-    @property
-    def capabilities(self) -> Capability:
-        """What it may do besides what its user ids permit."""
-        return Capability(self._facts.capabilities)
-
-    @capabilities.setter
-    def capabilities(self, capabilities: Capability) -> None:
-        self._set_credentials(self._facts._replace(capabilities=int(require_capabilities(capabilities))))
-
-    @property
-    def mems_allowed(self) -> frozenset[int]:
-        """The nodes its cpuset permits; set it to any that include one with memory."""
-        return frozenset(nodes_in(self._facts.mems_allowed))
-
-    @mems_allowed.setter
-    def mems_allowed(self, nodes: Iterable[int]) -> None:
-        self._system.core.set_mems_allowed(self._pid, self._system.allowed_mask(nodes))
-
-    @property
-    def cpu(self) -> int:
-        """The CPU it runs on."""
-        return self._facts.cpu
-
-    @cpu.setter
-    def cpu(self, cpu: int) -> None:
-        self._system.core.set_cpu(self._pid, self._system.cpu(cpu))
-
-    @property
-    def _facts(self) -> TaskFacts:
-        return self._system.facts(self._pid)
-
-    def _set_credentials(self, facts: TaskFacts) -> None:
-        self._system.core.set_credentials(self._pid, facts.uid, facts.euid, facts.suid, facts.capabilities)
-
     # its mappings ------------------------------------------------------------------------
 
     def mmap(
@@ -283,55 +205,6 @@ class Task:
         """Drop a reference taken by `pin`."""
         self._run(calls.unpin(pfn))
 
-    # what is there -----------------------------------------------------------------------
-
-    def nodes_of(self, where: Where) -> Nodes:
-        """Return the node of each page, int32, -1 where nothing is present. Changes nothing."""
-        return read_only(self._system.core.nodes_of(self._pid, addresses_in(where, self._pid, "where")))
-
-    def page_at(self, address: int) -> FrameInfo | None:
-        """Return the page that an address maps; None if none is present, or the zero page."""
-        entry = self.entry_at(address)
-        if entry.pfn is None or entry.kind.name != "PRESENT":
-            return None
-        return FrameInfo.from_core(self._system.core.frame(entry.pfn))
-
-    def entry_at(self, address: int) -> Entry:
-        """Return the page-table entry of an address."""
-        number = integer(address, "address", high=USER_END - 1)
-        return Entry.from_core(self._system.core.entry(self._pid, number))
-
-    @property
-    def regions(self) -> tuple[Region, ...]:
-        """Its areas (VMAs), lowest address first."""
-        return tuple(
-            Region(self._pid, start, end - start) for start, end, *_ in self._system.core.vmas(self._pid)
-        )
-
-    @property
-    def vmas(self) -> tuple[Vma, ...]:
-        """The same with all that the kernel keeps of each."""
-        return tuple(Vma.from_core(row) for row in self._system.core.vmas(self._pid))
-
-    @property
-    def counters(self) -> MemoryCounters:
-        """The resident counters as stored, pages."""
-        return MemoryCounters(*self._system.core.mm_counters(self._pid))
-
-    @property
-    def rss(self) -> int:
-        """Resident memory in pages, as the kernel shows it: negative counters read 0."""
-        counters = self.counters
-        return max(0, counters.file) + max(0, counters.anon)
-
-    def numa_maps(self) -> str:
-        """Return ``/proc/PID/numa_maps`` in the kernel's own format."""
-        return task_view.numa_maps(self._system, self._pid)
-
-    def status(self) -> str:
-        """Return ``/proc/PID/status`` in the kernel's own format, as far as it is modelled."""
-        return task_view.status(self._system, self._pid)
-
     # its life ----------------------------------------------------------------------------
 
     def fork(self, name: str | None = None) -> Task:
@@ -446,17 +319,6 @@ class Task:
         refuse(made if isinstance(made, int) else self._system.core.do(self._pid, made), "mbind")
 
     # itself ------------------------------------------------------------------------------
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Task):
-            return NotImplemented
-        return self._system is other._system and self._pid == other._pid
-
-    def __hash__(self) -> int:
-        return hash((id(self._system), self._pid))
-
-    def __repr__(self) -> str:
-        return f"<Task {self._pid}>"
 
     def _run(self, what: Any) -> Any:
         return run_now(self._system, self._pid, what)

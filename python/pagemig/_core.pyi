@@ -338,6 +338,9 @@ class Machine:
         Ledgers: a zone counter's name with the zone's node (Q15, Q19), ``"anon"``/``"file"`` with the mm (Q16),
         ``"mapped_file"`` (Q17) and ``"charge"`` (Q18) with the memcg."""
 
+    def online_zones(self) -> list[tuple[int, int]]:
+        """(node, zone kind) of every zone that has present pages, in frame order."""
+
     def pageblocks(self, node: int) -> list[tuple[int, int]]:
         """(first pfn, migrate type: MOVABLE 2, ISOLATE 4, and 5 for a block that is offline)."""
 

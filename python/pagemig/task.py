@@ -17,20 +17,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import calls, task_view
-from .arguments import Nodes, integer, node_array, nodes_in, page_multiple, read_only
+from . import calls
+from .arguments import Nodes, integer, node_array, page_multiple
 from .calls.placement import require_policy
 from .calls.value import refuse, run_now, target_pid
 from .errors import UsageError, syscall_error
 from .flags import PAGE_SIZE, USER_END, Capability, MbindFlags, MoveScope, Protection, VmFlags
-from .permissions import TaskFacts
 from .policy import Policy
 from .region import HasPid, Region, Where, addresses_in
-from .results import AccessResult, Entry, FrameInfo, MemoryCounters
+from .results import AccessResult
 from .syscalls.move_pages import prepare
 from .syscalls.set_mempolicy import replace as replace_policy
 from .system import System
-from .task_view import Vma
 
 _MAY = VmFlags.MAYREAD | VmFlags.MAYWRITE | VmFlags.MAYEXEC
 _BY_PROTECTION = VmFlags.READ | VmFlags.WRITE | VmFlags.EXEC | VmFlags.SHARED | VmFlags.MAYSHARE

@@ -116,11 +116,19 @@ class TaskView:
 
     @property
     def mems_allowed(self) -> frozenset[int]:
-        """The nodes its cpuset permits; set it to any that include one with memory."""
+        """The nodes it may allocate from.
+
+        In a `pagemig.Cpuset` they are that one's, and change with it. Otherwise they are what it
+        was given by hand: set it to any that include one with memory.
+        """
         return frozenset(nodes_in(self._facts.mems_allowed))
 
     @mems_allowed.setter
     def mems_allowed(self, nodes: Iterable[int]) -> None:
+        if (cpuset := self._system.cpuset_of(self._pid)) is not None:
+            raise UsageError(
+                f"task {self._pid} is in cpuset {cpuset}, whose nodes it has: change those, or attach it to another"
+            )
         self._system.core.set_mems_allowed(self._pid, self._system.allowed_mask(nodes))
 
     @property
@@ -199,7 +207,6 @@ class TaskView:
 
     def __repr__(self) -> str:
         return f"<Task {self._pid}>"
-
 
 
 def require_capabilities(capabilities: Capability) -> Capability:

@@ -109,7 +109,7 @@ class Request:
 
     @staticmethod
     def write_file(file: int, offset: int, size: int, data: bytes | None) -> Request:
-        """``write(2)`` through the page cache; extends the file. ``data`` None: ``size`` bytes that nobody looks at."""
+        """``write(2)`` through the page cache; extends the file. Without ``data``: ``size`` bytes of any."""
 
     @staticmethod
     def truncate(file: int, size: int) -> Request: ...
@@ -281,7 +281,7 @@ class Machine:
         """(state bits, count, block) of each buffer of a page; empty without."""
 
     def hold_buffer(self, pfn: int, at: int, lock: bool) -> None:
-        """By hand: takes a reference to a buffer (``b_count``), and its lock if ``lock``. Refused if locked."""
+        """By hand: takes a reference to a buffer (``b_count``), and its lock if ``lock``. Not if locked."""
 
     def release_buffer(self, pfn: int, at: int) -> None: ...
     def set_page_flag(self, pfn: int, flag: int, on: bool) -> None:
@@ -335,8 +335,8 @@ class Machine:
     def drift(self) -> list[tuple[str, int, int]]:
         """What documented quirks carried off: (ledger, where, by how much); empty in REPAIRED.
 
-        Ledgers: a zone counter's name with the zone's node (Q15, Q19), ``"anon"``/``"file"`` with the mm (Q16),
-        ``"mapped_file"`` (Q17) and ``"charge"`` (Q18) with the memcg."""
+        Ledgers: a zone counter's name with the zone's node (Q15, Q19), ``"anon"``/``"file"`` with the mm
+        (Q16), ``"mapped_file"`` (Q17) and ``"charge"`` (Q18) with the memcg."""
 
     def online_zones(self) -> list[tuple[int, int]]:
         """(node, zone kind) of every zone that has present pages, in frame order."""

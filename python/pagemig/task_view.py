@@ -127,7 +127,7 @@ class TaskView:
     def mems_allowed(self, nodes: Iterable[int]) -> None:
         if (cpuset := self._system.cpuset_of(self._pid)) is not None:
             raise UsageError(
-                f"task {self._pid} is in cpuset {cpuset}: change the nodes of that, or attach the task to another"
+                f"task {self._pid} is in cpuset {cpuset}: change the nodes of that, or attach it to another"
             )
         self._system.core.set_mems_allowed(self._pid, self._system.allowed_mask(nodes))
 

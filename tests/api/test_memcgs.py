@@ -36,9 +36,7 @@ def test_nobody_pays_for_what_was_there_before_the_first_group(machine: pm.Machi
     assert (machine.memcgs[0].parent, machine.memcgs[0].limit) == (None, None)
 
 
-def test_a_task_can_change_its_group_and_leaves_its_charges_behind(
-    machine: pm.Machine, app: pm.Task
-) -> None:
+def test_a_task_can_change_its_group_and_leaves_its_charges_behind(machine: pm.Machine, app: pm.Task) -> None:
     """What it takes from then on is charged to the new one; a child is in its parent's."""
     one, other = machine.create_memcg("one"), machine.create_memcg("other")
     one.attach(app)

@@ -49,7 +49,6 @@ def test_a_node_whose_memory_is_all_gone_is_no_node_with_memory(
         app.mbind(heap, pm.Policy(pm.PolicyMode.BIND, [1]))
     assert refused.value.errno == errno.EINVAL
     with pytest.raises(pm.UsageError, match="no memory"):
-        machine.migrate_pages([], pm.ToNode(1))
         machine.migrate_pages([0], pm.ToNode(1))
     with pytest.raises(pm.UsageError):
         machine.spawn(mems_allowed=[1])

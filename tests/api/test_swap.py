@@ -124,9 +124,7 @@ def test_reclaim_takes_from_the_tail_of_an_inactive_list(machine: pm.Machine, ap
     file.read(0, 4 * PAGE)
     machine.drain()
     assert machine.reclaim(0, 4, family=pm.PageFamily.ANON) == 0
-    freed = machine.reclaim(0, 2, family=pm.PageFamily.FILE) + machine.reclaim(
-        0, 4, family=pm.PageFamily.FILE
-    )
+    freed = sum(machine.reclaim(0, 2, family=pm.PageFamily.FILE) for _ in range(2))
     assert freed == 4 - file.cached
     assert freed > 0
     assert machine.reclaim(1, family=pm.PageFamily.FILE) == 0

@@ -118,17 +118,13 @@ class TaskView:
     def mems_allowed(self) -> frozenset[int]:
         """The nodes it may allocate from.
 
-        In a `pagemig.Cpuset` they are that one's, and change with it. Otherwise they are what it
-        was given by hand: set it to any that include one with memory.
+        In a `pagemig.Cpuset` they are that one's, and change with it. Set by hand, to any that
+        include one with memory, they are its own: it is in no cpuset then.
         """
         return frozenset(nodes_in(self._facts.mems_allowed))
 
     @mems_allowed.setter
     def mems_allowed(self, nodes: Iterable[int]) -> None:
-        if (cpuset := self._system.cpuset_of(self._pid)) is not None:
-            raise UsageError(
-                f"task {self._pid} is in cpuset {cpuset}: change the nodes of that, or attach it to another"
-            )
         self._system.core.set_mems_allowed(self._pid, self._system.allowed_mask(nodes))
 
     @property

@@ -147,15 +147,18 @@ def test_a_cpuset_outside_its_parents_nodes_is_not_made(machine: pm.Machine) -> 
     assert machine.create_cpuset("child", mems=[1], parent=group).parent == group
 
 
-def test_nodes_given_by_hand_and_cpusets_exclude_each_other(machine: pm.Machine, app: pm.Task) -> None:
-    """A task in a cpuset has that one's nodes, until it is in none; none is where it begins."""
-    app.mems_allowed = {2}
+def test_a_task_with_nodes_of_its_own_is_in_no_cpuset(machine: pm.Machine, app: pm.Task) -> None:
+    """Who may use every node is in the root; nodes given by hand take a task out of any."""
+    root = machine.cpusets[0]
     group = machine.create_cpuset("group", mems=[1])
-    assert app.mems_allowed == frozenset({2})
+    other = machine.spawn(mems_allowed=[2])
+    assert root.tasks == (app,)
     group.attach(app)
-    with pytest.raises(pm.UsageError, match="is in cpuset 1"):
-        app.mems_allowed = {2}
-    assert app.mems_allowed == frozenset({1})
+    group.attach(other)
+    app.mems_allowed = {2}
+    assert (root.tasks, group.tasks) == ((), (other,))
+    group.mems = [0]
+    assert (app.mems_allowed, other.mems_allowed) == (frozenset({2}), frozenset({0}))
 
 
 def test_changes_of_a_cpuset_can_be_started_as_calls(machine: pm.Machine, app: pm.Task) -> None:

@@ -5,9 +5,8 @@ use std::str::FromStr;
 
 use numpy::{PyArray1, PyReadonlyArray1};
 use pagemig_core::base::{
-    CallId, CpuId, MachineSpec, MappingId, Misuse, NodeId, NodeMask, Pfn, Profile, TaskId,
-    CallId, CpuId, CpusetId, Errno, MachineSpec, Misuse, NodeId, NodeMask, Pfn, Profile, TaskId,
-    Watermarks, ZoneKind, ZoneSpec,
+    CallId, CpuId, CpusetId, Errno, MachineSpec, MappingId, Misuse, NodeId, NodeMask, Pfn, Profile,
+    TaskId, Watermarks, ZoneKind, ZoneSpec,
 };
 use pagemig_core::machine::verbs::Birth;
 use pagemig_core::machine::{KERNEL_TASK, Machine, Request};

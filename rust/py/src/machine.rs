@@ -25,7 +25,6 @@ use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
 use crate::swap;
 use crate::views::{self, CallRow, EntryRow, FrameRow};
-use crate::views::{self, CallRow, EntryRow, FrameRow, PagesRow, VmaRow};
 use crate::zones::{self, CpusetRow, DriftRow};
 
 /// (node, kind, frames, min, low, high)

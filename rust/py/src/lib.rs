@@ -8,6 +8,7 @@
 
 mod areas;
 mod errors;
+mod files;
 mod gate;
 mod lackey;
 mod machine;

@@ -43,4 +43,6 @@ pub mod soft_offline;
 #[cfg(test)]
 mod soft_offline_tests;
 pub mod target;
+#[cfg(test)]
+mod tests;
 mod vmas;

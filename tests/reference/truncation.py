@@ -25,6 +25,8 @@ def truncate(state: State, task: Task, space: AddressSpace, size: int) -> None:
     if grows:
         return
     first = -(-size // PAGE)
+    if size // PAGE in space.swapped and size % PAGE:
+        _bring_back(state, task, space, size // PAGE)
     unmap_file_range(state, task, space, first, None, even_cows=True)
     _truncate_pages(state, task, space, size)
     unmap_file_range(state, task, space, first, None, even_cows=True)
@@ -47,6 +49,14 @@ def let_go(state: State, task: Task, space: AddressSpace) -> None:
     space.size = 0
     _truncate_pages(state, task, space, 0)
     shmem.release_swap(state, space, 0)
+
+
+def _bring_back(state: State, task: Task, space: AddressSpace, index: int) -> None:
+    """A page of shmem that loses its tail cannot stay in swap."""
+    frame, _ = shmem.get_page(state, task, space, index)
+    if isinstance(frame, Frame):
+        frame.flags &= ~Flag.LOCKED
+        lru.put(state.memory, frame)
 
 
 def _truncate_pages(state: State, task: Task, space: AddressSpace, size: int) -> None:

@@ -7,6 +7,8 @@
 mod call;
 mod files;
 mod flight;
+#[cfg(test)]
+mod group_tests;
 mod group_verbs;
 mod request;
 mod stepping;

@@ -6,6 +6,7 @@
 
 mod errors;
 mod gate;
+mod groups;
 mod lackey;
 mod machine;
 mod outcome;

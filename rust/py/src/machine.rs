@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use numpy::{PyArray1, PyReadonlyArray1};
+use pagemig_core::base::MemcgId;
 use pagemig_core::base::{
     CallId, CpuId, MachineSpec, Misuse, NodeId, NodeMask, Pfn, Profile, TaskId, Watermarks,
     ZoneKind, ZoneSpec,
@@ -19,6 +20,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::errors::{Refusal, usage};
 use crate::gate::Gate;
+use crate::groups::{self, KsmNodeRow, MemcgRow};
 use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
@@ -229,6 +231,55 @@ impl PyMachine {
             let resident = views::memory(machine, pid)?.resident;
             Ok((resident.file, resident.anon, resident.swap))
         })
+    }
+
+    #[pyo3(signature = (name, limit_pages, parent))]
+    fn create_memcg(
+        &self,
+        py: Python<'_>,
+        name: String,
+        limit_pages: Option<u64>,
+        parent: u16,
+    ) -> PyResult<u16> {
+        let made = |machine: &mut Machine| machine.create_memcg(name, limit_pages, MemcgId(parent));
+        self.enter(py, made).map(|memcg| memcg.0)
+    }
+
+    fn memcgs(&self) -> PyResult<Vec<MemcgRow>> {
+        self.look(|machine| Ok(groups::memcgs(machine.kernel())))
+    }
+
+    #[pyo3(signature = (memcg, limit_pages))]
+    fn set_memcg_limit(
+        &self,
+        py: Python<'_>,
+        memcg: u16,
+        limit_pages: Option<u64>,
+    ) -> PyResult<i32> {
+        self.enter(py, |machine| machine.set_memcg_limit(MemcgId(memcg), limit_pages)).map(code)
+    }
+
+    fn attach_memcg(&self, py: Python<'_>, memcg: u16, pid: u32) -> PyResult<()> {
+        self.enter(py, |machine| machine.attach_memcg(MemcgId(memcg), TaskId(pid)))
+    }
+
+    fn task_groups(&self, pid: u32) -> PyResult<(Option<u16>, u16)> {
+        self.look(|machine| groups::of_task(machine.kernel(), pid))
+    }
+
+    fn frame_memcg(&self, pfn: u32) -> PyResult<(u8, u16)> {
+        self.look(|machine| {
+            machine.check_frame(Pfn(pfn))?;
+            Ok(groups::of_frame(machine.kernel(), Pfn(pfn)))
+        })
+    }
+
+    fn ksm(&self) -> PyResult<(u64, u64, u64)> {
+        self.look(|machine| Ok(groups::ksm(machine.kernel())))
+    }
+
+    fn ksm_nodes(&self) -> PyResult<Vec<KsmNodeRow>> {
+        self.look(|machine| Ok(groups::ksm_nodes(machine.kernel())))
     }
 
     fn frame(&self, pfn: u32) -> PyResult<FrameRow> {

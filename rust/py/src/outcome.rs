@@ -46,6 +46,7 @@ pub(crate) fn to_python(py: Python<'_>, outcome: Outcome, is_read: bool) -> PyRe
         Outcome::Pinned(result) => result.ok().map(|page| page.0).into_pyobject(py)?.into_any(),
         Outcome::Freed(is_freed) => is_freed.into_pyobject(py)?.to_owned().into_any(),
         Outcome::Nothing => py.None().into_bound(py),
+        Outcome::Merged(pages) => pages.into_pyobject(py)?.into_any(),
     };
     Ok(object.unbind())
 }

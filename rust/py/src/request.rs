@@ -186,6 +186,11 @@ impl PyRequest {
     }
 
     #[staticmethod]
+    fn ksm_scan() -> PyRequest {
+        PyRequest(Request::KsmScan)
+    }
+
+    #[staticmethod]
     fn swap_out(address: u64) -> PyRequest {
         PyRequest(Request::SwapOut { address })
     }

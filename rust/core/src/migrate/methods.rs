@@ -258,11 +258,8 @@ impl MethodCall {
         match self.way {
             Way::Refusing(errno) => return Phase::Done(Err(errno)),
             Way::Dirty => return start_writeout(kernel, old),
-            // FB-2
-            Way::Clean if kernel.frames[old].has_private() => {
-                if !buffers::try_to_release_page(kernel, old) {
-                    return Phase::Done(Err(Errno::Again));
-                }
+            Way::Clean if !has_let_go_of_buffers(kernel, old) => {
+                return Phase::Done(Err(Errno::Again));
             }
             _ => {}
         }
@@ -366,6 +363,11 @@ impl MethodCall {
         self.phase = Phase::Done(Err(errno));
         Ok(())
     }
+}
+
+/// FB-2: whether the page has no private data any more.
+fn has_let_go_of_buffers(kernel: &mut Kernel, page: Pfn) -> bool {
+    !kernel.frames[page].has_private() || buffers::try_to_release_page(kernel, page)
 }
 
 /// WO-1 and WO-2. The page is unmapped, so there is no entry to clean. The entries come back before

@@ -35,4 +35,6 @@ mod pointers;
 pub mod query;
 pub mod replace;
 pub mod target;
+#[cfg(test)]
+mod tests;
 mod vmas;

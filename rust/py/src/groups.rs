@@ -6,8 +6,7 @@ use pagemig_core::kernel::Kernel;
 use crate::errors::Refusal;
 
 /// (number, name, parent, usage, limit, cache, rss, mapped file, swapout)
-pub(crate) type MemcgRow =
-    (u16, String, Option<u16>, u64, Option<u64>, i64, i64, i64, i64);
+pub(crate) type MemcgRow = (u16, String, Option<u16>, u64, Option<u64>, i64, i64, i64, i64);
 /// (node, kpfn, places newest first)
 pub(crate) type KsmNodeRow = (u32, u32, Vec<(u32, u64)>);
 

@@ -64,7 +64,6 @@ pub(crate) fn to_python(py: Python<'_>, outcome: Outcome, is_read: bool) -> PyRe
         }
         Outcome::Answered(is_so) => is_so.into_pyobject(py)?.to_owned().into_any(),
         Outcome::Nothing => py.None().into_bound(py),
-        Outcome::Merged(pages) => pages.into_pyobject(py)?.into_any(),
     };
     Ok(object.unbind())
 }

@@ -196,6 +196,11 @@ impl PyRequest {
     }
 
     #[staticmethod]
+    fn ksm_scan() -> PyRequest {
+        PyRequest(Request::KsmScan)
+    }
+
+    #[staticmethod]
     fn unpin(pfn: u32) -> PyRequest {
         PyRequest(Request::Unpin(Pfn(pfn)))
     }
@@ -206,8 +211,6 @@ impl PyRequest {
     }
 
     #[staticmethod]
-    fn ksm_scan() -> PyRequest {
-        PyRequest(Request::KsmScan)
     fn read_file(file: u32, offset: u64, size: u64) -> PyRequest {
         PyRequest(Request::ReadFile { file: MappingId(file), offset, size })
     }

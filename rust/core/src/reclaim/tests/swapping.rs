@@ -112,3 +112,50 @@ fn a_locked_page_is_culled() {
     assert_eq!(world.count(Counter::Unevictable), 1);
     assert_eq!(world.count(Counter::IsolatedAnon), 0);
 }
+
+#[test]
+fn a_page_known_under_another_list_is_copied_when_it_comes_back() {
+    // Q14: in an area with several links the page is re-pointed to the oldest when it is mapped.
+    let mut world = World::written(8, 1, 2);
+    world.task = world.fork();
+    world.write(0, 9);
+    world.machine.drain(None).unwrap();
+    world.machine.set_swap_device(Some(1), true);
+    let first = world.page(0);
+    assert!(!world.swap_out(0), "congested: unmapped, but still in the swap cache");
+    world.touch(0, false);
+    assert_eq!(world.page(0), first, "known under the area's own list: used as it is");
+    world.machine.drain(None).unwrap();
+    assert!(!world.swap_out(0));
+    world.touch(0, false);
+    let copy = world.page(0);
+    assert_ne!(copy, first, "known under the oldest list: copied");
+    assert!(world.has(copy, PageFlags::DIRTY | PageFlags::UPTODATE | PageFlags::SWAPBACKED));
+    assert!(!world.has(copy, PageFlags::SWAPCACHE | PageFlags::LOCKED));
+    assert_eq!((world.slot(1), world.cached()), (state(0, true), 1));
+    world.holds(0, 9);
+}
+
+#[test]
+fn a_locked_area_takes_its_slots_back() {
+    let mut world = World::written(8, 1, 2);
+    assert!(world.swap_out(0));
+    world.run(Request::Mlock { start: world.start, len: PAGE_SIZE, is_lock: true });
+    assert!(world.slot(1).is_free());
+    let page = world.page(0);
+    assert!(world.has(page, PageFlags::MLOCKED | PageFlags::UNEVICTABLE | PageFlags::DIRTY));
+    world.holds(0, 1);
+}
+
+#[test]
+fn without_a_frame_a_page_stays_in_swap() {
+    let mut world = World::new(8, 129, 1);
+    world.write(0, 1);
+    world.machine.drain(None).unwrap();
+    assert!(world.swap_out(0));
+    (1..129).for_each(|page| world.write(page, 2));
+    assert!(world.touch(0, false).is_out_of_memory);
+    assert_eq!(world.slot(1), state(1, false));
+    assert!(world.swap_out(1));
+    world.holds(0, 1);
+}

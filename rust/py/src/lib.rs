@@ -6,6 +6,7 @@
 
 mod areas;
 mod errors;
+mod files;
 mod gate;
 mod lackey;
 mod machine;

@@ -10,6 +10,7 @@ use pagemig_core::base::{
 };
 use pagemig_core::machine::verbs::Birth;
 use pagemig_core::machine::{KERNEL_TASK, Machine, Request};
+use pagemig_core::state::frame::PageFlags;
 use pagemig_core::state::mm::VmFlags;
 use pagemig_core::state::policy::{Asked, Mode, Policy};
 use pagemig_core::state::task::Credentials;
@@ -19,6 +20,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::areas::{self, PagesRow, VmaRow};
 use crate::errors::{Refusal, usage};
+use crate::files;
 use crate::gate::Gate;
 use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
@@ -462,6 +464,59 @@ impl PyMachine {
             machine.set_swap_device(io_ticks, congested);
             Ok(())
         })
+    }
+
+    fn create_file(
+        &self,
+        py: Python<'_>,
+        name: String,
+        size: u64,
+        filesystem: &Bound<'_, PyDict>,
+    ) -> PyResult<u32> {
+        let kind = files::filesystem(filesystem)?;
+        self.enter(py, |machine| machine.create_file(name, size, kind)).map(|file| file.0)
+    }
+
+    fn files(&self) -> PyResult<Vec<files::FileRow>> {
+        self.look(|machine| Ok(files::rows(machine.kernel())))
+    }
+
+    fn file_pages(&self, file: u32) -> PyResult<Vec<files::SlotRow>> {
+        self.look(|machine| files::pages(machine.kernel(), file))
+    }
+
+    fn file_areas(&self, file: u32) -> PyResult<Vec<u32>> {
+        self.look(|machine| files::areas(machine.kernel(), file))
+    }
+
+    fn file_disk<'py>(
+        &self,
+        py: Python<'py>,
+        file: u32,
+        page: u64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        self.look(|machine| Ok(PyBytes::new(py, &files::disk(machine, file, page)?)))
+    }
+
+    fn buffers(&self, pfn: u32) -> PyResult<Vec<files::BufferRow>> {
+        self.look(|machine| files::buffers_of(machine, Pfn(pfn)))
+    }
+
+    fn hold_buffer(&self, py: Python<'_>, pfn: u32, at: usize, lock: bool) -> PyResult<()> {
+        self.enter(py, |machine| machine.hold_buffer(Pfn(pfn), at, lock))
+    }
+
+    fn release_buffer(&self, py: Python<'_>, pfn: u32, at: usize) -> PyResult<()> {
+        self.enter(py, |machine| machine.release_buffer(Pfn(pfn), at))
+    }
+
+    fn set_page_flag(&self, py: Python<'_>, pfn: u32, flag: u32, on: bool) -> PyResult<()> {
+        let flag = PageFlags::from_bits_retain(flag);
+        self.enter(py, |machine| machine.set_page_flag(Pfn(pfn), flag, on))
+    }
+
+    fn pending_io(&self) -> PyResult<Vec<files::TransferRow>> {
+        self.look(|machine| Ok(files::transfers(machine.kernel())))
     }
 
     #[pyo3(name = "clone")]

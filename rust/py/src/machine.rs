@@ -6,8 +6,8 @@ use std::str::FromStr;
 use numpy::{PyArray1, PyReadonlyArray1};
 use pagemig_core::base::MemcgId;
 use pagemig_core::base::{
-    CallId, CpuId, MachineSpec, MappingId, Misuse, NodeId, NodeMask, Pfn, Profile, TaskId,
-    Watermarks, ZoneKind, ZoneSpec,
+    CallId, CpuId, MachineSpec, MappingId, Misuse, NodeId, NodeMask, Pfn, Profile, SwapEntry,
+    TaskId, Watermarks, ZoneKind, ZoneSpec,
 };
 use pagemig_core::machine::verbs::Birth;
 use pagemig_core::machine::{KERNEL_TASK, Machine, Request};
@@ -80,8 +80,8 @@ impl PyMachine {
             distances,
             contents,
             profile: if repaired { Profile::Repaired } else { Profile::Exact },
-            swap_slots: small(swap_pages, "pages of swap")?,
-            pageblock_frames: small(pageblock_frames, "frames in a pageblock")?,
+            swap_slots: small(swap_pages, "pages of swap", SwapEntry::OFFSET_END - 1)?,
+            pageblock_frames: small(pageblock_frames, "frames in a pageblock", 1 << 31)?,
         };
         let machine = py.detach(|| Machine::new(&spec)).map_err(usage)?;
         Ok(PyMachine(Gate::new(machine)))
@@ -577,9 +577,10 @@ impl PyMachine {
     }
 }
 
-/// A number that the core keeps in 32 bits.
-fn small(number: u64, what: &str) -> PyResult<u32> {
-    u32::try_from(number).map_err(|_| usage(format!("{number} {what}; at most {}", u32::MAX)))
+/// A number that the core keeps in 32 bits, and that is no higher than `most`.
+fn small(number: u64, what: &str, most: u32) -> PyResult<u32> {
+    let small = u32::try_from(number).ok().filter(|&small| small <= most);
+    small.ok_or_else(|| usage(format!("{number} {what}; at most {most}")))
 }
 
 fn zone((node, kind, frames, min, low, high): ZoneRow) -> PyResult<ZoneSpec> {

@@ -3,8 +3,12 @@
 //! One file a class ([`machine`], [`request`], [`lackey`]), [`gate`] through which every call into
 //! a machine goes, [`errors`] for what comes back wrong, [`outcome`], [`views`], [`swap`] and
 //! [`zones`] for what comes back right. No rule of the kernel is here.
+//! a machine goes, [`errors`] for what comes back wrong, [`outcome`], [`views`], [`areas`] and
+//! [`swap`] for what comes back right. No rule of the kernel is here.
 
+mod areas;
 mod errors;
+mod files;
 mod gate;
 mod lackey;
 mod machine;

@@ -6,10 +6,12 @@ use std::str::FromStr;
 use numpy::{PyArray1, PyReadonlyArray1};
 use pagemig_core::base::{
     CallId, CpuId, CpusetId, Errno, MachineSpec, Misuse, NodeId, NodeMask, Pfn, Profile, TaskId,
+    CallId, CpuId, MachineSpec, MappingId, Misuse, NodeId, NodeMask, Pfn, Profile, TaskId,
     Watermarks, ZoneKind, ZoneSpec,
 };
 use pagemig_core::machine::verbs::Birth;
 use pagemig_core::machine::{KERNEL_TASK, Machine, Request};
+use pagemig_core::state::frame::PageFlags;
 use pagemig_core::state::mm::VmFlags;
 use pagemig_core::state::policy::{Asked, Mode, Policy};
 use pagemig_core::state::task::Credentials;
@@ -17,7 +19,9 @@ use pagemig_core::step::Schedule;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::areas::{self, PagesRow, VmaRow};
 use crate::errors::{Refusal, usage};
+use crate::files;
 use crate::gate::Gate;
 use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
@@ -25,6 +29,7 @@ use crate::request::PyRequest;
 use crate::swap;
 use crate::views::{self, CallRow, EntryRow, FrameRow, PagesRow, VmaRow};
 use crate::zones::{self, CpusetRow, DriftRow};
+use crate::views::{self, CallRow, EntryRow, FrameRow};
 
 /// (node, kind, frames, min, low, high)
 type ZoneRow = (u8, u8, u64, u64, u64, u64);
@@ -220,6 +225,8 @@ impl PyMachine {
         })
     }
 
+    #[pyo3(signature = (pid, length, at, vm_flags, file=None, offset=0))]
+    #[allow(clippy::too_many_arguments, reason = "the arguments of mmap")]
     fn mmap(
         &self,
         py: Python<'_>,
@@ -227,13 +234,18 @@ impl PyMachine {
         length: u64,
         at: Option<u64>,
         vm_flags: u64,
+        file: Option<u32>,
+        offset: u64,
     ) -> PyResult<u64> {
-        let flags = VmFlags::from_bits_truncate(vm_flags);
-        self.enter(py, |machine| machine.mmap(TaskId(pid), length, at, flags))
+        let (pid, flags) = (TaskId(pid), VmFlags::from_bits_truncate(vm_flags));
+        self.enter(py, |machine| match file.map(MappingId) {
+            Some(file) => machine.mmap_file(pid, length, at, flags, file, offset),
+            None => machine.mmap(pid, length, at, flags),
+        })
     }
 
     fn vmas(&self, py: Python<'_>, pid: u32) -> PyResult<Vec<Py<PyAny>>> {
-        let rows: Vec<VmaRow> = self.look(|machine| views::areas(machine, pid))?;
+        let rows: Vec<VmaRow> = self.look(|machine| areas::areas(machine, pid))?;
         let object = |(start, end, flags, pgoff, policy, id, links): VmaRow| {
             let links = pyo3::types::PyTuple::new(py, links)?;
             let row = (start, end, flags, pgoff, policy, id, links).into_pyobject(py)?;
@@ -243,13 +255,22 @@ impl PyMachine {
     }
 
     fn vma_pages(&self, py: Python<'_>, pid: u32) -> PyResult<Vec<Py<PyAny>>> {
-        let rows: Vec<PagesRow> = self.look(|machine| views::area_pages(machine, pid))?;
-        let object = |(start, anon, dirty, mapmax, active, nodes): PagesRow| {
+        let rows: Vec<PagesRow> = self.look(|machine| areas::pages(machine, pid))?;
+        let object = |row: PagesRow| {
+            let (start, anon, dirty, mapmax, swapcache, active, writeback, nodes) = row;
             let nodes = pyo3::types::PyTuple::new(py, nodes)?;
-            let row = (start, anon, dirty, mapmax, active, nodes).into_pyobject(py)?;
-            Ok(row.into_any().unbind())
+            let row = (start, anon, dirty, mapmax, swapcache, active, writeback, nodes);
+            Ok(row.into_pyobject(py)?.into_any().unbind())
         };
         rows.into_iter().map(object).collect()
+    }
+
+    fn vma_files(&self, pid: u32) -> PyResult<Vec<Option<u32>>> {
+        self.look(|machine| areas::files(machine, pid))
+    }
+
+    fn policy_at(&self, pid: u32, address: u64) -> PyResult<Option<PolicyRow>> {
+        self.look(|machine| areas::policy_at(machine, pid, address))
     }
 
     fn nodes_of<'py>(
@@ -488,6 +509,59 @@ impl PyMachine {
             machine.set_swap_device(io_ticks, congested);
             Ok(())
         })
+    }
+
+    fn create_file(
+        &self,
+        py: Python<'_>,
+        name: String,
+        size: u64,
+        filesystem: &Bound<'_, PyDict>,
+    ) -> PyResult<u32> {
+        let kind = files::filesystem(filesystem)?;
+        self.enter(py, |machine| machine.create_file(name, size, kind)).map(|file| file.0)
+    }
+
+    fn files(&self) -> PyResult<Vec<files::FileRow>> {
+        self.look(|machine| Ok(files::rows(machine.kernel())))
+    }
+
+    fn file_pages(&self, file: u32) -> PyResult<Vec<files::SlotRow>> {
+        self.look(|machine| files::pages(machine.kernel(), file))
+    }
+
+    fn file_areas(&self, file: u32) -> PyResult<Vec<u32>> {
+        self.look(|machine| files::areas(machine.kernel(), file))
+    }
+
+    fn file_disk<'py>(
+        &self,
+        py: Python<'py>,
+        file: u32,
+        page: u64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        self.look(|machine| Ok(PyBytes::new(py, &files::disk(machine, file, page)?)))
+    }
+
+    fn buffers(&self, pfn: u32) -> PyResult<Vec<files::BufferRow>> {
+        self.look(|machine| files::buffers_of(machine, Pfn(pfn)))
+    }
+
+    fn hold_buffer(&self, py: Python<'_>, pfn: u32, at: usize, lock: bool) -> PyResult<()> {
+        self.enter(py, |machine| machine.hold_buffer(Pfn(pfn), at, lock))
+    }
+
+    fn release_buffer(&self, py: Python<'_>, pfn: u32, at: usize) -> PyResult<()> {
+        self.enter(py, |machine| machine.release_buffer(Pfn(pfn), at))
+    }
+
+    fn set_page_flag(&self, py: Python<'_>, pfn: u32, flag: u32, on: bool) -> PyResult<()> {
+        let flag = PageFlags::from_bits_retain(flag);
+        self.enter(py, |machine| machine.set_page_flag(Pfn(pfn), flag, on))
+    }
+
+    fn pending_io(&self) -> PyResult<Vec<files::TransferRow>> {
+        self.look(|machine| Ok(files::transfers(machine.kernel())))
     }
 
     #[pyo3(name = "clone")]

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::RULES;
-use crate::base::MemcgId;
 use crate::base::{
-    AnonVmaId, CallId, CpuId, MachineSpec, MappingId, NodeMask, Pfn, RingId, TaskId, VmaId,
+    AnonVmaId, CallId, CpuId, MachineSpec, MappingId, MemcgId, NodeMask, Pfn, RingId, SwapEntry,
+    TaskId, VmaId,
 };
 use crate::fault::Pages;
 use crate::kernel::Kernel;
@@ -186,6 +186,29 @@ const WRECKS: &[(&str, Wreck)] = &[
     ("lists_and_areas_agree", |kernel, _| {
         let area: VmaId = kernel.vmas.iter().next().unwrap().0;
         kernel.vmas[area].links.push(AnonVmaId(0));
+    }),
+    ("lists_and_areas_agree", |kernel, _| {
+        let area: VmaId = kernel.vmas.iter().next().unwrap().0;
+        kernel.vmas[area].file = Some(MappingId(1));
+    }),
+    ("lists_and_areas_agree", |kernel, _| {
+        let area: VmaId = kernel.vmas.iter().next().unwrap().0;
+        kernel.mappings[MappingId(1)].areas.push(area);
+    }),
+    ("entries_lie_inside_areas", |kernel, start| {
+        set_entry(kernel, start + 0x1000, |_| Entry::swap(SwapEntry::new(0, 1)));
+    }),
+    ("entries_are_found_from_their_page", |kernel, start| {
+        // A page of a file (frame 4 holds page 0) where no area maps that file.
+        set_entry(kernel, start, |entry| Entry::page(Pfn(4), entry.0 & 0xfff));
+    }),
+    ("resident_counters_count", |kernel, _| {
+        let mm = kernel.mms.iter().next().unwrap().0;
+        kernel.mms[mm].resident.swap += 1;
+    }),
+    ("resident_counters_count", |kernel, _| {
+        let mm = kernel.mms.iter().next().unwrap().0;
+        kernel.mms[mm].file_drift += 1;
     }),
 ];
 

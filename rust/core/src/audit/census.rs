@@ -59,7 +59,7 @@ impl Census {
     /// Walks all page tables, trees, pagevecs and holdings.
     pub fn take(kernel: &Kernel, holdings: &Holdings) -> Census {
         let mut census = Census::default();
-        census.count_entries(kernel);
+        census.count_entries(kernel, holdings);
         census.count_cache(kernel);
         for &page in holdings.isolated.iter().chain(&kernel.isolated_by_hand) {
             census.row(page).isolated += 1;
@@ -76,14 +76,17 @@ impl Census {
         census
     }
 
-    fn count_entries(&mut self, kernel: &Kernel) {
+    fn count_entries(&mut self, kernel: &Kernel, holdings: &Holdings) {
         let census = self;
         let mut areas: BTreeMap<(MmId, u64), VmaId> = BTreeMap::new();
         for (id, vma) in kernel.vmas.iter() {
             areas.insert((vma.mm, vma.start), id);
         }
         for (mm, space) in kernel.mms.iter() {
-            for (address, _, entry) in kernel.tables.entries(space.root) {
+            let entries = kernel.tables.entries(space.root).map(|(at, _, entry)| (at, entry));
+            // An entry between two tables counts as where it will be.
+            let carried = holdings.carried.iter().filter(|(of, ..)| *of == mm);
+            for (address, entry) in entries.chain(carried.map(|&(_, at, entry)| (at, entry))) {
                 let below = areas.range(..=(mm, address)).next_back().map(|(_, &id)| id);
                 let holds =
                     |id: &VmaId| kernel.vmas[*id].mm == mm && kernel.vmas[*id].contains(address);

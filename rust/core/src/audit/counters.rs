@@ -1,12 +1,11 @@
-//! Rules about counters: of zones, and of address spaces.
+//! Rules about the counters of zones.
 
 use std::collections::BTreeMap;
 
 use super::census::touched;
 use super::{Report, View};
-use crate::base::{MappingId, MmId, Pfn, ZoneId};
+use crate::base::{MappingId, Pfn, ZoneId};
 use crate::state::frame::{Owner, PageFlags};
-use crate::state::mm::Resident;
 use crate::state::zone::{Counter, Counters};
 
 /// Every zone counter is the number of frames of its sort, but for the documented drift (Q15, Q19).
@@ -56,35 +55,4 @@ fn cached_in(view: &View<'_>, page: Pfn, slots: u32) -> Option<MappingId> {
         }
         _ => None,
     }
-}
-
-/// An address space counts its present pages, and pages under migration like present ones, but
-/// for the documented drift (Q16).
-pub(super) fn resident_counters_count(view: &View<'_>, report: Report<'_>) {
-    let mut found: BTreeMap<MmId, Resident> = BTreeMap::new();
-    for leaf in &view.census.leaves {
-        let counters = found.entry(leaf.mm).or_default();
-        counters.swap += i64::from(leaf.entry.as_swap().is_some());
-        let present = leaf.entry.normal_page().filter(|_| leaf.entry.is_present());
-        match present.or(leaf.entry.as_migration().map(|(page, _)| page)) {
-            Some(page) if is_anonymous(view, page) => counters.anon += 1,
-            Some(_) => counters.file += 1,
-            None => {}
-        }
-    }
-    for (id, mm) in view.kernel.mms.iter() {
-        let mut expected = found.remove(&id).unwrap_or_default();
-        expected.anon += mm.anon_drift;
-        expected.file += mm.file_drift;
-        if mm.resident != expected {
-            report(None, format!("mm {id} counts {:?}, not {expected:?}", mm.resident));
-        }
-    }
-}
-
-/// Whether a page is anonymous; or was, if it is being moved and its new frame has its identity.
-fn is_anonymous(view: &View<'_>, page: Pfn) -> bool {
-    let frames = &view.kernel.frames;
-    let new = view.holdings.moves.iter().find(|&&(old, _)| old == page).map(|&(_, new)| new);
-    frames[page].is_anon() || new.is_some_and(|new| frames[new].is_anon())
 }

@@ -28,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{MmId, Pfn};
 use crate::kernel::Kernel;
+use crate::state::pagetable::Entry;
 
 /// What calls in flight hold at this moment.
 #[derive(Clone, Debug, Default)]
@@ -40,10 +41,13 @@ pub struct Holdings {
     pub migrating: BTreeSet<Pfn>,
     /// Pages on their way, with their new frames.
     pub moves: Vec<(Pfn, Pfn)>,
-    /// Frozen pages, with the counts that they had before (I-11).
-    pub frozen: BTreeMap<Pfn, u32>,
+    /// Entries that are in no table because `mremap` carries them just now, with where they will be.
+    pub carried: Vec<(MmId, u64, Entry)>,
     /// Uses of address spaces, one entry each, besides those of tasks.
     pub uses: Vec<MmId>,
+    /// Pages whose count reads 0 while their holders remain, with the count that they were frozen from
+    /// (I-11).
+    pub frozen: BTreeMap<Pfn, u32>,
     /// Whether a call is in flight at all.
     pub is_busy: bool,
 }
@@ -180,11 +184,11 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "resident_counters_count",
         ids: "I-90 I-91",
-        check: counters::resident_counters_count,
+        check: spaces::resident_counters_count,
     },
     Rule {
         name: "entries_are_found_from_their_page",
-        ids: "I-70 I-73",
+        ids: "I-70 I-71 I-73",
         check: reverse::entries_are_found_from_their_page,
     },
     Rule {

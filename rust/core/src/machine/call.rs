@@ -17,6 +17,7 @@ use crate::migrate::offline::Offline;
 use crate::migrate::query::QueryPages;
 use crate::migrate::soft_offline::SoftOffline;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
+use crate::mmap::{Madvise, Mremap};
 use crate::pagecache::transfer;
 use crate::reclaim::{Reclaim, ShrinkPage, SwapOut};
 use crate::step::{Label, Me, Mode, Progress};
@@ -46,6 +47,8 @@ pub enum Call {
     SwapOut(SwapOut),
     Reclaim(Reclaim),
     KsmScan(KsmScan),
+    Mremap(Mremap),
+    Madvise(Madvise),
     ReadFile(ReadFile),
     WriteFile(WriteFile),
     Truncate(Truncate),
@@ -76,6 +79,8 @@ pub enum Outcome {
     Pinned(Result<Pfn, Errno>),
     /// Whether a page was freed.
     Freed(bool),
+    /// `mremap`: where the range is now.
+    Moved(Result<u64, Errno>),
     /// Bytes of a file.
     FileRead(Result<Vec<u8>, Errno>),
     /// How many bytes went into a file.
@@ -124,6 +129,8 @@ impl Call {
             Call::SoftOffline(call) => call.advance::<M>(kernel, me),
             Call::ChangeCpuset(call) => call.advance::<M>(kernel, me),
             Call::KsmScan(call) => call.advance::<M>(kernel, me),
+            Call::Mremap(call) => call.advance::<M>(kernel, me),
+            Call::Madvise(call) => call.advance::<M>(kernel, me),
             Call::ReadFile(call) => call.advance::<M>(kernel, me),
             Call::WriteFile(call) => call.advance::<M>(kernel, me),
             Call::Truncate(call) => call.advance::<M>(kernel, me),
@@ -167,6 +174,8 @@ impl Call {
             Call::SoftOffline(call) => call.labels(),
             Call::ChangeCpuset(call) => call.labels(),
             Call::KsmScan(call) => call.labels(),
+            Call::Mremap(call) => call.labels(),
+            Call::Madvise(call) => call.labels(),
             Call::ReadFile(call) => call.labels(),
             Call::WriteFile(call) => call.labels(),
             Call::Truncate(call) => call.labels(),
@@ -214,6 +223,11 @@ impl Call {
             Call::Mlock(call) => call.held_pages(),
             Call::Pin(call) => call.held_pages().into_iter().flatten().collect(),
             Call::Fork(call) => call.held_pages(),
+            Call::Mremap(call) => {
+                holdings.carried.extend(call.carried());
+                call.held_pages()
+            }
+            Call::Madvise(call) => call.held_pages(),
             Call::Mprotect(_) | Call::Unpin(_) | Call::Drain => Vec::new(),
             Call::Offline(call) => {
                 call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
@@ -294,6 +308,8 @@ impl Call {
             Call::Mprotect(call) => Outcome::Returned(call.result()),
             Call::Mlock(call) => Outcome::Returned(call.result()),
             Call::Munmap(_) => Outcome::Returned(Ok(())),
+            Call::Mremap(call) => Outcome::Moved(call.result()),
+            Call::Madvise(call) => Outcome::Returned(call.result()),
             Call::Pin(call) => Outcome::Pinned(call.result()),
             Call::Exit(_) | Call::Unpin(_) | Call::Drain => Outcome::Nothing,
             Call::Offline(call) => Outcome::Returned(call.result()),

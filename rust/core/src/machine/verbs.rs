@@ -2,10 +2,10 @@
 
 use super::request::memory_of;
 use super::{KERNEL_TASK, Machine};
-use crate::base::{
-    CpuId, CpusetId, Errno, MemcgId, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END,
-};
-use crate::mmap::{Backing, map};
+use crate::base::CpusetId;
+use crate::base::USER_END;
+use crate::base::{CpuId, Errno, MappingId, MemcgId, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId};
+use crate::mmap::{self, Backing};
 use crate::state::mm::{Mm, VmFlags};
 use crate::state::policy::{Mode, Policy};
 use crate::state::task::{Credentials, Task};
@@ -46,7 +46,7 @@ impl Machine {
         if let Some(mm) = mm.filter(|_| birth.has_stack) {
             let len = STACK_PAGES * PAGE_SIZE;
             let flags = VmFlags::READ | VmFlags::WRITE;
-            map(kernel, mm, len, Some(USER_END - len), flags, Backing::Anonymous)
+            mmap::map(kernel, mm, len, Some(USER_END - len), flags, Backing::Anonymous)
                 .expect("nothing is mapped yet");
         }
         let first_node = kernel.zones.nodes()[0];
@@ -121,7 +121,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Maps an anonymous area for a process and returns its start.
+    /// Maps anonymous memory for a process and returns its start: with VM_SHARED memory that fork
+    /// shares, which is a shmem file without a name.
     ///
     /// # Errors
     /// If the range makes no sense or is in use, or a call in flight holds `mmap_sem`.
@@ -134,7 +135,27 @@ impl Machine {
     ) -> Result<u64, Misuse> {
         let mm = memory_of(&self.kernel, pid)?;
         self.check_unlocked("mmap", LockId::MmapSem(mm))?;
-        map(&mut self.kernel, mm, len, at, flags, Backing::Anonymous)
+        mmap::map(&mut self.kernel, mm, len, at, flags, Backing::Anonymous)
+    }
+
+    /// Maps a file from byte `offset` on for a process and returns the start of the area.
+    ///
+    /// # Errors
+    /// As [`Machine::mmap`]; and if there is no such file, the offset is no multiple of the page
+    /// size, or a call in flight walks along the file's areas.
+    pub fn mmap_file(
+        &mut self,
+        pid: TaskId,
+        len: u64,
+        at: Option<u64>,
+        flags: VmFlags,
+        file: MappingId,
+        offset: u64,
+    ) -> Result<u64, Misuse> {
+        let mm = memory_of(&self.kernel, pid)?;
+        self.check_unlocked("mmap", LockId::MmapSem(mm))?;
+        self.check_unlocked("mmap", LockId::FileMap(file))?;
+        mmap::map(&mut self.kernel, mm, len, at, flags, Backing::File(file, offset))
     }
 
     /// Takes a page off its LRU list, as some other part of the kernel might (counted as isolated).

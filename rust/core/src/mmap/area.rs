@@ -9,7 +9,7 @@ use super::neighbours_are_free;
 use crate::base::{Errno, MmId, PAGE_SHIFT, VmaId};
 use crate::kernel::Kernel;
 use crate::state::mm::{VmFlags, Vma};
-use crate::state::policy::Policy;
+use crate::state::policy::{Policy, shared};
 use crate::state::rmap::{link_file, unlink_file};
 use crate::step::{LockId, Me, Mode};
 
@@ -164,9 +164,25 @@ pub fn apply_policy<M: Mode>(
         };
         let style = Style { policy, ..Style::of(vma) };
         let covers = restyle(kernel, id, from, to, style, merge);
-        address = kernel.vmas[covers].end;
+        let vma = &kernel.vmas[covers];
+        address = vma.end;
+        // A piece that was merged is done; the method of shmem is called for the others.
+        if (vma.start, vma.end) == (from, to) {
+            share_policy(kernel, covers, policy);
+        }
     }
     Ok(Ok(()))
+}
+
+/// The set-policy method of an area that maps shmem: the file has the policy from now on, for
+/// everybody who maps that part.
+fn share_policy(kernel: &mut Kernel, id: VmaId, policy: Option<Policy>) {
+    let vma = &kernel.vmas[id];
+    let pages = vma.pgoff..vma.pgoff + vma.pages();
+    let Some(file) = vma.file.filter(|&file| kernel.mappings[file].kind.is_shmem()) else { return };
+    if let Some(host) = kernel.mappings[file].host.as_mut() {
+        shared::set(&mut host.policies, pages, policy);
+    }
 }
 
 /// What an area that moves to another place takes along.

@@ -1,8 +1,7 @@
 //! `madvise`: pages that are not needed, areas that KSM may merge or fork leaves out (madvise(2)).
 
 use super::area::{self, Merge, Style};
-use super::neighbours_are_free;
-use super::unmerge::Unmerge;
+use super::{Unmerge, neighbours_are_free};
 use crate::base::{Errno, MmId, Pfn, VmaId};
 use crate::kernel::Kernel;
 use crate::state::lock::Want;

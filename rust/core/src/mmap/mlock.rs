@@ -6,11 +6,8 @@ use super::neighbours_are_free;
 use crate::base::{Errno, MmId, PAGE_SIZE, Pfn};
 use crate::fault::Pin;
 use crate::kernel::Kernel;
-use crate::state::frame::PageFlags;
 use crate::state::lock::Want;
-use crate::state::lru;
 use crate::state::mm::VmFlags;
-use crate::state::zone::Counter;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// Pages pinned before they are locked together.
@@ -272,13 +269,5 @@ impl Mlock {
 
 /// `mlock_vma_page`: PG_mlocked, and onto the unevictable list if the page is on any.
 pub(crate) fn mlock_page(kernel: &mut Kernel, me: Me, page: Pfn) {
-    if kernel.frames[page].has(PageFlags::MLOCKED) {
-        return;
-    }
-    kernel.frames[page].set(PageFlags::MLOCKED);
-    kernel.zones.counters_of(page).add(Counter::Mlock, 1);
-    let Kernel { frames, zones, lru, .. } = kernel;
-    if lru::isolate(frames, zones, lru, page).is_ok() {
-        kernel.put_back(me.cpu, page);
-    }
+    kernel.set_mlocked(me.cpu, page);
 }

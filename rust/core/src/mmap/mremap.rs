@@ -3,9 +3,8 @@
 use super::mlock::Mlock;
 use super::move_entries::MoveEntries;
 use super::munmap::Munmap;
-use super::unmerge::Unmerge;
-use super::{area, lists_are_free};
-use crate::base::{Errno, MmId, PAGE_SHIFT, Pfn, USER_END, VmaId};
+use super::{Unmerge, area, lists_are_free};
+use crate::base::{Errno, MmId, PAGE_SHIFT, PAGE_SIZE, Pfn, USER_END, VmaId};
 use crate::kernel::Kernel;
 use crate::state::lock::Want;
 use crate::state::mm::VmFlags;
@@ -48,13 +47,19 @@ pub struct Mremap {
 
 impl Mremap {
     /// Will make `len` bytes from `start` on `new_len` bytes: at `to`, or wherever there is room.
+    /// The new length is rounded up to whole pages.
     pub const fn new(mm: MmId, start: u64, len: u64, new_len: u64, to: Option<u64>) -> Mremap {
+        // A length that runs over is no length.
+        let new_len = match new_len.checked_next_multiple_of(PAGE_SIZE) {
+            Some(new_len) => new_len,
+            None => 0,
+        };
         Mremap { mm, start, len, new_len, to, phase: Phase::Starting }
     }
 
     /// Where the range is now, or why not: `Fault` where it is not all in one area or that cannot
-    /// grow, `Invalid` for huge pages and a destination that overlaps, `NoMemory` without room. Only
-    /// once done.
+    /// grow, `Invalid` for no length, for huge pages and for a destination that overlaps or is no
+    /// page of user space, `NoMemory` without room. Only once done.
     pub fn result(&self) -> Result<u64, Errno> {
         match self.phase {
             Phase::Done(result) => result,
@@ -174,8 +179,16 @@ impl Mremap {
 
     /// A given destination must not overlap the range, and is cleared; else the range may shrink.
     fn begin(&self) -> Phase {
-        let Some(to) = self.to else { return self.shrink() };
-        if to < self.start + self.len && self.start < to + self.new_len {
+        if self.new_len == 0 {
+            return Phase::Done(Err(Errno::Invalid));
+        }
+        let Some(to) = self.to else {
+            let is_too_long = self.new_len > USER_END;
+            return if is_too_long { Phase::Done(Err(Errno::NoMemory)) } else { self.shrink() };
+        };
+        let end = to.checked_add(self.new_len).filter(|&end| end <= USER_END);
+        let is_clear = |end: u64| to >= self.start + self.len || self.start >= end;
+        if to % PAGE_SIZE != 0 || !end.is_some_and(is_clear) {
             return Phase::Done(Err(Errno::Invalid));
         }
         Phase::Clearing(Munmap::nested(self.mm, to, to + self.new_len))

@@ -157,9 +157,16 @@ pub const LABELS: &[Label] = &[
     "SP2.2-read",
     "SP2.2-write",
     "SP2.2-install", //
+    "SP2.3-3",
+    "SP2.3-3-mkwrite",
+    "SP2.3-4",
+    "SP2.3-5", //
     "SP2.4-1",
     "SP2.4-2",
+    "SP2.4-3",
+    "SP2.4-3-compare",
     "SP2.4-4",
+    "SP2.4-4-dirty",
     "SP2.4-5",
     "SP2.4-5-mlocked",
     "SP2.4-5-install", //
@@ -185,6 +192,11 @@ pub const LABELS: &[Label] = &[
     "SP6-free",
     "SP6-mprotect",
     "SP6-change",
+    "SP6-mremap",
+    "SP6-move",
+    "SP6-carry",
+    "SP6-madvise",
+    "SP6-unmap-file",
     "SP6-exit",
     "SP6-exit-mmap",
     "SP6-gone", //

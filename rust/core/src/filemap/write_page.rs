@@ -7,11 +7,9 @@ use crate::kernel::Kernel;
 use crate::pagecache::writeback::{Wrote, writepage};
 use crate::pagecache::{dirty, tree};
 use crate::state::frame::PageFlags;
-use crate::state::lock::Want;
 use crate::state::mapping::{MappingFlags, Write};
-use crate::state::mm::VmFlags;
-use crate::state::pagetable::{Entry, leaf_index};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
+use crate::unmap::clean_entries;
 
 /// How a write of one page ended, unless in an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +27,8 @@ enum Phase {
     Looking(Lookup),
     /// See whether it is to be written at all.
     Starting(Pfn),
-    /// Clean the entries of the areas from this one on; tells whether any was changed.
-    Cleaning(Pfn, usize, bool),
+    /// Clean its entries in shared areas.
+    Cleaning(Pfn),
     /// Clear PG_dirty and call the method.
     Writing(Pfn),
     Done(Result<PageWritten, Errno>),
@@ -64,7 +62,7 @@ impl WritePage {
     pub const fn held_page(&self) -> Option<Pfn> {
         match &self.phase {
             Phase::Looking(lookup) => lookup.held_page(),
-            Phase::Starting(page) | Phase::Cleaning(page, ..) | Phase::Writing(page) => Some(*page),
+            Phase::Starting(page) | Phase::Cleaning(page) | Phase::Writing(page) => Some(*page),
             Phase::Done(_) => None,
         }
     }
@@ -74,7 +72,7 @@ impl WritePage {
         match &self.phase {
             Phase::Looking(lookup) => lookup.labels(),
             Phase::Starting(_) => &["SP10-write"],
-            Phase::Cleaning(..) => &["SP10-clean"],
+            Phase::Cleaning(_) => &["SP10-clean"],
             Phase::Writing(_) => &["SP10-writepage"],
             Phase::Done(_) => &[],
         }
@@ -94,8 +92,9 @@ impl WritePage {
                     let page = *page;
                     Ok(self.start::<M>(kernel, me, page))
                 }
-                &mut Phase::Cleaning(page, at, is_changed) => {
-                    self.clean::<M>(kernel, me, page, at, is_changed)
+                Phase::Cleaning(page) => {
+                    let page = *page;
+                    clean_entries::<M>(kernel, me, page).map(|_| Phase::Writing(page))
                 }
                 Phase::Writing(page) => {
                     let page = *page;
@@ -110,17 +109,9 @@ impl WritePage {
             if matches!(self.phase, Phase::Done(_)) {
                 return Progress::Done;
             }
-            if self.point().stops::<M>(me) {
+            if Point::Open.stops::<M>(me) {
                 return Progress::Ran;
             }
-        }
-    }
-
-    /// Between two areas `i_mmap_lock` is held.
-    fn point(&self) -> Point {
-        match self.phase {
-            Phase::Cleaning(_, at, _) if at > 0 => Point::Held,
-            _ => Point::Open,
         }
     }
 
@@ -138,52 +129,9 @@ impl WritePage {
             Write::ToSwap if kernel.frames[page].is_mapped() => {
                 self.end::<M>(kernel, me, page, Ok(PageWritten::Activated))
             }
-            _ if accounts => Phase::Cleaning(page, 0, false),
+            _ if accounts => Phase::Cleaning(page),
             _ => Phase::Writing(page),
         }
-    }
-
-    /// `page_mkclean`: the page's entry in one shared area can be dirtied no more without a fault.
-    fn clean<M: Mode>(
-        &self,
-        kernel: &mut Kernel,
-        me: Me,
-        page: Pfn,
-        at: usize,
-        is_changed: bool,
-    ) -> Result<Phase, LockId> {
-        let lock = LockId::FileMap(self.file);
-        if !kernel.lock::<M>(me, lock, Want::Exclusive) {
-            return Err(lock);
-        }
-        let Some(&vma) = kernel.mappings[self.file].areas.get(at) else {
-            kernel.unlock::<M>(me, lock);
-            if is_changed {
-                dirty::set_page_dirty(kernel, page);
-            }
-            return Ok(Phase::Writing(page));
-        };
-        let area = &kernel.vmas[vma];
-        let address = area.address_of(kernel.frames[page].index());
-        let address = address.filter(|_| area.flags.contains(VmFlags::SHARED));
-        let root = kernel.mms[area.mm].root;
-        let place = address.and_then(|address| {
-            kernel.tables.find_leaf(root, address).map(|leaf| (leaf, leaf_index(address)))
-        });
-        let Some((leaf, slot)) = place else {
-            return Ok(Phase::Cleaning(page, at + 1, is_changed));
-        };
-        if !kernel.lock::<M>(me, LockId::Leaf(leaf), Want::Exclusive) {
-            return Err(LockId::Leaf(leaf));
-        }
-        let entry = kernel.tables.get(leaf, slot);
-        let is_its = entry.is_present() && entry.normal_page() == Some(page);
-        let is_open = is_its && entry.has(Entry::DIRTY | Entry::WRITABLE);
-        if is_open {
-            kernel.tables.set(leaf, slot, entry.without(Entry::DIRTY | Entry::WRITABLE));
-        }
-        kernel.unlock::<M>(me, LockId::Leaf(leaf));
-        Ok(Phase::Cleaning(page, at + 1, is_changed || is_open))
     }
 
     fn write<M: Mode>(&self, kernel: &mut Kernel, me: Me, page: Pfn) -> Result<Phase, LockId> {

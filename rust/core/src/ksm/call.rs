@@ -40,7 +40,7 @@ enum Phase {
     Finding,
     Searching,
     Joining(StableNodeId, Merge),
-    Appending(StableNodeId, AnonVmaId),
+    Appending(StableNodeId, AnonVmaId, Option<u64>),
     Fetching(RmapItemId),
     Upgrading(Merge),
     Merging(AnonVmaId, Merge),
@@ -196,15 +196,18 @@ impl KsmScan {
             Phase::Fetching(other) => self
                 .fetch::<M>(kernel, me, other)
                 .inspect_err(|_| self.phase = Phase::Fetching(other))?,
-            Phase::Joining(node, _) => match merge {
-                Some(list) => Phase::Appending(node, list),
+            Phase::Joining(node, done) => match merge {
+                Some(list) => Phase::Appending(node, list, done.stray()),
                 None => Phase::Parting(None),
             },
-            Phase::Appending(node, list) => {
+            Phase::Appending(node, list, stray) => {
                 let shared = self.shared.expect("merged into something");
                 if !kernel.lock_page::<M>(me, shared) {
-                    self.phase = Phase::Appending(node, list);
+                    self.phase = Phase::Appending(node, list, stray);
                     return Err(LockId::Page(shared));
+                }
+                if let Some(address) = stray {
+                    kernel.ksm.nodes[node].strays.remove(&address);
                 }
                 self.append(kernel, node, list, shared);
                 kernel.unlock_page::<M>(me, shared);

@@ -84,7 +84,7 @@ impl Batch {
     }
 
     /// The same list, for memory that goes offline: KSM pages may move (UM-4).
-    pub fn for_offlining(self, is_offlining: bool) -> Batch {
+    pub fn offlining(self, is_offlining: bool) -> Batch {
         Batch { is_offlining, ..self }
     }
 

@@ -18,11 +18,10 @@ use crate::kernel::Kernel;
 use crate::pagecache::writeback::{self, Wrote};
 use crate::pagecache::{buffers, dirty, tree};
 use crate::state::frame::PageFlags;
-use crate::state::lock::Want;
-use crate::state::mapping::{BufferState, Migrate, Write, buffer_lock};
+use crate::state::mapping::{Migrate, Write, buffer_lock};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::trace::EventKind;
-use crate::unmap::{Restoring, passes};
+use crate::unmap::Restoring;
 
 /// `migrate_page`, first half (MG-1, MG-2), without address space: the point of no return.
 ///
@@ -87,7 +86,7 @@ impl Way {
             Migrate::Fallback if frame.has(PageFlags::DIRTY) => Way::Dirty,
             Migrate::Fallback => Way::Clean,
             Migrate::Fail => Way::Refusing(Errno::InputOutput),
-            Migrate::Returns(value) => Way::Refusing(returned(value)),
+            Migrate::Returns(value) => Way::Refusing(Errno::returned(value)),
         }
     }
 
@@ -105,12 +104,6 @@ impl Way {
             Way::Refusing(_) => &["UM-10", "MN-1", "MN-2", "MN-3"],
         }
     }
-}
-
-/// What a method returned, other than 0. A positive number is no success either (migration 13).
-fn returned(value: i32) -> Errno {
-    let code = value.wrapping_neg();
-    Errno::from_code(code).unwrap_or(Errno::Other(code))
 }
 
 /// How far the method has got.
@@ -303,20 +296,12 @@ impl MethodCall {
         let Phase::LockingBuffer { at, is_counted } = &mut self.phase else { return Ok(()) };
         let ring = ring_of(kernel, old);
         let place = usize::from(*at);
-        let buffer = &mut kernel.rings[ring].buffers[place];
         if !std::mem::replace(is_counted, true) {
-            buffer.count += 1;
+            kernel.rings[ring].buffers[place].count += 1;
         }
-        let lock = buffer_lock(ring, place);
-        if !kernel.lock::<M>(me, lock, Want::Exclusive) {
-            return Err(lock);
+        if !buffers::lock_buffer::<M>(kernel, me, ring, place) {
+            return Err(buffer_lock(ring, place));
         }
-        let buffer = &mut kernel.rings[ring].buffers[place];
-        assert!(
-            !buffer.state.contains(BufferState::LOCK),
-            "buffer {place} of page {old} is locked"
-        );
-        buffer.state.insert(BufferState::LOCK);
         self.phase = if place + 1 == kernel.rings[ring].buffers.len() {
             Phase::MovingBuffers
         } else {
@@ -347,10 +332,8 @@ impl MethodCall {
         kernel.frames[new].set(PageFlags::PRIVATE);
         transfer::<M>(kernel, me, new, old);
         for place in 0..kernel.rings[ring].buffers.len() {
-            let buffer = &mut kernel.rings[ring].buffers[place];
-            buffer.state.remove(BufferState::LOCK);
-            buffer.count -= 1;
-            kernel.unlock::<M>(me, buffer_lock(ring, place));
+            buffers::unlock_buffer(kernel, ring, place);
+            kernel.rings[ring].buffers[place].count -= 1;
         }
         self.phase = Phase::Done(Ok(()));
         Ok(())
@@ -404,25 +387,12 @@ fn start_writeout(kernel: &mut Kernel, old: Pfn) -> Phase {
 
 /// Dirty tags and writeback tags are set under `tree_lock`.
 fn tree_is_free<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<(), LockId> {
-    match tree::page_mapping(kernel, page).filter(|_| M::STEPS) {
-        Some(mapping) => passes::<M>(kernel, me, LockId::Tree(mapping)),
-        None => Ok(()),
+    match tree::page_mapping(kernel, page) {
+        Some(mapping) if !tree::is_free::<M>(kernel, me, mapping) => Err(LockId::Tree(mapping)),
+        _ => Ok(()),
     }
 }
 
 fn ring_of(kernel: &Kernel, page: Pfn) -> RingId {
     buffers::ring_of(kernel, page).expect("a page with PG_private has buffers")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_positive_return_value_is_an_error_that_reads_back_as_it_was() {
-        assert_eq!(returned(-11), Errno::Again);
-        assert_eq!(returned(-12), Errno::NoMemory);
-        assert_eq!(returned(-71).negative(), -71);
-        assert_eq!(returned(3).negative(), 3);
-    }
 }

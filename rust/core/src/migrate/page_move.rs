@@ -6,7 +6,7 @@
 
 use super::methods::{MethodCall, Way, claim, transfer};
 use super::target::Target;
-use crate::base::{Errno, MemcgId, Pfn, Profile};
+use crate::base::{Errno, MemcgId, Pfn};
 use crate::kernel::Kernel;
 use crate::pagecache::buffers::try_to_free_buffers;
 use crate::pagecache::transfer::writeback_is_over;
@@ -236,7 +236,7 @@ impl PageMove {
                 }
                 Phase::Transferring => {
                     transfer::<M>(kernel, me, self.new, self.old);
-                    self.phase = Phase::Mapping(Restoring::new(self.old, self.new));
+                    self.begin_mapping(kernel);
                 }
                 Phase::Mapping(walk) => match walk.advance::<M>(kernel, me) {
                     Progress::Done => self.phase = Phase::Opening,
@@ -252,9 +252,9 @@ impl PageMove {
                 },
                 Phase::Closing(outcome) => {
                     let outcome = *outcome;
-                    if self.charge.is_some() {
-                        self.end_charge(kernel, outcome);
-                    }
+                    // UM-14
+                    kernel.end_migration(self.charge, self.old, self.new, outcome.is_ok());
+                    self.charge = None;
                     kernel.unlock_page::<M>(me, self.old);
                     self.phase = Phase::Leaving(outcome);
                 }
@@ -386,17 +386,19 @@ impl PageMove {
         }
     }
 
-    /// The method has returned. In profile REPAIRED the charge of a page of a file goes to the new
-    /// page before that is mapped, and the group's mapped-file statistic is right (Q17).
+    /// The method has returned.
     #[cold]
     fn end_method<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, outcome: Outcome) {
-        if let Err(errno) = outcome {
-            self.refuse::<M>(kernel, me, errno);
-            return;
+        match outcome {
+            Ok(()) => self.begin_mapping(kernel),
+            Err(errno) => self.refuse::<M>(kernel, me, errno),
         }
-        if kernel.profile == Profile::Repaired && !kernel.frames[self.new].is_anon() {
-            self.end_charge(kernel, outcome);
-        }
+    }
+
+    /// MN-4 of a success. In profile REPAIRED the charge moves before the page is mapped (Q17).
+    #[inline]
+    fn begin_mapping(&mut self, kernel: &mut Kernel) {
+        kernel.commit_migration_early(self.charge, self.old, self.new);
         self.phase = Phase::Mapping(Restoring::new(self.old, self.new));
     }
 
@@ -406,20 +408,6 @@ impl PageMove {
         kernel.frames[self.new].set_owner(Owner::None);
         kernel.unlock_page::<M>(me, self.new);
         self.phase = Phase::Returning(Restoring::new(self.old, self.old), errno);
-    }
-
-    /// UM-14. The kernel tells failure from the old page's owner, and so charges a page that is
-    /// thrown away if the old one lost its owner meanwhile (Q18); profile REPAIRED gives the charge
-    /// back then.
-    #[cold]
-    fn end_charge(&mut self, kernel: &mut Kernel, outcome: Outcome) {
-        let charge = self.charge.take();
-        let is_orphan = outcome.is_err() && kernel.frames[self.old].is_unowned();
-        if is_orphan && kernel.profile == Profile::Repaired {
-            kernel.cancel_charge(charge);
-        } else {
-            kernel.end_migration(charge, self.old, self.new, outcome.is_ok());
-        }
     }
 
     /// UM-17 and UM-18: our reference to the new page goes; on failure a pagevec keeps the frame

@@ -15,7 +15,7 @@ use crate::step::{Me, Mode};
 #[inline]
 pub fn ring_of(kernel: &Kernel, page: Pfn) -> Option<RingId> {
     let frame = &kernel.frames[page];
-    frame.has(PageFlags::PRIVATE).then(|| RingId(frame.private))
+    frame.has(PageFlags::PRIVATE).then_some(RingId(frame.private))
 }
 
 /// Attaches buffers in `state` to a page of a filesystem that has them (reference + 1).

@@ -57,8 +57,8 @@ pub fn set_page_dirty_nobuffers(kernel: &mut Kernel, page: Pfn) -> bool {
 }
 
 /// The end of `clear_page_dirty_for_io`: PG_reclaim and PG_dirty go, with accounting; the tag stays.
-/// Tells whether the page was dirty. Entries are not looked at: [`crate::filemap`] has cleaned
-/// them, or there are none.
+/// Tells whether the page was dirty. Entries are not looked at: `unmap::clean_entries` has
+/// cleaned them, or there are none.
 pub fn clear_dirty_for_io(kernel: &mut Kernel, page: Pfn) -> bool {
     let frame = &mut kernel.frames[page];
     frame.clear(PageFlags::RECLAIM);

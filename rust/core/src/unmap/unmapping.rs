@@ -4,7 +4,7 @@
 //! place; for reclaim (TTU_UNMAP without modifiers) swap entries do, or nothing.
 
 use super::walk::{EntryWalk, Place, Visitor};
-use super::{Verdict, mapcount, passes};
+use super::{Verdict, mapcount};
 use crate::base::Pfn;
 use crate::kernel::Kernel;
 use crate::pagecache::{dirty, swapcache, tree};
@@ -130,8 +130,11 @@ impl Unmap {
     ) -> Result<(Entry, i64), LockId> {
         let page = self.page;
         if entry.has(Entry::DIRTY) {
-            if let Some(mapping) = tree::page_mapping(kernel, page) {
-                passes::<M>(kernel, me, LockId::Tree(mapping))?;
+            match tree::page_mapping(kernel, page) {
+                Some(mapping) if !tree::is_free::<M>(kernel, me, mapping) => {
+                    return Err(LockId::Tree(mapping));
+                }
+                _ => {}
             }
             dirty::set_page_dirty(kernel, page);
         }

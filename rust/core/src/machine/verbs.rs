@@ -2,9 +2,9 @@
 
 use super::request::memory_of;
 use super::{KERNEL_TASK, Machine};
-use crate::base::CpusetId;
-use crate::base::USER_END;
-use crate::base::{CpuId, Errno, MappingId, MemcgId, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId};
+use crate::base::{
+    CpuId, CpusetId, Errno, MappingId, MemcgId, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END,
+};
 use crate::mmap::{self, Backing};
 use crate::state::mm::{Mm, VmFlags};
 use crate::state::policy::{Mode, Policy};

@@ -190,8 +190,9 @@ class Task(TaskView):
     def swap_out(self, where: Where) -> int:
         """Reclaim pages, one after the other, as the kernel does when memory is short.
 
-        Anonymous pages go to swap, clean file pages are dropped; a page that cannot be reclaimed
-        now, for instance because it was used lately or has to be written first, stays.
+        Anonymous pages go to swap, file pages to their file; what has to be written first is
+        waited for. Uses before do not count, as if the pages had aged; whatever else keeps a page,
+        such as a pin or a full swap device, keeps it here.
 
         Parameters
         ----------

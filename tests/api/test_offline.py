@@ -176,6 +176,18 @@ def test_a_pinned_frame_cannot_be_taken_out_of_use(
     assert refused.value.errno == errno.EIO
 
 
+def test_an_operator_who_gets_a_signal_gives_up(machine: pm.Machine, app: pm.Task, heap: pm.Region) -> None:
+    """S48: EINTR between two rounds; without the signal it goes on."""
+    operator = machine.spawn("operator")
+    operator.signal()
+    with pytest.raises(InterruptedError, match="offline"):
+        machine.offline(64, 16, by=operator)
+    assert machine.present_pages(1) == 64
+    operator.signal(pending=False)
+    machine.offline(64, 16, by=operator)
+    assert machine.present_pages(1) == 48
+
+
 def test_memory_that_is_not_there_cannot_go(machine: pm.Machine, app: pm.Task) -> None:
     """Frames, counts, times and block sizes that make no sense; nothing changes."""
     wrong = [
@@ -189,6 +201,8 @@ def test_memory_that_is_not_there_cannot_go(machine: pm.Machine, app: pm.Task) -
         lambda: machine.soft_offline(128),
         lambda: machine.start(pm.calls.offline(0, 256), by=app),
         lambda: machine.pageblocks(7),
+        lambda: machine.present_pages(7),
+        lambda: app.signal(pending=1),  # type: ignore[arg-type]
         lambda: pm.Machine(nodes=[pm.MiB], pageblock_frames=0),
         lambda: pm.Machine(nodes=[pm.MiB], pageblock_frames=48),
         lambda: pm.Machine(nodes=[pm.MiB], pageblock_frames="512"),  # type: ignore[arg-type]

@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 use numpy::{PyArray1, PyReadonlyArray1};
 use pagemig_core::base::{
-    CallId, CpuId, MachineSpec, Misuse, NodeId, NodeMask, Pfn, Profile, TaskId, Watermarks,
-    ZoneKind, ZoneSpec,
+    CallId, CpuId, CpusetId, Errno, MachineSpec, MappingId, Misuse, NodeId, NodeMask, Pfn, Profile,
+    TaskId, Watermarks, ZoneKind, ZoneSpec,
 };
 use pagemig_core::machine::verbs::Birth;
 use pagemig_core::machine::{KERNEL_TASK, Machine, Request};
+use pagemig_core::state::frame::PageFlags;
 use pagemig_core::state::mm::VmFlags;
 use pagemig_core::state::policy::{Asked, Mode, Policy};
 use pagemig_core::state::task::Credentials;
@@ -17,12 +18,16 @@ use pagemig_core::step::Schedule;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::areas::{self, PagesRow, VmaRow};
 use crate::errors::{Refusal, usage};
+use crate::files;
 use crate::gate::Gate;
 use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
-use crate::views::{self, CallRow, EntryRow, FrameRow, PagesRow, VmaRow};
+use crate::swap;
+use crate::views::{self, CallRow, EntryRow, FrameRow};
+use crate::zones::{self, CpusetRow, DriftRow};
 
 /// (node, kind, frames, min, low, high)
 type ZoneRow = (u8, u8, u64, u64, u64, u64);
@@ -54,7 +59,8 @@ impl PyMachine {
 #[pymethods]
 impl PyMachine {
     #[new]
-    #[pyo3(signature = (*, nodes, zones, cpu_nodes, distances, contents, repaired))]
+    #[pyo3(signature = (*, nodes, zones, cpu_nodes, distances, contents, repaired, swap_pages=0, pageblock_frames=512))]
+    #[allow(clippy::too_many_arguments, reason = "what a machine is made of")]
     fn new(
         py: Python<'_>,
         nodes: Vec<u8>,
@@ -63,6 +69,8 @@ impl PyMachine {
         distances: Vec<u32>,
         contents: bool,
         repaired: bool,
+        swap_pages: u64,
+        pageblock_frames: u64,
     ) -> PyResult<PyMachine> {
         let spec = MachineSpec {
             nodes: nodes.into_iter().map(NodeId).collect(),
@@ -71,6 +79,8 @@ impl PyMachine {
             distances,
             contents,
             profile: if repaired { Profile::Repaired } else { Profile::Exact },
+            swap_slots: small(swap_pages, "pages of swap")?,
+            pageblock_frames: small(pageblock_frames, "frames in a pageblock")?,
         };
         let machine = py.detach(|| Machine::new(&spec)).map_err(usage)?;
         Ok(PyMachine(Gate::new(machine)))
@@ -148,6 +158,48 @@ impl PyMachine {
         self.enter(py, |machine| machine.set_mems_allowed(TaskId(pid), NodeMask(mask)))
     }
 
+    fn set_signal(&self, py: Python<'_>, pid: u32, pending: bool) -> PyResult<()> {
+        self.enter(py, |machine| machine.set_signal(TaskId(pid), pending))
+    }
+
+    fn create_cpuset(
+        &self,
+        py: Python<'_>,
+        name: String,
+        mems: u64,
+        memory_migrate: bool,
+        parent: u16,
+    ) -> PyResult<i32> {
+        let (mems, parent) = (NodeMask(mems), CpusetId(parent));
+        let made =
+            self.enter(py, |machine| machine.create_cpuset(name, mems, memory_migrate, parent))?;
+        Ok(made.map_or_else(Errno::negative, |cpuset| i32::from(cpuset.0)))
+    }
+
+    fn cpusets(&self) -> PyResult<Vec<CpusetRow>> {
+        self.look(|machine| Ok(zones::cpusets(machine.kernel())))
+    }
+
+    fn set_memory_migrate(&self, py: Python<'_>, cpuset: u16, on: bool) -> PyResult<()> {
+        self.enter(py, |machine| machine.set_memory_migrate(CpusetId(cpuset), on))
+    }
+
+    fn drift(&self) -> PyResult<Vec<DriftRow>> {
+        self.look(|machine| Ok(zones::drift(machine.kernel())))
+    }
+
+    fn online_zones(&self) -> PyResult<Vec<(u8, u8)>> {
+        self.look(|machine| Ok(zones::online(machine.kernel())))
+    }
+
+    fn present_pages(&self, node: u8) -> PyResult<u64> {
+        self.look(|machine| Ok(machine.kernel().zones.present(NodeId(node))))
+    }
+
+    fn pageblocks(&self, node: u8) -> PyResult<Vec<(u32, u8)>> {
+        self.look(|machine| Ok(zones::pageblocks(machine.kernel(), NodeId(node))))
+    }
+
     fn set_cpu(&self, py: Python<'_>, pid: u32, cpu: u16) -> PyResult<()> {
         self.enter(py, |machine| machine.set_cpu(TaskId(pid), CpuId(cpu)))
     }
@@ -171,6 +223,8 @@ impl PyMachine {
         })
     }
 
+    #[pyo3(signature = (pid, length, at, vm_flags, file=None, offset=0))]
+    #[allow(clippy::too_many_arguments, reason = "the arguments of mmap")]
     fn mmap(
         &self,
         py: Python<'_>,
@@ -178,13 +232,18 @@ impl PyMachine {
         length: u64,
         at: Option<u64>,
         vm_flags: u64,
+        file: Option<u32>,
+        offset: u64,
     ) -> PyResult<u64> {
-        let flags = VmFlags::from_bits_truncate(vm_flags);
-        self.enter(py, |machine| machine.mmap(TaskId(pid), length, at, flags))
+        let (pid, flags) = (TaskId(pid), VmFlags::from_bits_truncate(vm_flags));
+        self.enter(py, |machine| match file.map(MappingId) {
+            Some(file) => machine.mmap_file(pid, length, at, flags, file, offset),
+            None => machine.mmap(pid, length, at, flags),
+        })
     }
 
     fn vmas(&self, py: Python<'_>, pid: u32) -> PyResult<Vec<Py<PyAny>>> {
-        let rows: Vec<VmaRow> = self.look(|machine| views::areas(machine, pid))?;
+        let rows: Vec<VmaRow> = self.look(|machine| areas::areas(machine, pid))?;
         let object = |(start, end, flags, pgoff, policy, id, links): VmaRow| {
             let links = pyo3::types::PyTuple::new(py, links)?;
             let row = (start, end, flags, pgoff, policy, id, links).into_pyobject(py)?;
@@ -194,13 +253,22 @@ impl PyMachine {
     }
 
     fn vma_pages(&self, py: Python<'_>, pid: u32) -> PyResult<Vec<Py<PyAny>>> {
-        let rows: Vec<PagesRow> = self.look(|machine| views::area_pages(machine, pid))?;
-        let object = |(start, anon, dirty, mapmax, active, nodes): PagesRow| {
+        let rows: Vec<PagesRow> = self.look(|machine| areas::pages(machine, pid))?;
+        let object = |row: PagesRow| {
+            let (start, anon, dirty, mapmax, swapcache, active, writeback, nodes) = row;
             let nodes = pyo3::types::PyTuple::new(py, nodes)?;
-            let row = (start, anon, dirty, mapmax, active, nodes).into_pyobject(py)?;
-            Ok(row.into_any().unbind())
+            let row = (start, anon, dirty, mapmax, swapcache, active, writeback, nodes);
+            Ok(row.into_pyobject(py)?.into_any().unbind())
         };
         rows.into_iter().map(object).collect()
+    }
+
+    fn vma_files(&self, pid: u32) -> PyResult<Vec<Option<u32>>> {
+        self.look(|machine| areas::files(machine, pid))
+    }
+
+    fn policy_at(&self, pid: u32, address: u64) -> PyResult<Option<PolicyRow>> {
+        self.look(|machine| areas::policy_at(machine, pid, address))
     }
 
     fn nodes_of<'py>(
@@ -420,11 +488,90 @@ impl PyMachine {
         self.look(|machine| Ok(views::trace(py, machine.kernel())))?
     }
 
+    fn swap(&self) -> PyResult<(u64, u64, u64)> {
+        self.look(|machine| Ok(swap::totals(machine.kernel())))
+    }
+
+    fn swap_slot(&self, entry: u64) -> PyResult<(u32, bool, bool)> {
+        self.look(|machine| swap::slot(machine.kernel(), entry))
+    }
+
+    #[pyo3(signature = (io_ticks, congested))]
+    fn set_swap_device(
+        &self,
+        py: Python<'_>,
+        io_ticks: Option<u64>,
+        congested: bool,
+    ) -> PyResult<()> {
+        self.enter(py, |machine| {
+            machine.set_swap_device(io_ticks, congested);
+            Ok(())
+        })
+    }
+
+    fn create_file(
+        &self,
+        py: Python<'_>,
+        name: String,
+        size: u64,
+        filesystem: &Bound<'_, PyDict>,
+    ) -> PyResult<u32> {
+        let kind = files::filesystem(filesystem)?;
+        self.enter(py, |machine| machine.create_file(name, size, kind)).map(|file| file.0)
+    }
+
+    fn files(&self) -> PyResult<Vec<files::FileRow>> {
+        self.look(|machine| Ok(files::rows(machine.kernel())))
+    }
+
+    fn file_pages(&self, file: u32) -> PyResult<Vec<files::SlotRow>> {
+        self.look(|machine| files::pages(machine.kernel(), file))
+    }
+
+    fn file_areas(&self, file: u32) -> PyResult<Vec<u32>> {
+        self.look(|machine| files::areas(machine.kernel(), file))
+    }
+
+    fn file_disk<'py>(
+        &self,
+        py: Python<'py>,
+        file: u32,
+        page: u64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        self.look(|machine| Ok(PyBytes::new(py, &files::disk(machine, file, page)?)))
+    }
+
+    fn buffers(&self, pfn: u32) -> PyResult<Vec<files::BufferRow>> {
+        self.look(|machine| files::buffers_of(machine, Pfn(pfn)))
+    }
+
+    fn hold_buffer(&self, py: Python<'_>, pfn: u32, at: usize, lock: bool) -> PyResult<()> {
+        self.enter(py, |machine| machine.hold_buffer(Pfn(pfn), at, lock))
+    }
+
+    fn release_buffer(&self, py: Python<'_>, pfn: u32, at: usize) -> PyResult<()> {
+        self.enter(py, |machine| machine.release_buffer(Pfn(pfn), at))
+    }
+
+    fn set_page_flag(&self, py: Python<'_>, pfn: u32, flag: u32, on: bool) -> PyResult<()> {
+        let flag = PageFlags::from_bits_retain(flag);
+        self.enter(py, |machine| machine.set_page_flag(Pfn(pfn), flag, on))
+    }
+
+    fn pending_io(&self) -> PyResult<Vec<files::TransferRow>> {
+        self.look(|machine| Ok(files::transfers(machine.kernel())))
+    }
+
     #[pyo3(name = "clone")]
     fn copy(&self, py: Python<'_>) -> PyResult<PyMachine> {
         let copy = self.enter(py, |machine| machine.try_clone())?;
         Ok(PyMachine(Gate::new(copy)))
     }
+}
+
+/// A number that the core keeps in 32 bits.
+fn small(number: u64, what: &str) -> PyResult<u32> {
+    u32::try_from(number).map_err(|_| usage(format!("{number} {what}; at most {}", u32::MAX)))
 }
 
 fn zone((node, kind, frames, min, low, high): ZoneRow) -> PyResult<ZoneSpec> {
@@ -446,7 +593,7 @@ pub(crate) fn policy((mode, nodes, flags, asked): PolicyRow) -> PyResult<Option<
     let is_flagged = flags & (STATIC | RELATIVE) != 0;
     let asked =
         is_flagged.then_some(Asked { is_static: flags & STATIC != 0, nodes: NodeMask(asked) });
-    let policy = Policy { mode, nodes: NodeMask(nodes), asked };
+    let policy = Policy { mode, nodes: NodeMask(nodes), asked, ..Policy::default() };
     Ok((mode != Mode::Default).then_some(policy))
 }
 

@@ -1,13 +1,16 @@
 //! What a call shall do, made in Python.
 
 use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
-use pagemig_core::base::{Errno, NODES_MAX, NodeId, NodeMask, Pfn, TaskId};
+use pagemig_core::base::{CpusetId, Errno, NODES_MAX, NodeId, NodeMask, Pfn, TaskId};
+use pagemig_core::base::{Errno, MappingId, NODES_MAX, NodeId, NodeMask, Pfn, TaskId};
+use pagemig_core::cpuset::Change;
 use pagemig_core::fault::Pages;
 use pagemig_core::machine::Request;
 use pagemig_core::migrate::collect::Wanted;
 use pagemig_core::migrate::move_pages;
 use pagemig_core::migrate::query::Question;
 use pagemig_core::migrate::target::Target;
+use pagemig_core::mmap::Advice;
 use pagemig_core::state::mm::VmFlags;
 use pyo3::prelude::*;
 
@@ -97,7 +100,6 @@ impl PyRequest {
         Ok(PyRequest(Request::Mbind { start, len: length, policy, wanted }))
     }
 
-    /// `offlining` permits KSM pages, of which there are none yet.
     #[staticmethod]
     #[pyo3(signature = (pfns, kind, node, nodes, offlining))]
     fn migrate_frames(
@@ -107,7 +109,6 @@ impl PyRequest {
         nodes: PyReadonlyArray1<'_, i32>,
         offlining: bool,
     ) -> PyResult<PyRequest> {
-        let _ = offlining;
         let frames: Vec<Pfn> = pfns.as_array().iter().map(|&pfn| Pfn(pfn)).collect();
         let target = match kind {
             0 if usize::from(node) < NODES_MAX => Target::Preferably(NodeId(node)),
@@ -115,7 +116,7 @@ impl PyRequest {
             2 if nodes.len() == frames.len() => Target::Exactly(node_ids(&nodes)?),
             _ => return Err(usage(format!("target {kind} with {} nodes", nodes.len()))),
         };
-        Ok(PyRequest(Request::MigrateFrames { frames, target }))
+        Ok(PyRequest(Request::MigrateFrames { frames, target, is_offlining: offlining }))
     }
 
     #[staticmethod]
@@ -168,6 +169,25 @@ impl PyRequest {
     }
 
     #[staticmethod]
+    #[pyo3(signature = (start, length, new_length, to))]
+    fn mremap(start: u64, length: u64, new_length: u64, to: Option<u64>) -> PyRequest {
+        PyRequest(Request::Mremap { start, len: length, new_len: new_length, to })
+    }
+
+    #[staticmethod]
+    fn madvise(start: u64, length: u64, advice: i32) -> PyResult<PyRequest> {
+        let advice = match advice {
+            4 => Advice::DontNeed,
+            10 => Advice::DontFork,
+            11 => Advice::DoFork,
+            12 => Advice::Mergeable,
+            13 => Advice::Unmergeable,
+            _ => return Err(usage(format!("no advice {advice}; 4 and 10 to 13 are known"))),
+        };
+        Ok(PyRequest(Request::Madvise { start, len: length, advice }))
+    }
+
+    #[staticmethod]
     fn mlock(start: u64, length: u64, lock: bool) -> PyRequest {
         PyRequest(Request::Mlock { start, len: length, is_lock: lock })
     }
@@ -185,6 +205,74 @@ impl PyRequest {
     #[staticmethod]
     fn drain() -> PyRequest {
         PyRequest(Request::Drain)
+    }
+
+    #[staticmethod]
+    fn offline(first_pfn: u32, count: u32, timeout: u64) -> PyRequest {
+        PyRequest(Request::Offline { first: Pfn(first_pfn), count, timeout })
+    }
+
+    #[staticmethod]
+    fn soft_offline(pfn: u32) -> PyRequest {
+        PyRequest(Request::SoftOffline(Pfn(pfn)))
+    }
+
+    #[staticmethod]
+    fn set_cpuset_mems(cpuset: u16, mems: u64) -> PyRequest {
+        let change = Change::Mems(NodeMask(mems));
+        PyRequest(Request::ChangeCpuset { cpuset: CpusetId(cpuset), change })
+    }
+
+    #[staticmethod]
+    fn attach_cpuset(cpuset: u16, pid: u32) -> PyRequest {
+        let change = Change::Attach(TaskId(pid));
+        PyRequest(Request::ChangeCpuset { cpuset: CpusetId(cpuset), change })
+    }
+
+    #[staticmethod]
+    fn read_file(file: u32, offset: u64, size: u64) -> PyRequest {
+        PyRequest(Request::ReadFile { file: MappingId(file), offset, size })
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (file, offset, size, data))]
+    fn write_file(file: u32, offset: u64, size: u64, data: Option<Vec<u8>>) -> PyRequest {
+        PyRequest(Request::WriteFile { file: MappingId(file), offset, size, data })
+    }
+
+    #[staticmethod]
+    fn truncate(file: u32, size: u64) -> PyRequest {
+        PyRequest(Request::Truncate { file: MappingId(file), size })
+    }
+
+    #[staticmethod]
+    fn lookup(file: u32, page: u64) -> PyRequest {
+        PyRequest(Request::Lookup { file: MappingId(file), page })
+    }
+
+    #[staticmethod]
+    fn writeback(file: u32, page: u64) -> PyRequest {
+        PyRequest(Request::Writeback { file: MappingId(file), page })
+    }
+
+    #[staticmethod]
+    fn complete_io() -> PyRequest {
+        PyRequest(Request::CompleteIo)
+    }
+
+    #[staticmethod]
+    fn invalidate(file: u32, page: u64) -> PyRequest {
+        PyRequest(Request::Invalidate { file: MappingId(file), page })
+    }
+
+    #[staticmethod]
+    fn swap_out(address: u64) -> PyRequest {
+        PyRequest(Request::SwapOut { address })
+    }
+
+    #[staticmethod]
+    fn reclaim(node: u8, pages: u32, anonymous: bool) -> PyRequest {
+        PyRequest(Request::Reclaim { node: NodeId(node), pages, is_anon: anonymous })
     }
 }
 

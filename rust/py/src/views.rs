@@ -4,7 +4,7 @@ use numpy::PyArray1;
 use pagemig_core::base::{CpuId, NodeId, Pfn, TaskId};
 use pagemig_core::kernel::Kernel;
 use pagemig_core::machine::{Machine, State};
-use pagemig_core::state::frame::{Owner, PageFlags};
+use pagemig_core::state::frame::Owner;
 use pagemig_core::state::lru::ListKind;
 use pagemig_core::state::pagetable::{Entry, Kind};
 use pagemig_core::state::zone::Counter;
@@ -13,14 +13,9 @@ use pyo3::types::PyDict;
 
 use crate::errors::Refusal;
 use crate::lackey::frozen;
-use crate::machine::{PolicyRow, policy_row};
 
 /// (pfn, node, zone kind, flags, count, mapcount, owner kind, owner id, index, private)
 pub(crate) type FrameRow = (u32, u8, u8, u32, u32, u32, u8, u32, u64, u32);
-/// (start, end, flags, pgoff, policy, id, links)
-pub(crate) type VmaRow = (u64, u64, u64, u64, Option<PolicyRow>, u32, Vec<u32>);
-/// (start, anonymous, dirty, highest map count, active, pages by node)
-pub(crate) type PagesRow = (u64, u64, u64, u32, u64, Vec<u64>);
 /// (kind, writable, dirty, accessed, special, pfn, value)
 pub(crate) type EntryRow = (u8, bool, bool, bool, bool, u32, u64);
 /// (pid, verb, done, label, waiting for (lock, number, holder), labels)
@@ -45,6 +40,8 @@ pub(crate) fn frame(kernel: &Kernel, pfn: Pfn) -> FrameRow {
     let (owner, id) = match frame.owner() {
         Owner::None => (0, 0),
         Owner::Anon(list) => (1, list.0),
+        Owner::File(file) => (2, file.0),
+        Owner::Ksm(node) => (3, node.map_or(u32::MAX, |node| node.0)),
     };
     let kind = if pfn == kernel.frames.zero_page() {
         pagemig_core::base::ZoneKind::Normal
@@ -74,8 +71,9 @@ pub(crate) fn frames<'py>(
     let of_node = kernel.zones.iter().filter(|(_, zone)| zone.node == node);
     let rows: Vec<FrameRow> = of_node
         .flat_map(|(_, zone)| {
-            let taken = (0..zone.free.touched()).filter(|&at| !zone.free.is_free(at));
-            taken.map(|at| frame(kernel, Pfn::from(zone.first.index() + at)))
+            let page = |at| Pfn::from(zone.first.index() + at);
+            let taken = (0..zone.free.touched()).map(page).filter(|&page| zone.is_in_use(page));
+            taken.map(|page| frame(kernel, page))
         })
         .collect();
     let columns = PyDict::new(py);
@@ -96,44 +94,6 @@ pub(crate) fn frames<'py>(
     column!("index", 8);
     column!("private", 9);
     Ok(columns)
-}
-
-pub(crate) fn areas(machine: &Machine, pid: u32) -> Result<Vec<VmaRow>, Refusal> {
-    let kernel = machine.kernel();
-    let row = |id: pagemig_core::base::VmaId| {
-        let vma = &kernel.vmas[id];
-        let links = vma.links.iter().map(|list| list.0).collect();
-        let policy = vma.policy.map(policy_row);
-        (vma.start, vma.end, vma.flags.bits(), vma.pgoff, policy, id.0, links)
-    };
-    Ok(memory(machine, pid)?.areas().map(row).collect())
-}
-
-/// What `numa_maps` counts of each area.
-pub(crate) fn area_pages(machine: &Machine, pid: u32) -> Result<Vec<PagesRow>, Refusal> {
-    let kernel = machine.kernel();
-    let mm = memory(machine, pid)?;
-    let mut entries = kernel.tables.entries(mm.root).peekable();
-    let mut rows = Vec::new();
-    for id in mm.areas() {
-        let vma = &kernel.vmas[id];
-        let mut row: PagesRow = (vma.start, 0, 0, 0, 0, vec![0; 64]);
-        while let Some((_, _, entry)) = entries.next_if(|&(address, ..)| address < vma.end) {
-            let Some(page) = entry.normal_page().filter(|_| entry.is_present()) else {
-                continue;
-            };
-            let page_frame = &kernel.frames[page];
-            let is_dirty = entry.has(Entry::DIRTY) || page_frame.has(PageFlags::DIRTY);
-            let is_active = page_frame.has(PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
-            row.1 += u64::from(page_frame.is_anon());
-            row.2 += u64::from(is_dirty);
-            row.3 = row.3.max(page_frame.mapcount());
-            row.4 += u64::from(is_active);
-            row.5[kernel.zones.node_of(page).index()] += 1;
-        }
-        rows.push(row);
-    }
-    Ok(rows)
 }
 
 pub(crate) fn entry(machine: &Machine, pid: u32, address: u64) -> Result<EntryRow, Refusal> {

@@ -3,21 +3,30 @@
 use std::collections::BTreeSet;
 
 use super::RULES;
-use crate::base::{AnonVmaId, CallId, CpuId, MachineSpec, NodeMask, Pfn, TaskId, VmaId};
+use crate::base::{
+    AnonVmaId, CallId, CpuId, MachineSpec, MappingId, MemcgId, NodeMask, Pfn, RingId, SwapEntry,
+    TaskId, VmaId,
+};
 use crate::fault::Pages;
 use crate::kernel::Kernel;
 use crate::machine::verbs::Birth;
 use crate::machine::{Machine, Request};
 use crate::state::frame::{Owner, PageFlags};
+use crate::state::io::Direction;
+use crate::state::ksm::StableNode;
 use crate::state::lock::Want;
 use crate::state::lru::ListKind;
+use crate::state::mapping::{BufferState, FileSystem, Tag};
+use crate::state::memcg::{Record, RecordFlags};
 use crate::state::mm::VmFlags;
 use crate::state::pagetable::{Entry, leaf_index};
+use crate::state::swap::Swaps;
 use crate::state::task::Credentials;
 use crate::state::zone::Counter;
 use crate::step::LockId;
 
-/// One task that wrote four pages, drained onto their list; the address of the first.
+/// One task that wrote four pages, drained onto their list; the address of the first. Then it read
+/// page 0 of a file (frame 4) and wrote page 1 (frame 5).
 fn sound_machine() -> (Machine, u64) {
     let mut machine = Machine::new(&MachineSpec::simple(&[32, 32], 1, false)).unwrap();
     let birth = Birth {
@@ -32,6 +41,10 @@ fn sound_machine() -> (Machine, u64) {
     let start = machine.mmap(task, 4 * 4096, None, VmFlags::READ | VmFlags::WRITE).unwrap();
     let pages = Pages::Range { start, pages: 4, is_write: true };
     machine.run(task, Request::Touch(pages)).unwrap();
+    let file = machine.create_file("file".into(), 8192, FileSystem::ext()).unwrap();
+    machine.run(task, Request::ReadFile { file, offset: 0, size: 4096 }).unwrap();
+    let write = Request::WriteFile { file, offset: 4096, size: 4096, data: None };
+    machine.run(task, write).unwrap();
     machine.drain(None).unwrap();
     assert_eq!(machine.audit(), [], "sound before it is broken");
     (machine, start)
@@ -87,8 +100,19 @@ const WRECKS: &[(&str, Wreck)] = &[
         frames[Pfn(3)].clear(PageFlags::ACTIVE);
         lru.add(frames, zones, CpuId(0), Pfn(3), ListKind::ActiveAnon);
     }),
-    ("anonymous_pages_are_swap_backed", |kernel, _| {
+    ("families_follow_owners", |kernel, _| {
         kernel.frames[Pfn(3)].clear(PageFlags::SWAPBACKED);
+    }),
+    ("cached_pages_know_their_place", |kernel, _| kernel.frames[Pfn(4)].set_index(1)),
+    ("tags_follow_flags", |kernel, _| {
+        kernel.mappings[MappingId(1)].tree.clear_tag(1, Tag::Dirty);
+    }),
+    ("buffers_belong_to_pages", |kernel, _| {
+        let ring = RingId(kernel.frames[Pfn(4)].private);
+        kernel.rings[ring].buffers[0].state |= BufferState::LOCK;
+    }),
+    ("transfers_have_pages", |kernel, _| {
+        kernel.io.submit(Pfn(4), Direction::Write, None, false);
     }),
     ("the_zero_page_is_held_once", |kernel, _| {
         let zero = kernel.frames.zero_page();
@@ -109,9 +133,56 @@ const WRECKS: &[(&str, Wreck)] = &[
         let mm = kernel.mms.iter().next().unwrap().0;
         kernel.mms[mm].resident.anon -= 1;
     }),
+    ("swap_slots_count_their_users", |kernel, start| {
+        kernel.swaps = Swaps::new(4);
+        let slot = kernel.swaps.allocate().unwrap();
+        set_entry(kernel, start + 4 * 4096, |_| Entry::swap(slot));
+    }),
+    ("the_swap_cache_and_slots_agree", |kernel, _| {
+        kernel.swaps = Swaps::new(4);
+        kernel.swaps.allocate().unwrap();
+    }),
+    ("free_swap_slots_are_counted", |kernel, _| {
+        kernel.swaps = Swaps::new(4);
+        kernel.swaps.free = 3;
+    }),
     ("entries_are_found_from_their_page", |kernel, _| {
         kernel.frames[Pfn(0)].set_index(7);
     }),
+    ("every_frame_is_one_thing", |kernel, _| {
+        let zone = kernel.zones.zone_of(Pfn(20));
+        kernel.zones[zone].withheld.insert(Pfn(1));
+    }),
+    ("isolated_blocks_give_nothing_out", |kernel, _| {
+        let zone = kernel.zones.zone_of(Pfn(20));
+        kernel.zones[zone].blocks.set_kind(Pfn(20), crate::state::zone::MigrateType::Isolate);
+    }),
+    ("tasks_follow_their_cpuset", |kernel, _| {
+        kernel.tasks[TaskId(1)].cpuset = Some(crate::base::CpusetId(0));
+        kernel.tasks[TaskId(1)].mems_allowed = NodeMask(2);
+    }),
+    ("charges_add_up", |kernel, _| {
+        let group = kernel.memcgs.create("full".into(), MemcgId::ROOT, Some(0), 64);
+        kernel.memcgs[group].usage = 1;
+    }),
+    ("free_frames_are_not_charged", |kernel, _| {
+        let owner = kernel.memcgs.create("leaky".into(), MemcgId::ROOT, None, 64);
+        kernel.memcgs.set_record(Pfn(40), Record { flags: RecordFlags::USED, owner });
+    }),
+    ("mapped_files_are_counted", |kernel, _| {
+        let group = kernel.memcgs.create("lossy".into(), MemcgId::ROOT, None, 64);
+        kernel.memcgs[group].mapped_file = -1;
+    }),
+    ("merged_pages_are_read_only", |kernel, _| {
+        kernel.frames[Pfn(0)].set_owner(Owner::Ksm(None));
+    }),
+    ("merged_pages_are_found", |kernel, _| {
+        let node = StableNode { kpfn: Pfn(0), items: Vec::new(), strays: BTreeSet::new() };
+        let node = kernel.ksm.nodes.insert(node);
+        kernel.ksm.tree.push(node);
+        kernel.frames[Pfn(0)].set_owner(Owner::Ksm(Some(node)));
+    }),
+    ("merged_places_are_counted", |kernel, _| kernel.ksm.pages_sharing = 1),
     ("lists_and_areas_agree", |kernel, _| {
         let area: VmaId = kernel.vmas.iter().next().unwrap().0;
         kernel.vmas[area].links.push(AnonVmaId(0));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Holdings;
 use crate::base::{CpuId, MmId, Pfn, VmaId};
 use crate::kernel::Kernel;
+use crate::state::frame::PageFlags;
 use crate::state::pagetable::Entry;
 
 /// What was found for one frame.
@@ -16,16 +17,20 @@ pub struct Row {
     pub migration_entries: u32,
     /// Pagevec entries that hold it.
     pub pagevecs: u32,
+    /// Slots of files and of the swap cache that hold it.
+    pub slots: u32,
+    /// 1 if it has private data (PG_private).
+    pub private: u32,
     /// Whether it is on a private list, a call's or by hand.
     pub isolated: u32,
-    /// References of calls in flight and pins.
+    /// References of calls in flight, of pins, and those that were forgotten.
     pub held: u32,
 }
 
 impl Row {
     /// The references that there should be (I-10).
     pub const fn references(&self) -> u32 {
-        self.entries + self.pagevecs + self.isolated + self.held
+        self.entries + self.slots + self.private + self.pagevecs + self.isolated + self.held
     }
 }
 
@@ -51,15 +56,37 @@ pub struct Census {
 }
 
 impl Census {
-    /// Walks all page tables, pagevecs and holdings.
+    /// Walks all page tables, trees, pagevecs and holdings.
     pub fn take(kernel: &Kernel, holdings: &Holdings) -> Census {
         let mut census = Census::default();
+        census.count_entries(kernel, holdings);
+        census.count_cache(kernel);
+        for &page in holdings.isolated.iter().chain(&kernel.isolated_by_hand) {
+            census.row(page).isolated += 1;
+        }
+        for &page in &holdings.references {
+            census.row(page).held += 1;
+        }
+        for (&page, &pins) in &kernel.pins {
+            census.row(page).held += pins;
+        }
+        for (page, references) in kernel.ledger.leaked_references() {
+            census.row(page).held += references;
+        }
+        census
+    }
+
+    fn count_entries(&mut self, kernel: &Kernel, holdings: &Holdings) {
+        let census = self;
         let mut areas: BTreeMap<(MmId, u64), VmaId> = BTreeMap::new();
         for (id, vma) in kernel.vmas.iter() {
             areas.insert((vma.mm, vma.start), id);
         }
         for (mm, space) in kernel.mms.iter() {
-            for (address, _, entry) in kernel.tables.entries(space.root) {
+            let entries = kernel.tables.entries(space.root).map(|(at, _, entry)| (at, entry));
+            // An entry between two tables counts as where it will be.
+            let carried = holdings.carried.iter().filter(|(of, ..)| *of == mm);
+            for (address, entry) in entries.chain(carried.map(|&(_, at, entry)| (at, entry))) {
                 let below = areas.range(..=(mm, address)).next_back().map(|(_, &id)| id);
                 let holds =
                     |id: &VmaId| kernel.vmas[*id].mm == mm && kernel.vmas[*id].contains(address);
@@ -71,23 +98,24 @@ impl Census {
                 }
             }
         }
+    }
+
+    fn count_cache(&mut self, kernel: &Kernel) {
+        for (_, space) in kernel.mappings.iter() {
+            for (_, page) in space.tree.iter() {
+                self.row(page).slots += 1;
+            }
+        }
+        for page in touched(kernel).filter(|&page| kernel.frames[page].has(PageFlags::PRIVATE)) {
+            self.row(page).private = 1;
+        }
         for cpu in 0..kernel.zones.cpus() {
             for index in 0..6 {
                 for &page in kernel.lru.pagevec(CpuId::from(cpu), index).pages() {
-                    census.row(page).pagevecs += 1;
+                    self.row(page).pagevecs += 1;
                 }
             }
         }
-        for &page in holdings.isolated.iter().chain(&kernel.isolated_by_hand) {
-            census.row(page).isolated += 1;
-        }
-        for &page in &holdings.references {
-            census.row(page).held += 1;
-        }
-        for (&page, &pins) in &kernel.pins {
-            census.row(page).held += pins;
-        }
-        census
     }
 
     fn row(&mut self, page: Pfn) -> &mut Row {

@@ -1,8 +1,12 @@
 //! Rules about page-table entries.
 
 use super::{Report, View};
+use crate::base::Pfn;
+use crate::kernel::Kernel;
 use crate::state::frame::PageFlags;
+use crate::state::mm::{VmFlags, Vma};
 use crate::state::pagetable::Entry;
+use crate::state::rmap::successor;
 
 /// A migration entry names a locked, isolated old page that a migrator has in hand right now.
 pub(super) fn migration_entries_have_a_migrator(view: &View<'_>, report: Report<'_>) {
@@ -24,36 +28,54 @@ pub(super) fn migration_entries_have_a_migrator(view: &View<'_>, report: Report<
 }
 
 /// An entry lies inside an area, at the address where the reverse map expects it, and is of a
-/// known sort.
+/// known sort: a page, the zero page where nothing else can be mapped, a slot of a device, or a page
+/// on its way.
 pub(super) fn entries_lie_inside_areas(view: &View<'_>, report: Report<'_>) {
     for leaf in &view.census.leaves {
-        let at = leaf.address;
+        let (at, entry) = (leaf.address, leaf.entry);
         let Some(vma) = leaf.vma.map(|id| &view.kernel.vmas[id]) else {
-            report(
-                None,
-                format!("mm {}: entry {:#x} at {at:#x}, outside any area", leaf.mm, leaf.entry.0),
-            );
+            let message =
+                format!("mm {}: entry {:#x} at {at:#x}, outside any area", leaf.mm, entry.0);
+            report(None, message);
             continue;
         };
-        let page = match leaf.entry.as_migration() {
+        let page = match entry.as_migration() {
             Some((page, _)) => Some(page),
-            None if leaf.entry.is_present() => leaf.entry.normal_page(),
-            None => {
-                report(
-                    None,
-                    format!("mm {}: unknown entry {:#x} at {at:#x}", leaf.mm, leaf.entry.0),
-                );
-                continue;
-            }
+            None if entry.is_present() => entry.normal_page(),
+            None => None,
         };
-        let Some(page) = page else { continue };
-        let frame = &view.kernel.frames[page];
-        // Once MC-9 has cleared the owner, the old page's index still names the address.
-        if frame.index() != vma.linear_index(at) {
-            let (index, expected) = (frame.index(), vma.linear_index(at));
-            report(Some(page), format!("index {index:#x}, but mapped where {expected:#x} belongs"));
+        match page {
+            Some(page) => check_index(view, page, vma.linear_index(at), report),
+            None if is_known(view.kernel, entry, vma) => {}
+            None => {
+                report(None, format!("mm {}: unknown entry {:#x} at {at:#x}", leaf.mm, entry.0))
+            }
         }
     }
+}
+
+/// A page is mapped where its index says; once MC-9 has cleared its owner, the old page's still does.
+/// A page of KSM has the index of the place where it was first (I-72 says where it is).
+fn check_index(view: &View<'_>, page: Pfn, expected: u64, report: Report<'_>) {
+    let kernel = view.kernel;
+    let is_ksm = kernel.frames[successor(&kernel.frames, &kernel.locks, page)].is_ksm();
+    let index = kernel.frames[page].index();
+    if !is_ksm && index != expected {
+        report(Some(page), format!("index {index:#x}, but mapped where {expected:#x} belongs"));
+    }
+}
+
+/// Whether an entry that names no page makes sense in its area: a slot of a swap device, or a special
+/// entry where the area permits one.
+fn is_known(kernel: &Kernel, entry: Entry, vma: &Vma) -> bool {
+    if let Some(slot) = entry.as_swap() {
+        let device = kernel.swaps.devices.get(usize::from(slot.device()));
+        let slots = device.map_or(0, |device| device.slots.len());
+        return (1..slots).contains(&(slot.offset() as usize));
+    }
+    let may_be_special = vma.file.is_none() && entry.pfn() == kernel.frames.zero_page();
+    entry.is_present()
+        && (may_be_special || vma.flags.intersects(VmFlags::PFNMAP | VmFlags::MIXEDMAP))
 }
 
 /// At rest, a private area's writable entry names an anonymous page that nobody else maps.

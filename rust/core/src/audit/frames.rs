@@ -1,12 +1,9 @@
 //! Rules about frames: conservation, references, map counts.
 
-use bytemuck::Zeroable;
-
 use super::census::touched;
 use super::{Report, Row, View};
-use crate::state::frame::Frame;
 
-/// A free frame is all zeroes and nothing refers to it; free frames are counted.
+/// A free frame is all zeroes, but for poison, and nothing refers to it; free frames are counted.
 pub(super) fn free_frames_are_blank(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     for (_, zone) in kernel.zones.iter() {
@@ -15,7 +12,7 @@ pub(super) fn free_frames_are_blank(view: &View<'_>, report: Report<'_>) {
             let page = crate::base::Pfn::from(zone.first.index() + at);
             if !zone.free.is_free(at) {
                 taken += 1;
-            } else if kernel.frames[page] != Frame::zeroed() {
+            } else if !kernel.frames[page].is_blank() {
                 report(
                     Some(page),
                     format!("free, but its descriptor is {:?}", kernel.frames[page]),
@@ -32,16 +29,24 @@ pub(super) fn free_frames_are_blank(view: &View<'_>, report: Report<'_>) {
     }
 }
 
-/// The count of every page in use is the number of its holders, and not zero.
+/// The count of every page in use is the number of its holders, and not zero; that of a frozen page
+/// is zero, and its holders are those that it was frozen with.
 pub(super) fn references_add_up(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     for page in touched(kernel) {
         let frame = &kernel.frames[page];
         let zone = &kernel.zones[kernel.zones.zone_of(page)];
-        if zone.free.is_free(page.index() - zone.first.index()) {
+        if !zone.is_in_use(page) {
             continue;
         }
         let row = view.census.of(page);
+        if let Some(&frozen) = view.holdings.frozen.get(&page) {
+            if frame.count() != 0 || row.references() != frozen {
+                let count = frame.count();
+                report(Some(page), format!("frozen from {frozen}: count {count}, holders {row:?}"));
+            }
+            continue;
+        }
         if frame.count() != row.references() || frame.count() == 0 {
             let count = frame.count();
             report(Some(page), format!("count is {count}, but its holders are {row:?}"));

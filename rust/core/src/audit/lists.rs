@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::census::touched;
 use super::{Report, View};
 use crate::base::{CpuId, Pfn};
-use crate::state::frame::PageFlags;
+use crate::state::frame::{Owner, PageFlags};
 use crate::state::lru::{ListKind, PAGEVEC_SIZE};
 
 /// A page is on exactly one list, of its own zone and the one that its flags name, if it has
@@ -31,7 +31,9 @@ pub(super) fn listed_pages_say_so(view: &View<'_>, report: Report<'_>) {
                         format!("on list {kind:?} of zone {zone_id} with {flags:?}"),
                     );
                 }
-                let is_evictable = kernel.lru.is_evictable(&kernel.frames[page]);
+                let frame = &kernel.frames[page];
+                // One that was truncated out of a file that is never reclaimed stays until it is freed.
+                let is_evictable = !frame.is_unowned() && kernel.lru.is_evictable(frame);
                 if kind == ListKind::Unevictable && !view.holdings.is_busy && is_evictable {
                     report(Some(page), "on the unevictable list, but evictable".into());
                 }
@@ -97,12 +99,23 @@ pub(super) fn waiting_pages_are_on_no_list(view: &View<'_>, report: Report<'_>) 
     }
 }
 
-/// Anonymous pages belong to the anonymous LRU family.
-pub(super) fn anonymous_pages_are_swap_backed(view: &View<'_>, report: Report<'_>) {
-    for page in touched(view.kernel) {
-        let frame = &view.kernel.frames[page];
+/// Anonymous pages, and those of shmem, belong to the anonymous LRU family, other pages of files do
+/// not; pages of files that are never reclaimed do not become active.
+pub(super) fn families_follow_owners(view: &View<'_>, report: Report<'_>) {
+    let kernel = view.kernel;
+    for page in touched(kernel) {
+        let frame = &kernel.frames[page];
         if frame.is_anon() && frame.is_file_family() {
             report(Some(page), "anonymous without PG_swapbacked".into());
+        }
+        let Owner::File(file) = frame.owner() else { continue };
+        let kind = &kernel.mappings[file].kind;
+        if kind.is_swap_backed == frame.is_file_family() {
+            report(Some(page), format!("of {:?}, with {:?}", kind.name, frame.flags()));
+        }
+        let is_active = frame.flags().contains(PageFlags::LRU | PageFlags::ACTIVE);
+        if kind.is_unevictable && is_active && frame.is_file_family() {
+            report(Some(page), format!("of {:?}, which is unevictable, but active", kind.name));
         }
     }
 }

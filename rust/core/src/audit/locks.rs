@@ -2,25 +2,34 @@
 
 use super::census::touched;
 use super::{Report, View};
+use crate::base::CallId;
 use crate::state::frame::PageFlags;
+use crate::state::io::Direction;
 use crate::step::LockId;
 
-/// A locked page has exactly one owner; with no call in flight none is locked and nobody waits.
+/// A locked page has exactly one owner, a call or the disk; with no call in flight only the disk and a
+/// person hold anything, and nobody waits.
 pub(super) fn page_locks_have_owners(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     for page in touched(kernel) {
         let is_locked = kernel.frames[page].has(PageFlags::LOCKED);
-        let holders = kernel.locks.holders(LockId::Page(page)).len();
-        if usize::from(is_locked) != holders {
-            report(Some(page), format!("PG_locked is {is_locked}, with {holders} owners"));
+        let holders = kernel.locks.holders(LockId::Page(page));
+        if usize::from(is_locked) != holders.len() {
+            report(Some(page), format!("PG_locked is {is_locked}, with {} owners", holders.len()));
+        }
+        let read = kernel.io.of_page(page).filter(|transfer| transfer.direction == Direction::Read);
+        if holders.contains(&CallId::DISK) != read.is_some() {
+            report(Some(page), format!("its lock is held by {holders:?}, its read is {read:?}"));
         }
     }
-    if !view.holdings.is_busy && !kernel.locks.is_quiet() {
-        report(None, "locks are held or awaited with no call in flight".into());
-    }
-    for (lock, holders, _) in kernel.locks.iter() {
+    for (lock, holders, waiters) in kernel.locks.iter() {
+        let is_from_outside = |call: &CallId| [CallId::DISK, CallId::HAND].contains(call);
+        let is_idle = !view.holdings.is_busy;
+        if is_idle && (waiters.count() > 0 || !holders.iter().all(is_from_outside)) {
+            report(None, format!("{lock} is held or awaited with no call in flight"));
+        }
         let LockId::Page(page) = lock else { continue };
-        for &call in holders {
+        for &call in holders.iter().filter(|call| !is_from_outside(call)) {
             let held = kernel.locks.held_by(call).filter_map(|other| match other {
                 LockId::Page(other) if other != page => Some(other),
                 _ => None,

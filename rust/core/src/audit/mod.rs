@@ -4,25 +4,31 @@
 //! [`Kernel`] and what the calls in flight hold ([`Holdings`]), recompute everything from
 //! scratch through a [`Census`], and change nothing.
 //!
-//! invariants.md. Left out: what concerns files, swap, KSM, memory cgroups.
+//! invariants.md.
 
 #[cfg(test)]
 mod breaking;
 mod census;
 mod counters;
 mod entries;
+mod files;
 mod frames;
+mod groups;
+mod ksm;
 mod lists;
 mod locks;
 mod reverse;
 mod spaces;
+mod swap;
+mod zones;
 
 pub use census::{Census, Row};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{MmId, Pfn};
 use crate::kernel::Kernel;
+use crate::state::pagetable::Entry;
 
 /// What calls in flight hold at this moment.
 #[derive(Clone, Debug, Default)]
@@ -35,8 +41,13 @@ pub struct Holdings {
     pub migrating: BTreeSet<Pfn>,
     /// Pages on their way, with their new frames.
     pub moves: Vec<(Pfn, Pfn)>,
+    /// Entries that are in no table because `mremap` carries them just now, with where they will be.
+    pub carried: Vec<(MmId, u64, Entry)>,
     /// Uses of address spaces, one entry each, besides those of tasks.
     pub uses: Vec<MmId>,
+    /// Pages whose count reads 0 while their holders remain, with the count that they were frozen from
+    /// (I-11).
+    pub frozen: BTreeMap<Pfn, u32>,
     /// Whether a call is in flight at all.
     pub is_busy: bool,
 }
@@ -80,7 +91,7 @@ pub struct Rule {
 pub const RULES: &[Rule] = &[
     Rule {
         name: "page_locks_have_owners",
-        ids: "I-30 I-31 I-32 I-36",
+        ids: "I-30 I-31 I-32 I-33 I-36",
         check: locks::page_locks_have_owners,
     },
     Rule {
@@ -95,7 +106,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "references_add_up",
-        ids: "I-04 I-05 I-10 I-12",
+        ids: "I-04 I-05 I-10 I-11 I-12",
         check: frames::references_add_up,
     },
     Rule {
@@ -133,14 +144,26 @@ pub const RULES: &[Rule] = &[
         ids: "I-43 I-44 I-45",
         check: lists::waiting_pages_are_on_no_list,
     },
+    Rule { name: "families_follow_owners", ids: "I-47 I-68", check: lists::families_follow_owners },
     Rule {
-        name: "anonymous_pages_are_swap_backed",
-        ids: "I-47",
-        check: lists::anonymous_pages_are_swap_backed,
+        name: "cached_pages_know_their_place",
+        ids: "I-60 I-61 I-62 I-63 I-64",
+        check: files::cached_pages_know_their_place,
+    },
+    Rule { name: "tags_follow_flags", ids: "I-65 I-66", check: files::tags_follow_flags },
+    Rule {
+        name: "buffers_belong_to_pages",
+        ids: "I-33 data-model 5.3",
+        check: files::buffers_belong_to_pages,
+    },
+    Rule {
+        name: "transfers_have_pages",
+        ids: "I-30 I-55 README 3",
+        check: files::transfers_have_pages,
     },
     Rule {
         name: "zone_counters_count",
-        ids: "I-50 I-51 I-56 I-57 I-58 I-59",
+        ids: "I-50 I-51 I-52 I-53 I-54 I-55 I-56 I-57 I-58 I-59",
         check: counters::zone_counters_count,
     },
     Rule {
@@ -161,14 +184,62 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "resident_counters_count",
         ids: "I-90 I-91",
-        check: counters::resident_counters_count,
+        check: spaces::resident_counters_count,
     },
     Rule {
         name: "entries_are_found_from_their_page",
-        ids: "I-70 I-73",
+        ids: "I-70 I-71 I-73",
         check: reverse::entries_are_found_from_their_page,
     },
+    Rule {
+        name: "every_frame_is_one_thing",
+        ids: "I-01 I-06 I-128",
+        check: zones::every_frame_is_one_thing,
+    },
+    Rule {
+        name: "isolated_blocks_give_nothing_out",
+        ids: "I-02 I-07 I-129",
+        check: zones::isolated_blocks_give_nothing_out,
+    },
+    Rule {
+        name: "tasks_follow_their_cpuset",
+        ids: "data-model 10",
+        check: zones::tasks_follow_their_cpuset,
+    },
+    Rule {
+        name: "swap_slots_count_their_users",
+        ids: "I-80 I-82",
+        check: swap::swap_slots_count_their_users,
+    },
+    Rule {
+        name: "the_swap_cache_and_slots_agree",
+        ids: "I-60 I-61 I-63 I-81",
+        check: swap::the_swap_cache_and_slots_agree,
+    },
+    Rule {
+        name: "free_swap_slots_are_counted",
+        ids: "I-83",
+        check: swap::free_swap_slots_are_counted,
+    },
     Rule { name: "lists_and_areas_agree", ids: "I-74", check: reverse::lists_and_areas_agree },
+    Rule { name: "charges_add_up", ids: "I-100 I-102", check: groups::charges_add_up },
+    Rule {
+        name: "free_frames_are_not_charged",
+        ids: "I-101",
+        check: groups::free_frames_are_not_charged,
+    },
+    Rule {
+        name: "mapped_files_are_counted",
+        ids: "I-104",
+        check: groups::mapped_files_are_counted,
+    },
+    Rule {
+        name: "merged_pages_are_read_only",
+        ids: "I-76",
+        check: ksm::merged_pages_are_read_only,
+    },
+    Rule { name: "merged_pages_are_found", ids: "I-72", check: ksm::merged_pages_are_found },
+    Rule { name: "merged_places_are_counted", ids: "I-77", check: ksm::merged_places_are_counted },
 ];
 
 /// Checks every rule; an empty answer is a sound machine.

@@ -3,7 +3,8 @@
 use super::{Report, View};
 use crate::state::frame::Owner;
 
-/// Every ordinary entry of an anonymous page is found by walking from the page.
+/// Every ordinary entry of an anonymous page, and of a page of a file, is found by walking from the
+/// page. (For pages that KSM merged, another rule says so.)
 pub(super) fn entries_are_found_from_their_page(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     for leaf in view.census.leaves.iter().filter(|leaf| leaf.entry.is_present()) {
@@ -11,25 +12,39 @@ pub(super) fn entries_are_found_from_their_page(view: &View<'_>, report: Report<
             continue;
         };
         let frame = &kernel.frames[page];
-        let Owner::Anon(list) = frame.owner() else {
-            report(Some(page), format!("mapped at {:#x}, but it belongs to nothing", leaf.address));
-            continue;
+        let (areas, list) = match frame.owner() {
+            Owner::Anon(list) => (kernel.anon_vmas.areas(list), format!("list {list}")),
+            Owner::File(file) => (&kernel.mappings[file].areas[..], format!("file {file}")),
+            Owner::Ksm(_) => continue,
+            Owner::None => {
+                let at = leaf.address;
+                report(Some(page), format!("mapped at {at:#x}, but it belongs to nothing"));
+                continue;
+            }
         };
-        let is_listed = kernel.anon_vmas.areas(list).contains(&area);
         let leads_here = kernel.vmas[area].address_of(frame.index()) == Some(leaf.address);
-        if !is_listed || !leads_here {
+        if !areas.contains(&area) || !leads_here {
             let at = leaf.address;
-            report(Some(page), format!("its list {list} does not lead to its entry at {at:#x}"));
+            report(Some(page), format!("its {list} does not lead to its entry at {at:#x}"));
         }
     }
 }
 
-/// An area is on exactly the lists that it names, once each, and its oldest list is its last.
+/// An area is on exactly the lists that it names, once each, that of its file among them, and its
+/// oldest list is its last.
 pub(super) fn lists_and_areas_agree(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
-    let mut named = 0;
+    let (mut named, mut with_file) = (0, 0);
     for (id, vma) in kernel.vmas.iter() {
         named += vma.links.len();
+        if let Some(file) = vma.file {
+            with_file += 1;
+            let areas = &kernel.mappings[file].areas;
+            let times = areas.iter().filter(|&&area| area == id).count();
+            if times != 1 {
+                report(None, format!("area {id} is {times} times on the list of its file {file}"));
+            }
+        }
         for &list in &vma.links {
             let times = kernel.anon_vmas.areas(list).iter().filter(|&&area| area == id).count();
             if times != 1 {
@@ -48,5 +63,9 @@ pub(super) fn lists_and_areas_agree(view: &View<'_>, report: Report<'_>) {
     let listed: usize = ids.map(|list| kernel.anon_vmas.areas(list).len()).sum();
     if listed != named {
         report(None, format!("{listed} areas on lists, but areas name {named} lists"));
+    }
+    let listed: usize = kernel.mappings.iter().map(|(_, file)| file.areas.len()).sum();
+    if listed != with_file {
+        report(None, format!("{listed} areas on lists of files, but {with_file} map one"));
     }
 }

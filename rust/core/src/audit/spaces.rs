@@ -1,7 +1,11 @@
 //! Rules about address spaces, their areas and their tables.
 
+use std::collections::BTreeMap;
+
 use super::{Report, View};
-use crate::state::mm::VmFlags;
+use crate::base::MmId;
+use crate::state::mm::{Resident, VmFlags};
+use crate::state::rmap::entry_is_anonymous;
 
 /// The areas of an address space lie in order and apart, each under its own end; locked pages are
 /// counted; and there are as many users as tasks and calls that use it.
@@ -51,6 +55,37 @@ pub(super) fn swap_writers_have_a_batch(view: &View<'_>, report: Report<'_>) {
     for (pid, task) in view.kernel.tasks.iter().filter(|_| !view.holdings.is_busy) {
         if task.swap_writers > 0 {
             report(None, format!("task {pid} may write to congested devices, at rest"));
+        }
+    }
+}
+
+/// An address space counts its present pages and its swap entries, and pages under migration like
+/// present ones, but for the documented drift (Q16).
+pub(super) fn resident_counters_count(view: &View<'_>, report: Report<'_>) {
+    let kernel = view.kernel;
+    let mut found: BTreeMap<MmId, Resident> = BTreeMap::new();
+    for leaf in &view.census.leaves {
+        let counters = found.entry(leaf.mm).or_default();
+        let is_anon = match (leaf.entry.as_migration(), leaf.entry.as_swap()) {
+            (Some((page, _)), _) => entry_is_anonymous(&kernel.frames, &kernel.locks, page),
+            (_, Some(_)) => {
+                counters.swap += 1;
+                continue;
+            }
+            _ => match leaf.entry.normal_page() {
+                Some(page) => kernel.frames[page].is_anon(),
+                None => continue,
+            },
+        };
+        counters.anon += i64::from(is_anon);
+        counters.file += i64::from(!is_anon);
+    }
+    for (id, mm) in kernel.mms.iter() {
+        let mut expected = found.remove(&id).unwrap_or_default();
+        expected.anon += mm.anon_drift;
+        expected.file += mm.file_drift;
+        if mm.resident != expected {
+            report(None, format!("mm {id} counts {:?}, not {expected:?}", mm.resident));
         }
     }
 }

@@ -181,6 +181,33 @@ impl NodeMask {
         NodeMask(self.0 & other.0)
     }
 
+    /// Nodes in either set.
+    pub const fn or(self, other: Self) -> Self {
+        NodeMask(self.0 | other.0)
+    }
+
+    /// Whether every node of the set is in the other one.
+    pub const fn is_within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    /// Each node that is the i-th of `from`, replaced by the (i mod n)-th of the n nodes of `to`;
+    /// others stay (supporting-paths 18).
+    pub fn carried_over(self, from: Self, to: Self) -> Self {
+        let place = |node: NodeId| from.iter().take_while(|&other| other < node).count() as u32;
+        let carried = |node: NodeId| match to.nth(place(node) % to.len().max(1)) {
+            Some(there) if from.contains(node) => there,
+            _ => node,
+        };
+        self.iter().map(carried).collect()
+    }
+
+    /// Each node number b replaced by the (b mod n)-th of the n nodes of `onto` (syscalls 6.1,
+    /// RELATIVE).
+    pub fn folded_onto(self, onto: Self) -> Self {
+        self.iter().filter_map(|node| onto.nth(u32::from(node.0) % onto.len().max(1))).collect()
+    }
+
     /// The lowest node of the set.
     pub const fn first(self) -> Option<NodeId> {
         if self.0 == 0 { None } else { Some(NodeId(self.0.trailing_zeros() as u8)) }
@@ -211,6 +238,23 @@ impl FromIterator<NodeId> for NodeMask {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn masks_are_carried_over_by_place_and_folded_by_number() {
+        let (from, to) = (NodeMask(0b0111), NodeMask(0b11_0000));
+        assert_eq!(NodeMask(0b0001).carried_over(from, to), NodeMask(0b01_0000));
+        assert_eq!(NodeMask(0b0110).carried_over(from, to), NodeMask(0b11_0000), "2 mod 2 is 0");
+        assert_eq!(NodeMask(0b1010).carried_over(from, to), NodeMask(0b10_1000), "3 is no source");
+        assert_eq!(
+            NodeMask(0b0111).carried_over(from, NodeMask(0)),
+            from,
+            "there is nowhere to go"
+        );
+        assert_eq!(NodeMask(0b1001).folded_onto(to), NodeMask(0b11_0000));
+        assert_eq!(NodeMask(0b0100).folded_onto(to), NodeMask(0b01_0000));
+        assert_eq!(NodeMask(0b0100).folded_onto(NodeMask(0)), NodeMask(0));
+        assert!(NodeMask(0b0101).is_within(from) && !NodeMask(0b1001).is_within(from));
+    }
 
     #[test]
     fn a_mask_lists_its_nodes_in_ascending_order_and_wraps() {

@@ -3,9 +3,10 @@
 use super::allocate_for;
 use super::copy_on_write::CopyOnWrite;
 use super::entry_wait::EntryWait;
+use super::file::FileFault;
 use super::swap_in::SwapIn;
 use crate::base::{MmId, Pfn, TableId, VmaId};
-use crate::kernel::Kernel;
+use crate::kernel::{ChargeKind, Kernel};
 use crate::state::frame::PageFlags;
 use crate::state::lock::Want;
 use crate::state::mm::VmFlags;
@@ -43,6 +44,8 @@ enum Phase {
     Allocating,
     /// Install the new page.
     Installing(Pfn),
+    /// A page of a file.
+    File(FileFault),
     /// A store to a read-only entry.
     Writing(CopyOnWrite),
     /// The page is being moved.
@@ -59,6 +62,8 @@ pub struct Fault {
     vma: VmaId,
     address: u64,
     is_write: bool,
+    /// Whether the page had to be read from swap before a store could go on.
+    was_read: bool,
     phase: Phase,
 }
 
@@ -67,7 +72,7 @@ impl Fault {
     #[inline]
     pub fn new(kernel: &Kernel, vma: VmaId, address: u64, is_write: bool) -> Fault {
         let mm = kernel.vmas[vma].mm;
-        Fault { mm, vma, address, is_write, phase: Phase::Dispatching }
+        Fault { mm, vma, address, is_write, was_read: false, phase: Phase::Dispatching }
     }
 
     /// The steps that the next advance makes.
@@ -78,6 +83,7 @@ impl Fault {
             Phase::MappingZero => &["SP2.2-read"],
             Phase::Allocating => &["SP2.2-write"],
             Phase::Installing(_) => &["SP2.2-install"],
+            Phase::File(file) => file.labels(),
             Phase::Writing(cow) => cow.labels(),
             Phase::Waiting(wait) => wait.labels(),
             Phase::Swapped(swap_in) => swap_in.labels(),
@@ -89,6 +95,7 @@ impl Fault {
     pub fn held_pages(&self) -> [Option<Pfn>; 2] {
         match &self.phase {
             Phase::Installing(page) => [Some(*page), None],
+            Phase::File(file) => file.held_pages(),
             Phase::Writing(cow) => cow.held_pages(),
             Phase::Waiting(wait) => [wait.held_page(), None],
             Phase::Swapped(swap_in) => swap_in.held_pages(),
@@ -100,6 +107,7 @@ impl Fault {
     #[inline]
     pub fn served(&self) -> Served {
         match self.phase {
+            Phase::Done(Served::CopyOnWrite | Served::Nothing) if self.was_read => Served::Major,
             Phase::Done(served) => served,
             _ => unreachable!("asked before the fault was done"),
         }
@@ -133,6 +141,10 @@ impl Fault {
                         Err(lock) => return Progress::Waiting(lock),
                     }
                 }
+                Phase::File(file) => match file.advance::<M>(kernel, me) {
+                    Progress::Done => self.phase = Phase::Done(file.served()),
+                    other => return other,
+                },
                 Phase::Writing(cow) => match cow.advance::<M>(kernel, me) {
                     Progress::Done => {
                         self.phase = Phase::Done(cow.ended().expect("it is done"));
@@ -145,10 +157,9 @@ impl Fault {
                 },
                 Phase::Swapped(swap_in) => match swap_in.advance::<M>(kernel, me) {
                     Progress::Done => {
-                        self.phase = match swap_in.ended() {
-                            (_, Some(entry)) => Phase::Present(entry),
-                            (served, None) => Phase::Done(served),
-                        };
+                        let (served, unsatisfied) = swap_in.ended();
+                        self.was_read = served == Served::Major;
+                        self.phase = unsatisfied.map_or(Phase::Done(served), Phase::Present);
                     }
                     other => return other,
                 },
@@ -175,7 +186,12 @@ impl Fault {
         };
         let entry = kernel.tables.get(leaf, leaf_index(self.address));
         if entry.is_none() {
-            if self.is_write { Phase::Allocating } else { Phase::MappingZero }
+            let of_file = FileFault::new(kernel, self.vma, self.address, leaf, self.is_write);
+            match of_file {
+                Some(fault) => Phase::File(fault),
+                None if self.is_write => Phase::Allocating,
+                None => Phase::MappingZero,
+            }
         } else if entry.is_present() {
             Phase::Present(entry)
         } else if let Some(slot) = entry.as_swap() {
@@ -238,6 +254,10 @@ impl Fault {
         };
         kernel.contents.clear(page);
         kernel.frames[page].set(PageFlags::UPTODATE);
+        if kernel.memcgs.are_on() && kernel.charge(me, page, ChargeKind::Mapped).is_err() {
+            kernel.put_page(page);
+            return Ok(Phase::Done(Served::OutOfMemory));
+        }
         Ok(Phase::Installing(page))
     }
 
@@ -259,6 +279,7 @@ impl Fault {
             kernel.tables.set(leaf, at, entry);
             Served::Minor
         } else {
+            kernel.uncharge_unmapped(page);
             kernel.put_page(page);
             Served::Nothing
         };

@@ -3,6 +3,7 @@
 use super::faulting::{Fault, Served};
 use crate::base::{Errno, MmId, PAGE_SIZE, Pfn, VmaId};
 use crate::kernel::Kernel;
+use crate::pagecache::dirty;
 use crate::state::frame::PageFlags;
 use crate::state::lock::Want;
 use crate::state::lru;
@@ -19,8 +20,10 @@ pub struct Follow {
     pub touch: bool,
     /// FOLL_GET: take a reference.
     pub get: bool,
-    /// FOLL_DUMP: the zero page and holes are errors.
+    /// FOLL_DUMP: the zero page is an error, and so are holes of an area without fault method.
     pub dump: bool,
+    /// Whether the area has a fault method, as those that map a file have: its holes are no errors.
+    pub has_fault_method: bool,
 }
 
 /// The page at `address`, if it is present; its caller sees to the leaf lock.
@@ -38,7 +41,7 @@ pub fn follow_page(
     let root = kernel.mms[mm].root;
     let leaf = kernel.tables.leaf_of(root, address);
     let entry = leaf.map_or(Entry::NONE, |leaf| kernel.tables.get(leaf, leaf_index(address)));
-    if entry.is_none() && follow.dump {
+    if entry.is_none() && follow.dump && !follow.has_fault_method {
         return Err(Errno::Fault);
     }
     if !entry.is_present() || (follow.write && !entry.has(Entry::WRITABLE)) {
@@ -55,8 +58,9 @@ pub fn follow_page(
         kernel.frames[page].get();
     }
     if follow.touch {
-        if follow.write && !entry.has(Entry::DIRTY) {
-            kernel.frames[page].set(PageFlags::DIRTY);
+        let is_dirty = entry.has(Entry::DIRTY) || kernel.frames[page].has(PageFlags::DIRTY);
+        if follow.write && !is_dirty {
+            dirty::set_page_dirty(kernel, page);
         }
         let Kernel { frames, zones, lru, .. } = kernel;
         lru::mark_accessed(frames, zones, lru, page);
@@ -201,7 +205,7 @@ impl Pin {
 
     /// One look, leaf locked; a fault if the page is not there.
     fn follow<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, vma: VmaId) -> Result<(), LockId> {
-        let how = Follow { write: self.is_write, touch: true, get: true, dump: false };
+        let how = Follow { write: self.is_write, touch: true, get: true, ..Follow::default() };
         match follow_page_locked::<M>(kernel, me, self.mm, self.address, how)? {
             Ok(Some(page)) => self.end::<M>(kernel, me, Ok(page)),
             Ok(None) => {

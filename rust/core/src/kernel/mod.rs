@@ -5,6 +5,7 @@
 //! stores a nouns' function wants ([`Kernel::put_page`]) and the taking of locks in either
 //! mode ([`hold`]).
 
+mod allocate;
 mod charge;
 mod cost;
 mod hold;
@@ -167,6 +168,19 @@ impl Kernel {
     pub fn drain_all(&mut self) {
         self.cost.drains += self.zones.cpus() as u64;
         self.lru.drain_all(&mut self.frames, &mut self.zones);
+    }
+
+    /// Sets PG_mlocked of a locked page and moves it to the unevictable list, if it is on any
+    /// (`mlock_vma_page`).
+    pub fn set_mlocked(&mut self, cpu: CpuId, pfn: Pfn) {
+        if self.frames[pfn].has(PageFlags::MLOCKED) {
+            return;
+        }
+        self.frames[pfn].set(PageFlags::MLOCKED);
+        self.zones.counters_of(pfn).add(Counter::Mlock, 1);
+        if lru::isolate(&mut self.frames, &mut self.zones, &mut self.lru, pfn).is_ok() {
+            self.put_back(cpu, pfn);
+        }
     }
 
     /// Clears PG_mlocked of a locked page and moves it to an evictable list if that is possible

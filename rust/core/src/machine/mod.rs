@@ -5,7 +5,10 @@
 //! it has begun. Verbs that are one step whatever the mode are in [`verbs`].
 
 mod call;
+mod cpusets;
+mod files;
 mod flight;
+mod group_verbs;
 mod request;
 mod stepping;
 pub mod verbs;
@@ -53,6 +56,7 @@ impl Machine {
             mems_allowed: NodeMask(u64::MAX),
             cpuset: None,
             memcg: MemcgId(0),
+            has_signal: false,
             is_exiting: false,
         };
         kernel.tasks.insert(task);

@@ -1,17 +1,26 @@
 //! What a call shall do, before it has begun.
 
 use super::Call;
-use crate::base::{Misuse, MmId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
+use super::KERNEL_TASK;
+use crate::base::CpusetId;
+use crate::base::{MappingId, Misuse, MmId, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
+use crate::cpuset::{self, Change, ChangeCpuset};
 use crate::fault::{Access, Pages, Pin, What};
+use crate::filemap::{Invalidate, Lookup, ReadFile, Truncate, WriteFile, WritePage};
 use crate::kernel::Kernel;
+use crate::ksm::KsmScan;
 use crate::migrate::collect::Wanted;
 use crate::migrate::frames::MigrateFrames;
 use crate::migrate::mbind::Mbind;
 use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::{self, MovePages};
+use crate::migrate::offline::Offline;
 use crate::migrate::query::{QueryPages, Question};
+use crate::migrate::soft_offline::SoftOffline;
 use crate::migrate::target::Target;
+use crate::mmap::{Advice, Madvise, Mremap};
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
+use crate::reclaim::{Reclaim, SwapOut};
 use crate::state::mm::{VmFlags, check_range};
 use crate::state::policy::Policy;
 
@@ -28,7 +37,7 @@ pub enum Request {
     /// `mbind(2)`.
     Mbind { start: u64, len: u64, policy: Option<Policy>, wanted: Wanted },
     /// The engine, for frames.
-    MigrateFrames { frames: Vec<Pfn>, target: Target },
+    MigrateFrames { frames: Vec<Pfn>, target: Target, is_offlining: bool },
     /// Loads and stores.
     Touch(Pages),
     /// Loads bytes.
@@ -51,6 +60,36 @@ pub enum Request {
     Unpin(Pfn),
     /// All CPUs' pagevecs.
     Drain,
+    /// Memory offlining of `count` frames, within `timeout` ticks.
+    Offline { first: Pfn, count: u32, timeout: u64 },
+    /// Soft offline of one frame.
+    SoftOffline(Pfn),
+    /// Other nodes for a cpuset, or another cpuset for a task; the caller is who writes.
+    ChangeCpuset { cpuset: CpusetId, change: Change },
+    /// Reclaim of the page at an address.
+    SwapOut { address: u64 },
+    /// Reclaim of at most `pages` pages of one node and family.
+    Reclaim { node: NodeId, pages: u32, is_anon: bool },
+    /// One pass of KSM over everything that may be merged.
+    KsmScan,
+    /// A range becomes shorter, longer, or goes elsewhere: to `to`, or wherever there is room.
+    Mremap { start: u64, len: u64, new_len: u64, to: Option<u64> },
+    /// What the memory is for.
+    Madvise { start: u64, len: u64, advice: Advice },
+    /// `read(2)`.
+    ReadFile { file: MappingId, offset: u64, size: u64 },
+    /// `write(2)`; without `data`, of bytes that nobody looks at.
+    WriteFile { file: MappingId, offset: u64, size: u64, data: Option<Vec<u8>> },
+    /// `truncate(2)`.
+    Truncate { file: MappingId, size: u64 },
+    /// `find_get_page`.
+    Lookup { file: MappingId, page: u64 },
+    /// One page to be written back.
+    Writeback { file: MappingId, page: u64 },
+    /// The transfer that ends next ends now.
+    CompleteIo,
+    /// One page to be dropped.
+    Invalidate { file: MappingId, page: u64 },
 }
 
 impl Request {
@@ -72,7 +111,23 @@ impl Request {
             Request::Mlock { .. } => "munlock",
             Request::Pin { .. } => "pin",
             Request::Unpin(_) => "unpin",
+            Request::Mremap { .. } => "mremap",
+            Request::Madvise { .. } => "madvise",
             Request::Drain => "drain",
+            Request::Offline { .. } => "offline",
+            Request::SoftOffline(_) => "soft_offline",
+            Request::ChangeCpuset { change: Change::Mems(_), .. } => "set_cpuset_mems",
+            Request::ChangeCpuset { .. } => "attach_cpuset",
+            Request::SwapOut { .. } => "swap_out",
+            Request::Reclaim { .. } => "reclaim",
+            Request::KsmScan => "ksm_scan",
+            Request::ReadFile { .. } => "read_file",
+            Request::WriteFile { .. } => "write_file",
+            Request::Truncate { .. } => "truncate",
+            Request::Lookup { .. } => "lookup",
+            Request::Writeback { .. } => "writeback",
+            Request::CompleteIo => "complete_io",
+            Request::Invalidate { .. } => "invalidate",
         }
     }
 
@@ -100,11 +155,13 @@ impl Request {
             }
             Request::Mbind { start, len, policy, wanted } => {
                 let (start, end) = range(start, len)?;
+                let mems = kernel.tasks[task].mems_allowed;
+                let policy = policy.map(|policy| policy.bound_to(mems));
                 Call::Mbind(Mbind::new(memory_of(kernel, task)?, start..end, policy, wanted))
             }
-            Request::MigrateFrames { frames, target } => {
+            Request::MigrateFrames { frames, target, is_offlining } => {
                 check_frames(kernel, &frames)?;
-                Call::MigrateFrames(MigrateFrames::new(frames, target))
+                Call::MigrateFrames(MigrateFrames::new(frames, target, is_offlining))
             }
             Request::Touch(pages) => {
                 let mm = memory_of(kernel, task)?;
@@ -133,6 +190,15 @@ impl Request {
                 let (start, end) = range(start, len)?;
                 Call::Mlock(Mlock::new(memory_of(kernel, task)?, start, end, is_lock))
             }
+            Request::Mremap { start, len, new_len, to } => {
+                let (start, end) = range(start, len)?;
+                let mm = memory_of(kernel, task)?;
+                Call::Mremap(Mremap::new(mm, start, end - start, new_len, to))
+            }
+            Request::Madvise { start, len, advice } => {
+                let (start, end) = range(start, len)?;
+                Call::Madvise(Madvise::new(memory_of(kernel, task)?, start, end, advice))
+            }
             Request::Pin { address, is_write } => {
                 Call::Pin(Pin::new(memory_of(kernel, task)?, address, is_write))
             }
@@ -143,6 +209,65 @@ impl Request {
                 Call::Unpin(page)
             }
             Request::Drain => Call::Drain,
+            Request::Offline { first, count, timeout } => {
+                let last = count.checked_sub(1).ok_or_else(|| {
+                    Misuse::Other("no frames to take offline; at least a pageblock".into())
+                })?;
+                let end = u64::from(first.0) + u64::from(count);
+                if end > kernel.frames.len() as u64 {
+                    let last = u64::from(first.0) + u64::from(last);
+                    return Err(Misuse::NoSuchFrame(last, kernel.frames.len() as u64 - 1));
+                }
+                Call::Offline(Offline::new(first..Pfn(first.0 + count), timeout))
+            }
+            Request::SoftOffline(page) => {
+                check_frames(kernel, &[page])?;
+                Call::SoftOffline(SoftOffline::new(page))
+            }
+            Request::ChangeCpuset { cpuset, change } => {
+                cpuset::check(kernel, cpuset)?;
+                if let Change::Attach(pid) = change {
+                    let found = kernel.tasks.find(pid).filter(|_| pid != KERNEL_TASK);
+                    found.ok_or(Misuse::NoSuchTask(pid))?;
+                }
+                Call::ChangeCpuset(ChangeCpuset::new(cpuset, change))
+            }
+            Request::SwapOut { address } => {
+                let mm = memory_of(kernel, task)?;
+                if address >= USER_END {
+                    let (start, len, end) = (address, 1, USER_END);
+                    return Err(Misuse::BadRange { start, len, end });
+                }
+                Call::SwapOut(SwapOut::new(mm, address))
+            }
+            Request::Reclaim { node, pages, is_anon } => {
+                if !kernel.zones.nodes().contains(&node) {
+                    return Err(Misuse::NoSuchNode(node.0.into()));
+                }
+                Call::Reclaim(Reclaim::new(kernel, node, pages, is_anon))
+            }
+            Request::KsmScan if !kernel.contents.exist() => return Err(Misuse::NoContents),
+            Request::KsmScan => Call::KsmScan(KsmScan::new()),
+            Request::ReadFile { file, offset, size } => {
+                Call::ReadFile(ReadFile::new(checked_file(kernel, file)?, offset, size))
+            }
+            Request::WriteFile { file, offset, size, data } => {
+                check_data(size, data.as_deref())?;
+                Call::WriteFile(WriteFile::new(checked_file(kernel, file)?, offset, size, data))
+            }
+            Request::Truncate { file, size } => {
+                Call::Truncate(Truncate::new(checked_file(kernel, file)?, size))
+            }
+            Request::Lookup { file, page } => {
+                Call::Lookup(Lookup::new(checked_file(kernel, file)?, page))
+            }
+            Request::Writeback { file, page } => {
+                Call::WritePage(WritePage::new(checked_file(kernel, file)?, page))
+            }
+            Request::CompleteIo => Call::CompleteIo(None),
+            Request::Invalidate { file, page } => {
+                Call::Invalidate(Invalidate::new(checked_file(kernel, file)?, page))
+            }
         })
     }
 }
@@ -190,6 +315,21 @@ fn check_mostly_mapped(kernel: &Kernel, mm: MmId, pages: &Pages) -> Result<(), M
         )));
     }
     Ok(())
+}
+
+/// The number of a file that somebody made: not the swap cache.
+pub(super) fn checked_file(kernel: &Kernel, file: MappingId) -> Result<MappingId, Misuse> {
+    let is_file = kernel.mappings.find(file).is_some_and(|space| space.host.is_some());
+    if is_file { Ok(file) } else { Err(Misuse::Other(format!("no file number {file}"))) }
+}
+
+fn check_data(size: u64, data: Option<&[u8]>) -> Result<(), Misuse> {
+    match data.map(|data| data.len() as u64) {
+        Some(len) if len != size => {
+            Err(Misuse::Other(format!("{len} bytes to write, but a size of {size}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_frames(kernel: &Kernel, frames: &[Pfn]) -> Result<(), Misuse> {

@@ -2,8 +2,10 @@
 
 use super::request::memory_of;
 use super::{KERNEL_TASK, Machine};
-use crate::base::{CpuId, Errno, MemcgId, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
-use crate::mmap::area;
+use crate::base::{
+    CpuId, CpusetId, Errno, MappingId, MemcgId, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END,
+};
+use crate::mmap::{self, Backing};
 use crate::state::mm::{Mm, VmFlags};
 use crate::state::policy::{Mode, Policy};
 use crate::state::task::{Credentials, Task};
@@ -44,9 +46,12 @@ impl Machine {
         if let Some(mm) = mm.filter(|_| birth.has_stack) {
             let len = STACK_PAGES * PAGE_SIZE;
             let flags = VmFlags::READ | VmFlags::WRITE;
-            area::map(kernel, mm, len, Some(USER_END - len), flags).expect("nothing is mapped yet");
+            mmap::map(kernel, mm, len, Some(USER_END - len), flags, Backing::Anonymous)
+                .expect("nothing is mapped yet");
         }
         let first_node = kernel.zones.nodes()[0];
+        // Who may use every node is in the root cpuset; others had their nodes given by hand.
+        let is_root = birth.mems_allowed == kernel.cpusets.rows[0].mems;
         Ok(kernel.tasks.insert(Task {
             name: birth.name,
             mm,
@@ -57,8 +62,9 @@ impl Machine {
             policy: Policy::default(),
             next_interleave: first_node,
             mems_allowed: birth.mems_allowed,
-            cpuset: None,
+            cpuset: is_root.then_some(CpusetId(0)),
             memcg: MemcgId(0),
+            has_signal: false,
             is_exiting: false,
         }))
     }
@@ -72,12 +78,23 @@ impl Machine {
         Ok(())
     }
 
-    /// Changes the nodes that a process may allocate from.
+    /// Gives a process nodes to allocate from by hand: it leaves its cpuset for none. No policy is
+    /// re-bound.
     ///
     /// # Errors
     /// If there is no such process.
     pub fn set_mems_allowed(&mut self, pid: TaskId, to: NodeMask) -> Result<(), Misuse> {
-        self.task_mut(pid)?.mems_allowed = to;
+        let task = self.task_mut(pid)?;
+        (task.mems_allowed, task.cpuset) = (to, None);
+        Ok(())
+    }
+
+    /// A signal is pending for a process, or none any more. Only offlining looks (S48).
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn set_signal(&mut self, pid: TaskId, is_pending: bool) -> Result<(), Misuse> {
+        self.task_mut(pid)?.has_signal = is_pending;
         Ok(())
     }
 
@@ -97,14 +114,15 @@ impl Machine {
     /// If there is no such process.
     pub fn set_task_policy(&mut self, pid: TaskId, policy: Policy) -> Result<(), Misuse> {
         let task = self.task_mut(pid)?;
-        task.policy = policy;
+        task.policy = policy.bound_to(task.mems_allowed);
         if let (Mode::Interleave, Some(first)) = (policy.mode, policy.nodes.first()) {
             task.next_interleave = first;
         }
         Ok(())
     }
 
-    /// Maps an anonymous area for a process and returns its start.
+    /// Maps anonymous memory for a process and returns its start: with VM_SHARED memory that fork
+    /// shares, which is a shmem file without a name.
     ///
     /// # Errors
     /// If the range makes no sense or is in use, or a call in flight holds `mmap_sem`.
@@ -117,7 +135,27 @@ impl Machine {
     ) -> Result<u64, Misuse> {
         let mm = memory_of(&self.kernel, pid)?;
         self.check_unlocked("mmap", LockId::MmapSem(mm))?;
-        area::map(&mut self.kernel, mm, len, at, flags)
+        mmap::map(&mut self.kernel, mm, len, at, flags, Backing::Anonymous)
+    }
+
+    /// Maps a file from byte `offset` on for a process and returns the start of the area.
+    ///
+    /// # Errors
+    /// As [`Machine::mmap`]; and if there is no such file, the offset is no multiple of the page
+    /// size, or a call in flight walks along the file's areas.
+    pub fn mmap_file(
+        &mut self,
+        pid: TaskId,
+        len: u64,
+        at: Option<u64>,
+        flags: VmFlags,
+        file: MappingId,
+        offset: u64,
+    ) -> Result<u64, Misuse> {
+        let mm = memory_of(&self.kernel, pid)?;
+        self.check_unlocked("mmap", LockId::MmapSem(mm))?;
+        self.check_unlocked("mmap", LockId::FileMap(file))?;
+        mmap::map(&mut self.kernel, mm, len, at, flags, Backing::File(file, offset))
     }
 
     /// Takes a page off its LRU list, as some other part of the kernel might (counted as isolated).
@@ -160,6 +198,13 @@ impl Machine {
         Ok(())
     }
 
+    /// Says how long a transfer to or from swap takes, if it ever ends, and whether the devices are
+    /// congested. Transfers on their way end when they would have.
+    pub fn set_swap_device(&mut self, io_ticks: Option<u64>, is_congested: bool) {
+        self.kernel.swaps.io_ticks = io_ticks;
+        self.kernel.swaps.is_congested = is_congested;
+    }
+
     /// Keeps the last `limit` events; 0 stops recording. While it records, every call is stepped.
     pub fn record(&mut self, limit: usize) {
         self.kernel.recorder.keep(limit);
@@ -189,7 +234,7 @@ impl Machine {
         Ok(())
     }
 
-    fn task_mut(&mut self, pid: TaskId) -> Result<&mut Task, Misuse> {
+    pub(super) fn task_mut(&mut self, pid: TaskId) -> Result<&mut Task, Misuse> {
         let found = self.kernel.tasks.find_mut(pid).filter(|_| pid != KERNEL_TASK);
         found.ok_or(Misuse::NoSuchTask(pid))
     }

@@ -34,6 +34,7 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub struct Batch {
     target: Target,
+    is_offlining: bool,
     /// Pages still on the list; those of this pass that leave it are closed up at its end.
     items: Vec<Item>,
     /// Items before this one have been visited in this pass.
@@ -70,6 +71,7 @@ impl Batch {
         };
         Batch {
             target,
+            is_offlining: false,
             items: Vec::new(),
             next: 0,
             kept: 0,
@@ -79,6 +81,11 @@ impl Batch {
             report,
             phase: Phase::Starting,
         }
+    }
+
+    /// The same list, for memory that goes offline: KSM pages may move (UM-4).
+    pub fn offlining(self, is_offlining: bool) -> Batch {
+        Batch { is_offlining, ..self }
     }
 
     /// An empty list again, with other targets; keeps its memory.
@@ -246,7 +253,8 @@ impl Batch {
         let item = self.items[self.next];
         self.next += 1;
         let may_sleep = self.pass - 1 > LAST_PATIENT_PASS;
-        self.phase = Phase::Moving(PageMove::new(item.page, item.number, may_sleep));
+        let (page, number) = (item.page, item.number);
+        self.phase = Phase::Moving(PageMove::new(page, number, may_sleep, self.is_offlining));
     }
 
     /// What an attempt means for the list and for its record (UM-18).
@@ -254,21 +262,26 @@ impl Batch {
     fn end_attempt(&mut self, kernel: &mut Kernel, me: Me, ended: &PageMove) {
         let outcome = ended.outcome();
         self.phase = Phase::Next;
+        let number = ended.item();
+        if !ended.is_starved() {
+            let node = kernel.zones.node_of(ended.target());
+            self.report.attempts[number] += 1;
+            self.report.results[number] = Some(outcome.map(|()| node));
+            self.report.frames_discarded += u32::from(ended.has_wasted_frame());
+        }
         if outcome == Err(Errno::NoMemory) {
-            // The rest of the list closes up behind what was kept; this item stays, too (UM-1).
-            self.items.copy_within(self.next - 1.., self.kept);
-            self.items.truncate(self.kept + self.items.len() - (self.next - 1));
+            // The rest of the list closes up behind what was kept; this item stays, too, unless it was
+            // put back: for want of a frame it was not (UM-1), for want of a charge it was (UM-16).
+            let rest = if ended.has_let_go() { self.next } else { self.next - 1 };
+            self.items.copy_within(rest.., self.kept);
+            self.items.truncate(self.kept + self.items.len() - rest);
             self.leave(kernel, me, Err(Errno::NoMemory));
             return;
         }
-        let number = ended.item();
-        self.report.attempts[number] += 1;
-        self.report.results[number] = Some(outcome.map(|()| kernel.zones.node_of(ended.target())));
         if !ended.has_let_go() {
             self.items[self.kept] = self.items[self.next - 1];
             self.kept += 1;
         }
-        self.report.frames_discarded += u32::from(ended.has_wasted_frame());
         match outcome {
             Ok(()) => {}
             Err(Errno::Again) => self.retry += 1,

@@ -103,7 +103,7 @@ impl Collect {
             }
         }
         self.last_end = Some(vma.end);
-        let moves = self.wanted.may_move && vma.is_migratable();
+        let moves = self.wanted.may_move && is_migratable(kernel, id);
         let is_scanned = !vma.flags.contains(VmFlags::HUGETLB) && (self.wanted.is_strict || moves);
         self.next = vma.end;
         if is_scanned {
@@ -141,6 +141,22 @@ impl Collect {
 
     fn wants(&self, kernel: &Kernel, page: Pfn) -> bool {
         let is_named = self.wanted.nodes.contains(kernel.zones.node_of(page));
-        !kernel.frames[page].has(PageFlags::RESERVED) && is_named != self.wanted.is_inverted
+        !is_left_alone(kernel, page) && is_named != self.wanted.is_inverted
     }
+}
+
+/// Whether no system call moves the page, or says where it is: PG_reserved, or KSM's (Q11).
+#[inline]
+pub(super) fn is_left_alone(kernel: &Kernel, page: Pfn) -> bool {
+    let frame = &kernel.frames[page];
+    frame.has(PageFlags::RESERVED) || frame.is_ksm()
+}
+
+/// `vma_migratable`: no area of a kind that cannot be, and no file whose pages must come from a
+/// lower zone type than policies are about.
+#[inline]
+pub(super) fn is_migratable(kernel: &Kernel, vma: VmaId) -> bool {
+    let area = &kernel.vmas[vma];
+    let is_low = |file| kernel.mappings[file].kind.is_below_policy_zone;
+    area.is_migratable() && !area.file.is_some_and(is_low)
 }

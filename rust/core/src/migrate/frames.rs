@@ -26,9 +26,10 @@ pub struct MigrateFrames {
 }
 
 impl MigrateFrames {
-    /// Will move the pages in `frames`, after draining all pagevecs.
-    pub fn new(frames: Vec<Pfn>, target: Target) -> MigrateFrames {
-        let batch = Batch::new(target, frames.len());
+    /// Will move the pages in `frames`, after draining all pagevecs; as memory offlining does, with KSM
+    /// pages, if `is_offlining`.
+    pub fn new(frames: Vec<Pfn>, target: Target, is_offlining: bool) -> MigrateFrames {
+        let batch = Batch::new(target, frames.len()).offlining(is_offlining);
         let refused = vec![None; frames.len()];
         MigrateFrames { frames, refused, batch, phase: Phase::Preparing }
     }

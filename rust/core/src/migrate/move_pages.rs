@@ -1,13 +1,13 @@
 //! The node-array mode of `move_pages(2)`: chunks of 169 pages (migration 18 and 19).
 
 use super::batch::Batch;
+use super::collect::{is_left_alone, is_migratable};
 use super::pointers::Pointers;
 use super::target::Target;
 use crate::base::{Errno, MmId, NodeId, Pfn};
 use crate::fault::{Follow, follow_page_locked};
 use crate::kernel::Kernel;
 use crate::mmap::MmRelease;
-use crate::state::frame::PageFlags;
 use crate::state::lock::Want;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::trace::EventKind;
@@ -224,15 +224,15 @@ impl MovePages {
         from: usize,
     ) -> Result<(), LockId> {
         // Neighbours mostly lie in the same area, so the last answer is kept.
-        let (mut span, mut is_migratable) = (0..0, false);
+        let (mut span, mut may_move) = (0..0, false);
         for record in from..self.len {
             let address = self.request.addresses[self.start + record];
             if !span.contains(&address) {
                 let found;
                 (span, found) = kernel.mms[self.mm].find_span(&kernel.vmas, address);
-                is_migratable = found.is_some_and(|vma| kernel.vmas[vma].is_migratable());
+                may_move = found.is_some_and(|vma| is_migratable(kernel, vma));
             }
-            let status = if is_migratable {
+            let status = if may_move {
                 self.look::<M>(kernel, me, record, address)?
             } else {
                 Err(Errno::Fault)
@@ -277,7 +277,7 @@ impl MovePages {
     /// DM-2 c to f, holding a reference: 0 if the page was queued.
     #[inline]
     fn judge(&mut self, kernel: &mut Kernel, record: usize, page: Pfn) -> Result<i32, Errno> {
-        if kernel.frames[page].has(PageFlags::RESERVED) {
+        if is_left_alone(kernel, page) {
             return Err(Errno::NoEntry);
         }
         self.pointers.set(record, page);

@@ -1,9 +1,15 @@
 //! `unmap_and_move` and `move_to_new_page`: one page, phase by phase (migration 13 and 14).
+//!
+//! What differs between kinds of pages is in [`super::methods`]. UM-7 and UM-12, the RCU section
+//! around the reverse map, are nothing to do: a list of areas that lost its last user stays as an
+//! empty one for ever, so whoever still names it finds nothing (Q26).
 
-use super::methods::{claim, transfer};
+use super::methods::{MethodCall, Way, claim, transfer};
 use super::target::Target;
-use crate::base::{Errno, Pfn};
+use crate::base::{Errno, MemcgId, Pfn};
 use crate::kernel::Kernel;
+use crate::pagecache::buffers::try_to_free_buffers;
+use crate::pagecache::transfer::writeback_is_over;
 use crate::state::frame::{Owner, PageFlags};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::trace::EventKind;
@@ -16,8 +22,10 @@ use crate::unmap::{Restoring, Unmapping};
 ///   Allocating   -> old             mapped                   -
 ///   Locking      -> old             mapped                   allocated
 ///   Checking     -> old             mapped, locked           allocated
+///   Settling     -> old             the same, being written  allocated
 ///   Unmapping    some -> old        locked                   allocated
 ///   Claiming     migration: old     unmapped, locked         allocated
+///   Moving       migration: old     the address space's      locked, empty
 ///   Transferring migration: old     unmapped, ours alone     locked, empty
 ///   Mapping      some -> new        an empty shell           locked, full
 ///   Opening      -> new             an empty shell           locked, in use
@@ -26,13 +34,18 @@ use crate::unmap::{Restoring, Unmapping};
 ///   Leaving      -> old or new      unlocked                 in use or discarded
 ///   Discarding   -> old or new      back on its way          one reference is ours
 /// ```
+/// Transferring is for pages without address space, Moving for all others; in the course of Moving
+/// entries may come back early and the old page be unlocked for a while (WO-3 to WO-5).
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Allocating,
     Locking,
     Checking,
+    Settling,
     Unmapping(Unmapping),
-    Claiming,
+    /// How the page is going to be moved, as far as that could be told before.
+    Claiming(Way),
+    Moving(MethodCall),
     Transferring,
     Mapping(Restoring),
     Opening,
@@ -53,16 +66,30 @@ pub struct PageMove {
     new: Pfn,
     item: u32,
     may_sleep: bool,
+    /// KSM pages may go: whoever takes memory offline keeps KSM out (UM-4).
+    is_offlining: bool,
     /// The page had lost all its users before the attempt (UM-2).
     was_freed: bool,
+    /// The memory cgroup that pays for the new page, too, meanwhile (UM-5).
+    charge: Option<MemcgId>,
     phase: Phase,
 }
 
 impl PageMove {
     /// An attempt for item `item` of a batch. `may_sleep` in forced passes.
     #[inline]
-    pub const fn new(old: Pfn, item: u32, may_sleep: bool) -> PageMove {
-        PageMove { old, new: old, item, may_sleep, was_freed: false, phase: Phase::Allocating }
+    pub const fn new(old: Pfn, item: u32, may_sleep: bool, is_offlining: bool) -> PageMove {
+        PageMove {
+            old,
+            // Until there is a target frame.
+            new: old,
+            item,
+            may_sleep,
+            is_offlining,
+            was_freed: false,
+            charge: None,
+            phase: Phase::Allocating,
+        }
     }
 
     /// The steps that the next advance makes.
@@ -71,8 +98,10 @@ impl PageMove {
             Phase::Allocating => &["UM-1", "UM-2"],
             Phase::Locking => &["UM-3"],
             Phase::Checking => &["UM-4", "UM-5", "UM-6", "UM-7", "UM-8"],
+            Phase::Settling => &["UM-6", "UM-7", "UM-8"],
             Phase::Unmapping(walk) => walk.labels(),
-            Phase::Claiming => &["UM-10", "MN-1", "MN-2", "MN-3", "MG-1", "MG-2", "MM-1"],
+            Phase::Claiming(way) => way.labels(),
+            Phase::Moving(method) => method.labels(),
             Phase::Transferring => &[
                 "MC-1", "MG-3", "MC-2", "MC-3", "MC-4", "MC-5", "MC-6", "MC-7", "MC-8", "MC-9",
                 "MC-10", "MG-4",
@@ -108,12 +137,18 @@ impl PageMove {
         }
     }
 
+    /// Whether no target frame was to be had: then nothing was done at all (UM-1).
+    #[inline]
+    pub fn is_starved(&self) -> bool {
+        self.new == self.old
+    }
+
     /// Whether the old page has left the caller's list: put back, with its reference dropped.
     #[inline]
-    pub const fn has_let_go(&self) -> bool {
+    pub fn has_let_go(&self) -> bool {
         match self.phase {
             Phase::Discarding(outcome) | Phase::Done(outcome) => {
-                !self.was_freed && !matches!(outcome, Err(Errno::Again | Errno::NoMemory))
+                !self.was_freed && !self.is_starved() && outcome != Err(Errno::Again)
             }
             _ => false,
         }
@@ -133,14 +168,23 @@ impl PageMove {
 
     /// Whether migration entries may name the old page (I-21).
     pub const fn may_have_entries(&self) -> bool {
-        matches!(
-            self.phase,
+        match &self.phase {
+            Phase::Moving(method) => method.may_have_entries(),
             Phase::Unmapping(_)
-                | Phase::Claiming
-                | Phase::Transferring
-                | Phase::Mapping(_)
-                | Phase::Returning(..)
-        )
+            | Phase::Claiming(_)
+            | Phase::Transferring
+            | Phase::Mapping(_)
+            | Phase::Returning(..) => true,
+            _ => false,
+        }
+    }
+
+    /// The old page and the count that it had before it was frozen, while it is (I-11).
+    pub fn frozen(&self) -> Option<(Pfn, u32)> {
+        match &self.phase {
+            Phase::Moving(method) => method.frozen_count().map(|count| (self.old, count)),
+            _ => None,
+        }
     }
 
     /// What the attempt came to. Only once done.
@@ -163,16 +207,36 @@ impl PageMove {
                         return Progress::Waiting(lock);
                     }
                 }
-                Phase::Checking => self.check(kernel),
+                Phase::Checking => self.check::<M>(kernel, me),
+                Phase::Settling => {
+                    if !writeback_is_over::<M>(kernel, me, self.old) {
+                        return Progress::Waiting(LockId::Writeback(self.old));
+                    }
+                    self.begin::<M>(kernel);
+                }
                 Phase::Unmapping(walk) => match walk.advance::<M>(kernel, me) {
-                    Progress::Done => self.phase = Phase::Claiming,
+                    Progress::Done => self.phase = Phase::Claiming(self.way::<M>(kernel)),
                     other => return other,
                 },
-                Phase::Claiming => self.claim::<M>(kernel, me),
+                Phase::Claiming(_) => {
+                    self.claim::<M>(kernel, me);
+                    // The method begins in the step that has chosen it.
+                    if let Phase::Moving(_) = self.phase {
+                        continue;
+                    }
+                }
+                Phase::Moving(method) => {
+                    match method.advance::<M>(kernel, me, self.old, self.new) {
+                        Progress::Done => {
+                            let outcome = method.outcome();
+                            self.end_method::<M>(kernel, me, outcome);
+                        }
+                        other => return other,
+                    }
+                }
                 Phase::Transferring => {
-                    transfer(kernel, self.new, self.old);
-                    kernel.note::<M>(me, EventKind::Copy, Some(self.old), 0, i64::from(self.new.0));
-                    self.phase = Phase::Mapping(Restoring::new(self.old, self.new));
+                    transfer::<M>(kernel, me, self.new, self.old);
+                    self.begin_mapping(kernel);
                 }
                 Phase::Mapping(walk) => match walk.advance::<M>(kernel, me) {
                     Progress::Done => self.phase = Phase::Opening,
@@ -188,6 +252,9 @@ impl PageMove {
                 },
                 Phase::Closing(outcome) => {
                     let outcome = *outcome;
+                    // UM-14
+                    kernel.end_migration(self.charge, self.old, self.new, outcome.is_ok());
+                    self.charge = None;
                     kernel.unlock_page::<M>(me, self.old);
                     self.phase = Phase::Leaving(outcome);
                 }
@@ -250,25 +317,59 @@ impl PageMove {
         Ok(())
     }
 
-    /// UM-4 to UM-8: an anonymous page outside the swap cache passes; one that lost its owner
-    /// while it was isolated has nothing to unmap.
+    /// UM-4 to UM-6: a KSM page is refused unless memory goes offline; the new page is charged for;
+    /// writeback ends the attempt or, in forced passes, is waited for.
     #[inline]
-    fn check(&mut self, kernel: &Kernel) {
-        debug_assert!(!kernel.frames[self.old].has(PageFlags::WRITEBACK | PageFlags::PRIVATE));
-        self.phase = if kernel.frames[self.old].is_unowned() {
-            Phase::Claiming
+    fn check<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) {
+        if kernel.frames[self.old].is_ksm() && !self.is_offlining {
+            self.phase = Phase::Closing(Err(Errno::Busy));
+            return;
+        }
+        match kernel.prepare_migration(me, self.old) {
+            Ok(charge) => self.charge = charge,
+            Err(errno) => {
+                self.phase = Phase::Closing(Err(errno));
+                return;
+            }
+        }
+        if !kernel.frames[self.old].has(PageFlags::WRITEBACK) {
+            self.begin::<M>(kernel);
+        } else if self.may_sleep {
+            self.phase = Phase::Settling;
         } else {
+            self.phase = Phase::Closing(Err(Errno::Again));
+        }
+    }
+
+    /// UM-8: a page without owner has nothing to unmap: one that lost it while it was isolated, or one
+    /// of the swap cache that was never mapped (S28). What truncation left behind with buffers on it
+    /// loses those first (S27).
+    #[inline]
+    fn begin<M: Mode>(&mut self, kernel: &mut Kernel) {
+        let frame = &kernel.frames[self.old];
+        self.phase = if !frame.is_unowned() {
             Phase::Unmapping(Unmapping::new(self.old))
+        } else if frame.has_private() {
+            try_to_free_buffers(kernel, self.old);
+            Phase::Closing(Err(Errno::Again))
+        } else {
+            Phase::Claiming(self.way::<M>(kernel))
         };
     }
 
-    /// UM-10 to MM-1: the new page is locked and takes the old one's identity; if the page is
-    /// ours alone, nothing can go wrong any more, else the entries go back.
+    /// How the page will be moved, for those who look; [`PageMove::claim`] decides.
+    #[inline]
+    fn way<M: Mode>(&self, kernel: &Kernel) -> Way {
+        if M::STEPS { Way::of(kernel, self.old) } else { Way::Alone }
+    }
+
+    /// UM-10 to MN-3: the new page is locked and takes the old one's identity, and the kind of page
+    /// decides how it is moved. Without address space, that is MM-1: if the page is ours alone,
+    /// nothing can go wrong any more, else the entries go back.
     #[inline]
     fn claim<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) {
-        let back = Phase::Returning(Restoring::new(self.old, self.old), Errno::Again);
         if kernel.frames[self.old].is_mapped() {
-            self.phase = back;
+            self.phase = Phase::Returning(Restoring::new(self.old, self.old), Errno::Again);
             return;
         }
         assert!(kernel.try_lock_page::<M>(me, self.new), "new page {} was locked", self.new);
@@ -276,15 +377,37 @@ impl PageMove {
         let new = &mut kernel.frames[self.new];
         new.take_identity_of(&old);
         new.set(old.flags() & PageFlags::SWAPBACKED);
-        self.phase = match claim(kernel, self.old) {
-            Ok(()) => Phase::Transferring,
-            Err(_) => {
-                // MN-4 and MN-5 of a failure; PG_swapbacked and `index` stay.
-                kernel.frames[self.new].set_owner(Owner::None);
-                kernel.unlock_page::<M>(me, self.new);
-                back
-            }
-        };
+        match Way::of(kernel, self.old) {
+            Way::Alone => match claim(kernel, self.old) {
+                Ok(()) => self.phase = Phase::Transferring,
+                Err(errno) => self.refuse::<M>(kernel, me, errno),
+            },
+            way => self.phase = Phase::Moving(MethodCall::new(way)),
+        }
+    }
+
+    /// The method has returned.
+    #[cold]
+    fn end_method<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, outcome: Outcome) {
+        match outcome {
+            Ok(()) => self.begin_mapping(kernel),
+            Err(errno) => self.refuse::<M>(kernel, me, errno),
+        }
+    }
+
+    /// MN-4 of a success. In profile REPAIRED the charge moves before the page is mapped (Q17).
+    #[inline]
+    fn begin_mapping(&mut self, kernel: &mut Kernel) {
+        kernel.commit_migration_early(self.charge, self.old, self.new);
+        self.phase = Phase::Mapping(Restoring::new(self.old, self.new));
+    }
+
+    /// MN-4 and MN-5 of a failure; PG_swapbacked and `index` of the new page stay.
+    #[inline]
+    fn refuse<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, errno: Errno) {
+        kernel.frames[self.new].set_owner(Owner::None);
+        kernel.unlock_page::<M>(me, self.new);
+        self.phase = Phase::Returning(Restoring::new(self.old, self.old), errno);
     }
 
     /// UM-17 and UM-18: our reference to the new page goes; on failure a pagevec keeps the frame

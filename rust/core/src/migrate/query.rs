@@ -1,10 +1,10 @@
 //! The query mode of `move_pages(2)`: where are these pages? (migration 20 and 21)
 
+use super::collect::is_left_alone;
 use crate::base::{Errno, MmId, Pfn};
 use crate::fault::{Follow, follow_page_locked};
 use crate::kernel::Kernel;
 use crate::mmap::MmRelease;
-use crate::state::frame::PageFlags;
 use crate::state::lock::Want;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
@@ -208,7 +208,7 @@ impl QueryPages {
     ) -> Result<Result<i32, Errno>, LockId> {
         let found = follow_page_locked::<M>(kernel, me, self.mm, address, Follow::default())?;
         Ok(found.and_then(|page| {
-            let page = page.filter(|&page| !kernel.frames[page].has(PageFlags::RESERVED));
+            let page = page.filter(|&page| !is_left_alone(kernel, page));
             page.map(|page| i32::from(kernel.zones.node_of(page).0)).ok_or(Errno::NoEntry)
         }))
     }

@@ -2,6 +2,7 @@
 
 use crate::base::{MmId, NodeId, NodeMask, Pfn, VmaId};
 use crate::kernel::Kernel;
+use crate::state::frame::Owner;
 use crate::state::zone::Request;
 use crate::step::Me;
 
@@ -38,37 +39,35 @@ impl Target {
         let request = match self {
             Target::Exactly(nodes) => from(nodes[item], all, true),
             Target::Preferably(node) => from(*node, kernel.tasks[me.task].mems_allowed, false),
-            Target::Anywhere => by_task_policy(kernel, me),
+            Target::Anywhere => kernel.request_by_task(me),
             Target::ByPlace { mm, from } => by_place(kernel, me, *mm, *from, page),
         };
-        let page = kernel.zones.allocate(&mut kernel.frames, request)?;
-        kernel.cost.allocations += 1;
-        Some(page)
+        kernel.allocate(request)
     }
-}
-
-/// The task's own policy; an interleave goes by its running count, which then advances.
-fn by_task_policy(kernel: &mut Kernel, me: Me) -> Request {
-    let local = kernel.zones.node_of_cpu(me.cpu);
-    let task = &mut kernel.tasks[me.task];
-    let nodes = task.policy.nodes;
-    let mut request = task.policy.request(local, task.mems_allowed, 0);
-    if task.policy.mode == crate::state::policy::Mode::Interleave {
-        request.node = task.next_interleave;
-        task.next_interleave = nodes.next_after(task.next_interleave).unwrap_or(local);
-    }
-    request
 }
 
 /// The policy at the page's place; that of the task if it has none.
 fn by_place(kernel: &mut Kernel, me: Me, mm: MmId, from: u64, page: Pfn) -> Request {
     let index = kernel.frames[page].index();
     let areas = kernel.mms[mm].areas_from(from);
-    let fits = |id: &VmaId| kernel.vmas[*id].address_of(index).is_some();
-    let Some(area) = areas.into_iter().find(fits) else {
-        return by_task_policy(kernel, me);
+    let found = areas.into_iter().find_map(|vma| Some((vma, address_in(kernel, page, vma)?)));
+    match found {
+        Some((vma, address)) => {
+            let policy = kernel.area_policy(vma, address);
+            kernel.request_by_place(me, policy, index)
+        }
+        None => kernel.request_by_task(me),
+    }
+}
+
+/// `page_address_in_vma`: an anonymous page may lie wherever its index does; one of a file only
+/// where that file is mapped; any other nowhere.
+fn address_in(kernel: &Kernel, page: Pfn, vma: VmaId) -> Option<u64> {
+    let (frame, area) = (&kernel.frames[page], &kernel.vmas[vma]);
+    let fits = match frame.owner() {
+        Owner::Anon(_) | Owner::Ksm(_) => true,
+        Owner::File(file) => area.file == Some(file),
+        Owner::None => false,
     };
-    let task = &kernel.tasks[me.task];
-    let policy = kernel.vmas[area].policy.unwrap_or(task.policy);
-    policy.request(kernel.zones.node_of_cpu(me.cpu), task.mems_allowed, index)
+    area.address_of(frame.index()).filter(|_| fits)
 }

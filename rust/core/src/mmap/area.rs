@@ -1,4 +1,4 @@
-//! Areas: made, split, merged.
+//! Areas: split, merged, copied to another place.
 //!
 //! [`restyle`] is what `mprotect`, `mlock` and a new policy have in common: a part of an area
 //! becomes different, and where it then equals a neighbour the two become one.
@@ -6,10 +6,11 @@
 use std::ops::Range;
 
 use super::neighbours_are_free;
-use crate::base::{Errno, Misuse, MmId, VmaId};
+use crate::base::{Errno, MmId, PAGE_SHIFT, VmaId};
 use crate::kernel::Kernel;
-use crate::state::mm::{VmFlags, Vma, check_range};
-use crate::state::policy::Policy;
+use crate::state::mm::{VmFlags, Vma};
+use crate::state::policy::{Policy, shared};
+use crate::state::rmap::{link_file, unlink_file};
 use crate::step::{LockId, Me, Mode};
 
 /// What two areas must share to be one, besides touching.
@@ -28,41 +29,8 @@ impl Style {
     }
 }
 
-/// Maps an anonymous area and returns its start. Never merges it with a neighbour.
-///
-/// # Errors
-/// For a range that is empty, unaligned, outside user space, or in use; nothing has changed then.
-pub fn map(
-    kernel: &mut Kernel,
-    mm: MmId,
-    len: u64,
-    at: Option<u64>,
-    flags: VmFlags,
-) -> Result<u64, Misuse> {
-    let (start, end) = match at {
-        Some(start) => {
-            let end = check_range(start, len)?;
-            kernel.mms[mm].check_free(&kernel.vmas, start, end)?;
-            (start, end)
-        }
-        None => {
-            let len = check_range(0, len)?;
-            let Kernel { mms, vmas, .. } = kernel;
-            let start = mms[mm].place(vmas, len)?;
-            (start, start + len)
-        }
-    };
-    let vma = Vma::anonymous(mm, start, end, flags | VmFlags::MAY_ALL);
-    if flags.contains(VmFlags::LOCKED) {
-        kernel.mms[mm].locked_vm += vma.pages();
-    }
-    let id = kernel.vmas.insert(vma);
-    kernel.mms[mm].insert(end, id);
-    Ok(start)
-}
-
 /// Cuts an area in two at `at`. The part above (`new_is_above`) or below becomes a new area, which
-/// joins all lists of the old one at their tails (data-model 7.1).
+/// joins all lists of the old one at their tails (data-model 7.1), that of its file as well.
 pub fn split(kernel: &mut Kernel, id: VmaId, at: u64, new_is_above: bool) -> VmaId {
     let mut part = kernel.vmas[id].clone();
     debug_assert!(part.start < at && at < part.end);
@@ -78,6 +46,7 @@ pub fn split(kernel: &mut Kernel, id: VmaId, at: u64, new_is_above: bool) -> Vma
     part.links.clear();
     let new = kernel.vmas.insert(part);
     kernel.anon_vmas.clone_links(&mut kernel.vmas, id, new);
+    link_file(&mut kernel.mappings, &kernel.vmas, new);
     let (low, high) = if new_is_above { (id, new) } else { (new, id) };
     kernel.mms[mm].remove(end);
     kernel.mms[mm].insert(at, low);
@@ -115,12 +84,8 @@ pub fn restyle(
     let above = kernel.mms[mm].find_vma(end).filter(|&a| kernel.vmas[a].start == end);
     let above = above.filter(|_| merge != Merge::Never);
     let above = above.filter(|&a| joins(kernel, a, id, end, style));
-    let shared = |a: VmaId, b: VmaId| {
-        let (a, b) = (kernel.vmas[a].anon_vma, kernel.vmas[b].anon_vma);
-        a.is_none() || b.is_none() || a == b
-    };
     match (below, above) {
-        (Some(below), Some(above)) if shared(below, above) => {
+        (Some(below), Some(above)) if shares_list(kernel, below, above) => {
             adopt_links(kernel, below, id);
             adopt_links(kernel, below, above);
             let top = kernel.vmas[above].end;
@@ -199,19 +164,97 @@ pub fn apply_policy<M: Mode>(
         };
         let style = Style { policy, ..Style::of(vma) };
         let covers = restyle(kernel, id, from, to, style, merge);
+        // What became one with a neighbour is done; its file does not hear of it.
+        if (kernel.vmas[covers].start, kernel.vmas[covers].end) == (from, to) {
+            tell_file(kernel, covers, policy);
+        }
         address = kernel.vmas[covers].end;
     }
     Ok(Ok(()))
 }
 
+/// The `set_policy` method of an area, which shmem has: the policy is that of the part of the file,
+/// for whoever maps it.
+fn tell_file(kernel: &mut Kernel, id: VmaId, policy: Option<Policy>) {
+    let area = &kernel.vmas[id];
+    let pages = area.pgoff..area.pgoff + area.pages();
+    let Some(file) = area.file.filter(|&file| kernel.mappings[file].kind.is_shmem()) else {
+        return;
+    };
+    if let Some(host) = &mut kernel.mappings[file].host {
+        shared::set(&mut host.policies, pages, policy);
+    }
+}
+
+/// What an area that moves to another place takes along.
+///
+/// The range from `start` of `len` bytes becomes one with the area below or above, or with both,
+/// if these could be one with it; else it is a new area, a copy of `source`, whose links go to the
+/// tails of all lists of the source's (supporting-paths 6, `mremap`). `pgoff` is its first index.
+pub(super) fn copy(kernel: &mut Kernel, source: VmaId, start: u64, len: u64, pgoff: u64) -> VmaId {
+    let end = start + len;
+    let (mm, style) = (kernel.vmas[source].mm, Style::of(&kernel.vmas[source]));
+    let below = kernel.mms[mm].area_before(start).filter(|&b| kernel.vmas[b].end == start);
+    let below = below.filter(|&b| takes(kernel, b, source, start, pgoff, style));
+    let above = kernel.mms[mm].find_vma(end).filter(|&a| kernel.vmas[a].start == end);
+    let end_pgoff = pgoff + (len >> PAGE_SHIFT);
+    let above = above.filter(|&a| takes(kernel, a, source, end, end_pgoff, style));
+    match (below, above) {
+        (Some(below), Some(above)) if shares_list(kernel, below, above) => {
+            adopt_links(kernel, below, above);
+            adopt_links(kernel, below, source);
+            let top = kernel.vmas[above].end;
+            remove(kernel, above);
+            move_end(kernel, below, top);
+            below
+        }
+        (Some(below), _) => {
+            adopt_links(kernel, below, source);
+            move_end(kernel, below, end);
+            below
+        }
+        (None, Some(above)) => {
+            adopt_links(kernel, above, source);
+            move_start(kernel, above, start);
+            above
+        }
+        (None, None) => {
+            let mut vma = kernel.vmas[source].clone();
+            (vma.start, vma.end, vma.pgoff) = (start, end, pgoff);
+            vma.links.clear();
+            let id = kernel.vmas.insert(vma);
+            kernel.anon_vmas.clone_links(&mut kernel.vmas, source, id);
+            link_file(&mut kernel.mappings, &kernel.vmas, id);
+            kernel.mms[mm].insert(end, id);
+            id
+        }
+    }
+}
+
+/// Makes an area longer at its end, where nothing is mapped (`mremap` in place). It never merges.
+pub(super) fn grow(kernel: &mut Kernel, id: VmaId, end: u64) {
+    move_end(kernel, id, end);
+}
+
 /// Whether area `other`, which touches area `id` or a part of it at `edge`, could take it over.
 fn joins(kernel: &Kernel, other: VmaId, id: VmaId, edge: u64, style: Style) -> bool {
+    other != id && takes(kernel, other, id, edge, kernel.vmas[id].linear_index(edge), style)
+}
+
+/// Whether area `other` could go on at `edge` with pages of area `id`, the first of which has
+/// index `pgoff`, in this style.
+fn takes(kernel: &Kernel, other: VmaId, id: VmaId, edge: u64, pgoff: u64, style: Style) -> bool {
     let (a, b) = (&kernel.vmas[other], &kernel.vmas[id]);
-    let shares_list = a.anon_vma.is_none() || b.anon_vma.is_none() || a.anon_vma == b.anon_vma;
-    other != id
-        && Style::of(a) == style
-        && a.linear_index(edge) == b.linear_index(edge)
-        && shares_list
+    Style::of(a) == style
+        && a.file == b.file
+        && a.linear_index(edge) == pgoff
+        && shares_list(kernel, other, id)
+}
+
+/// Whether two areas belong to the same list, or one of them to none.
+fn shares_list(kernel: &Kernel, a: VmaId, b: VmaId) -> bool {
+    let (a, b) = (kernel.vmas[a].anon_vma, kernel.vmas[b].anon_vma);
+    a.is_none() || b.is_none() || a == b
 }
 
 /// A growing area that was never written to takes over the lists of what it swallows.
@@ -225,6 +268,7 @@ fn adopt_links(kernel: &mut Kernel, growing: VmaId, swallowed: VmaId) {
 /// Takes an area out of its address space and off its lists.
 fn remove(kernel: &mut Kernel, id: VmaId) {
     kernel.anon_vmas.unlink(&mut kernel.vmas, id);
+    unlink_file(&mut kernel.mappings, &mut kernel.vmas, id);
     let vma = kernel.vmas.remove(id);
     kernel.mms[vma.mm].remove(vma.end);
 }
@@ -245,8 +289,10 @@ fn move_start(kernel: &mut Kernel, id: VmaId, start: u64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::map::{Backing, map};
     use super::*;
-    use crate::base::MachineSpec;
+    use crate::base::{MachineSpec, MappingId, Misuse};
+    use crate::state::mapping::FileSystem;
     use crate::state::mm::Mm;
 
     const RW: VmFlags = VmFlags::READ.union(VmFlags::WRITE);
@@ -266,7 +312,7 @@ mod tests {
     #[test]
     fn a_part_is_split_off_and_merges_again_when_it_is_alike_again() {
         let (mut kernel, mm) = space();
-        map(&mut kernel, mm, 0x6000, Some(0x10000), RW).unwrap();
+        map(&mut kernel, mm, 0x6000, Some(0x10000), RW, Backing::Anonymous).unwrap();
         let id = kernel.mms[mm].find_vma(0x10000).unwrap();
         let style = Style::of(&kernel.vmas[id]);
         let read = Style { flags: style.flags.difference(VmFlags::WRITE), ..style };
@@ -284,8 +330,8 @@ mod tests {
     #[test]
     fn a_boundary_moves_when_the_part_equals_one_neighbour() {
         let (mut kernel, mm) = space();
-        map(&mut kernel, mm, 0x2000, Some(0x10000), RW).unwrap();
-        map(&mut kernel, mm, 0x4000, Some(0x12000), VmFlags::READ).unwrap();
+        map(&mut kernel, mm, 0x2000, Some(0x10000), RW, Backing::Anonymous).unwrap();
+        map(&mut kernel, mm, 0x4000, Some(0x12000), VmFlags::READ, Backing::Anonymous).unwrap();
         assert_eq!(kernel.mms[mm].len(), 2, "mapping never merges");
         let style = Style::of(&kernel.vmas[kernel.mms[mm].find_vma(0x10000).unwrap()]);
         let high = kernel.mms[mm].find_vma(0x12000).unwrap();
@@ -297,19 +343,17 @@ mod tests {
     #[test]
     fn an_overlapping_area_is_refused() {
         let (mut kernel, mm) = space();
-        map(&mut kernel, mm, 0x2000, Some(0x10000), RW).unwrap();
+        map(&mut kernel, mm, 0x2000, Some(0x10000), RW, Backing::Anonymous).unwrap();
         for (at, len) in [(0x11000, 0x1000), (0xf000, 0x2000), (0xf000, 0x9000)] {
-            assert!(matches!(
-                map(&mut kernel, mm, len, Some(at), RW),
-                Err(Misuse::Overlap { other: 0x10000, .. })
-            ));
+            let refused = map(&mut kernel, mm, len, Some(at), RW, Backing::Anonymous);
+            assert!(matches!(refused, Err(Misuse::Overlap { other: 0x10000, .. })));
         }
     }
 
     #[test]
     fn an_area_that_grows_downwards_counts_its_index_down() {
         let (mut kernel, mm) = space();
-        map(&mut kernel, mm, 0x6000, Some(0x10000), RW).unwrap();
+        map(&mut kernel, mm, 0x6000, Some(0x10000), RW, Backing::Anonymous).unwrap();
         let id = kernel.mms[mm].find_vma(0x10000).unwrap();
         let style = Style::of(&kernel.vmas[id]);
         let locked = Style { flags: style.flags | VmFlags::LOCKED, ..style };
@@ -317,5 +361,46 @@ mod tests {
         let whole = restyle(&mut kernel, part, 0x10000, 0x12000, style, Merge::Both);
         assert_eq!(spans(&kernel, mm), [(0x10000, 0x16000)]);
         assert_eq!(kernel.vmas[whole].pgoff, 0x10);
+    }
+
+    /// A file of eight pages.
+    fn file(kernel: &mut Kernel) -> MappingId {
+        kernel.mappings.create("f".into(), 0x8000, FileSystem::tmpfs())
+    }
+
+    #[test]
+    fn parts_of_a_file_merge_only_where_the_file_goes_on() {
+        let (mut kernel, mm) = space();
+        let (f, g) = (file(&mut kernel), file(&mut kernel));
+        let offsets = [(f, 0x0), (f, 0x1000), (f, 0x3000), (g, 0x4000)];
+        for (at, (file, offset)) in offsets.into_iter().enumerate() {
+            let start = 0x10000 + 0x1000 * at as u64;
+            let backing = Backing::File(file, offset);
+            map(&mut kernel, mm, 0x1000, Some(start), VmFlags::READ, backing).unwrap();
+        }
+        let style = Style { flags: RW | VmFlags::MAY_ALL, policy: None };
+        for start in (0x10000..0x14000).step_by(0x1000) {
+            let id = kernel.mms[mm].find_vma(start).unwrap();
+            restyle(&mut kernel, id, start, start + 0x1000, style, Merge::Both);
+        }
+        assert_eq!(
+            spans(&kernel, mm),
+            [(0x10000, 0x12000), (0x12000, 0x13000), (0x13000, 0x14000)]
+        );
+        assert_eq!(kernel.mappings[f].areas.len(), 2, "what was swallowed is listed no more");
+        assert_eq!(kernel.mappings[g].areas.len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_or_ends_before_is_refused() {
+        let (mut kernel, mm) = space();
+        let f = file(&mut kernel);
+        for (file, offset) in
+            [(MappingId(0), 0), (MappingId(9), 0), (f, 0x800), (f, u64::MAX - 0xfff), (f, 1 << 51)]
+        {
+            let backing = Backing::File(file, offset);
+            assert!(map(&mut kernel, mm, 0x1000, None, RW, backing).is_err(), "{backing:?}");
+        }
+        assert!(kernel.mms[mm].is_empty() && kernel.mappings[f].areas.is_empty());
     }
 }

@@ -55,7 +55,7 @@ impl MmRelease {
     pub fn held_pages(&self) -> Vec<Pfn> {
         match &self.phase {
             ReleasePhase::Munlocking(_, Some(munlock)) => munlock.held_page().into_iter().collect(),
-            ReleasePhase::TearingDown(teardown) => teardown.held_pages().to_vec(),
+            ReleasePhase::TearingDown(teardown) => teardown.held_pages(),
             _ => Vec::new(),
         }
     }
@@ -91,8 +91,10 @@ impl MmRelease {
                 }
                 ReleasePhase::TearingDown(teardown) => match teardown.advance::<M>(kernel, me) {
                     Progress::Done => {
+                        kernel.ksm.note_exit(self.mm);
                         let mm = kernel.mms.remove(self.mm);
                         kernel.tables.free_root(mm.root);
+                        kernel.swaps.mms.remove(&self.mm);
                         self.phase = ReleasePhase::Done;
                         return Progress::Done;
                     }
@@ -114,7 +116,10 @@ impl MmRelease {
             let (start, end, flags) = (vma.start, vma.end, vma.flags);
             if flags.contains(VmFlags::LOCKED) {
                 vma.set_flags(flags.difference(VmFlags::LOCKED));
-                return ReleasePhase::Munlocking(end, Some(Munlock::new(self.mm, start, end)));
+                return ReleasePhase::Munlocking(
+                    end,
+                    Some(Munlock::new(kernel, self.mm, start, end)),
+                );
             }
             from = end;
         }

@@ -3,9 +3,11 @@
 use super::{MmRelease, lists_are_free};
 use crate::base::{Errno, MmId, PAGE_SIZE, Pfn, Profile, TableId, TaskId, VmaId};
 use crate::kernel::Kernel;
+use crate::pagecache::swapcache;
 use crate::state::lock::Want;
 use crate::state::mm::{Mm, VmFlags};
 use crate::state::pagetable::{Entry, leaf_index, leaf_span_end};
+use crate::state::rmap::{entry_is_anonymous, link_file_behind};
 use crate::state::task::Task;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
@@ -162,6 +164,7 @@ impl Fork {
         copy.anon_vma = None;
         let id = kernel.vmas.insert(copy);
         kernel.anon_vmas.fork(&mut kernel.vmas, parent, id);
+        link_file_behind(&mut kernel.mappings, &kernel.vmas, parent, id);
         kernel.mms[child].insert(end, id);
         let has_pages = kernel.vmas[parent].anon_vma.is_some();
         Ok(if has_pages || flags.intersects(VmFlags::ALWAYS_COPIED) {
@@ -223,15 +226,25 @@ fn copy_entry(
         return;
     }
     kernel.cost.forked_entries += 1;
-    if let Some((page, is_write)) = entry.as_migration() {
+    if entry.is_swap_type() {
+        swapcache::note_swapped(kernel, child);
+    }
+    if let Some(slot) = entry.as_swap() {
+        kernel.swaps.duplicate(slot);
+        kernel.mms[child].resident.swap += 1;
+    } else if let Some((page, is_write)) = entry.as_migration() {
         if is_write && is_private {
             entry = Entry::migration(page, false);
             kernel.tables.set(from, at, entry);
         }
         // The child's counter misses the page that the entry stands for (Q16).
-        match kernel.profile {
-            Profile::Exact => kernel.mms[child].anon_drift -= 1,
-            Profile::Repaired => kernel.mms[child].resident.anon += 1,
+        let is_anon = entry_is_anonymous(&kernel.frames, &kernel.locks, page);
+        let mm = &mut kernel.mms[child];
+        match (kernel.profile, is_anon) {
+            (Profile::Exact, true) => mm.anon_drift -= 1,
+            (Profile::Exact, false) => mm.file_drift -= 1,
+            (Profile::Repaired, true) => mm.resident.anon += 1,
+            (Profile::Repaired, false) => mm.resident.file += 1,
         }
     } else if entry.is_present() {
         if is_private && entry.has(Entry::WRITABLE) {
@@ -245,7 +258,12 @@ fn copy_entry(
         if let Some(page) = entry.normal_page() {
             kernel.frames[page].get();
             kernel.frames[page].add_mapping();
-            kernel.mms[child].resident.anon += 1;
+            let resident = &mut kernel.mms[child].resident;
+            if kernel.frames[page].is_anon() {
+                resident.anon += 1;
+            } else {
+                resident.file += 1;
+            }
         }
     }
     kernel.tables.set(to, at, entry);

@@ -6,11 +6,8 @@ use super::neighbours_are_free;
 use crate::base::{Errno, MmId, PAGE_SIZE, Pfn};
 use crate::fault::Pin;
 use crate::kernel::Kernel;
-use crate::state::frame::PageFlags;
 use crate::state::lock::Want;
-use crate::state::lru;
 use crate::state::mm::VmFlags;
-use crate::state::zone::Counter;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// Pages pinned before they are locked together.
@@ -46,6 +43,8 @@ pub struct Mlock {
     start: u64,
     end: u64,
     is_lock: bool,
+    /// Whether somebody above holds `mmap_sem` already, as mremap does.
+    is_nested: bool,
     batch: Vec<Pfn>,
     /// Whether the call waits for the lock of the batch's first page.
     has_queued: bool,
@@ -63,11 +62,20 @@ impl Mlock {
             start,
             end,
             is_lock,
+            is_nested: false,
             batch: Vec::new(),
             has_queued: false,
             result: Ok(()),
             phase,
         }
+    }
+
+    /// Will fault in and lock the pages of `start..end`, a part of a VM_LOCKED area, for a caller that
+    /// holds `mmap_sem`.
+    pub(super) fn populating(kernel: &Kernel, mm: MmId, start: u64, end: u64) -> Mlock {
+        let mut mlock = Mlock { is_nested: true, ..Mlock::new(mm, start, end, true) };
+        mlock.phase = mlock.pin(kernel, start, end);
+        mlock
     }
 
     /// 0, or the first thing that went wrong: `NoMemory` where nothing is mapped or may be
@@ -150,7 +158,9 @@ impl Mlock {
                 Phase::Done => return Progress::Done,
             }
             if let Phase::Done = self.phase {
-                kernel.unlock::<M>(me, sem);
+                if !self.is_nested {
+                    kernel.unlock::<M>(me, sem);
+                }
                 return Progress::Done;
             }
             if Point::Open.stops::<M>(me) {
@@ -192,7 +202,7 @@ impl Mlock {
             self.pin(kernel, address, end)
         } else {
             *locked -= pages;
-            Phase::Munlocking(Munlock::new(self.mm, address, end), end)
+            Phase::Munlocking(Munlock::new(kernel, self.mm, address, end), end)
         };
         Ok(())
     }
@@ -258,14 +268,6 @@ impl Mlock {
 }
 
 /// `mlock_vma_page`: PG_mlocked, and onto the unevictable list if the page is on any.
-fn mlock_page(kernel: &mut Kernel, me: Me, page: Pfn) {
-    if kernel.frames[page].has(PageFlags::MLOCKED) {
-        return;
-    }
-    kernel.frames[page].set(PageFlags::MLOCKED);
-    kernel.zones.counters_of(page).add(Counter::Mlock, 1);
-    let Kernel { frames, zones, lru, .. } = kernel;
-    if lru::isolate(frames, zones, lru, page).is_ok() {
-        kernel.put_back(me.cpu, page);
-    }
+pub(crate) fn mlock_page(kernel: &mut Kernel, me: Me, page: Pfn) {
+    kernel.set_mlocked(me.cpu, page);
 }

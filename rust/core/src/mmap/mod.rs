@@ -1,24 +1,36 @@
-//! Changing an address space: map, unmap, protect, lock, fork, exit.
+//! Changing an address space: map, unmap, move, protect, lock, advise, fork, exit.
 //!
 //! Everything that takes `mmap_sem` for writing. One file a verb; [`area`] splits and merges
 //! areas for all of them, [`teardown`] takes areas away for `munmap` and exit alike.
 //!
-//! data-model 6 and 7, supporting-paths 3, 6 and 15. Left out: file mappings, mremap.
+//! data-model 6 and 7, supporting-paths 3, 6 and 15. Left out: `brk`, limits of address space.
 
 pub mod area;
 mod exit;
 mod fork;
+mod madvise;
+mod map;
 mod mlock;
+mod move_entries;
 mod mprotect;
+mod mremap;
 mod munlock;
 mod munmap;
 mod teardown;
+mod unmerge;
 
 pub use exit::{Exit, MmRelease};
 pub use fork::Fork;
+pub use madvise::{Advice, Madvise};
+pub use map::{Backing, map};
 pub use mlock::Mlock;
 pub use mprotect::Mprotect;
+pub use mremap::Mremap;
 pub use munmap::Munmap;
+pub use unmerge::Unmerge;
+
+pub(crate) use mlock::mlock_page;
+pub(crate) use munlock::munlock_page;
 
 use crate::base::VmaId;
 use crate::kernel::Kernel;
@@ -30,8 +42,9 @@ use crate::step::{LockId, Me, Mode};
 /// Lists are changed within one step, so their locks need not be kept.
 fn lists_are_free<M: Mode>(kernel: &mut Kernel, me: Me, vma: VmaId) -> Result<(), LockId> {
     if M::STEPS {
-        for list in kernel.vmas[vma].links.clone() {
-            let lock = LockId::AnonVma(list);
+        let area = &kernel.vmas[vma];
+        let lists = area.links.iter().map(|&list| LockId::AnonVma(list));
+        for lock in lists.chain(area.file.map(LockId::FileMap)).collect::<Vec<_>>() {
             if !kernel.lock::<M>(me, lock, Want::Exclusive) {
                 return Err(lock);
             }

@@ -132,14 +132,18 @@ impl Mprotect {
 
     /// Present entries get the area's protection; write migration entries are always downgraded (Q27).
     fn change(&self, kernel: &mut Kernel, leaf: crate::base::TableId, from: u64, to: u64) {
+        let area = kernel.mms[self.mm].area_at(&kernel.vmas, from).expect("just restyled");
+        let area = &kernel.vmas[area];
+        let protection = area.protection;
+        // Who has been told of the first store need not hear of the next one.
+        let keeps_writable = area.wants_notice && area.is_shared_writable();
         for address in (from..to).step_by(PAGE_SIZE as usize) {
             let at = leaf_index(address);
             let entry = kernel.tables.get(leaf, at);
             if entry.is_present() {
-                let area =
-                    kernel.mms[self.mm].area_at(&kernel.vmas, address).expect("just restyled");
-                let protection = kernel.vmas[area].protection;
-                kernel.tables.set(leaf, at, entry.reprotected(protection));
+                let is_writable = keeps_writable && entry.has(Entry::DIRTY);
+                let writable = if is_writable { Entry::WRITABLE } else { 0 };
+                kernel.tables.set(leaf, at, entry.reprotected(protection).with(writable));
                 kernel.cost.flushes += 1;
             } else if let Some((page, true)) = entry.as_migration() {
                 kernel.tables.set(leaf, at, Entry::migration(page, false));

@@ -1,13 +1,13 @@
 //! Taking VM_LOCKED off an area, page by page (supporting-paths 15).
 
-use crate::base::{MmId, PAGE_SIZE, Pfn};
+use crate::base::{AnonVmaId, MmId, PAGE_SIZE, Pfn, VmaId};
 use crate::fault::{Follow, follow_page_locked};
 use crate::kernel::Kernel;
 use crate::state::frame::{Owner, PageFlags};
 use crate::state::lock::Want;
 use crate::state::lru;
 use crate::state::mm::VmFlags;
-use crate::state::pagetable::{leaf_index, leaf_span_end};
+use crate::state::pagetable::leaf_span_end;
 use crate::state::zone::Counter;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
@@ -17,14 +17,18 @@ pub(super) struct Munlock {
     mm: MmId,
     next: u64,
     end: u64,
+    has_fault_method: bool,
     has_drained: bool,
     page: Option<Pfn>,
 }
 
 impl Munlock {
-    /// Will visit the present pages of `start..end`, under the caller's `mmap_sem`.
-    pub(super) const fn new(mm: MmId, start: u64, end: u64) -> Munlock {
-        Munlock { mm, next: start, end, has_drained: false, page: None }
+    /// Will visit the present pages of `start..end`, a part of one area, under the caller's
+    /// `mmap_sem`.
+    pub(super) fn new(kernel: &Kernel, mm: MmId, start: u64, end: u64) -> Munlock {
+        let area = kernel.mms[mm].area_at(&kernel.vmas, start);
+        let has_fault_method = area.is_some_and(|id| kernel.vmas[id].file.is_some());
+        Munlock { mm, next: start, end, has_fault_method, has_drained: false, page: None }
     }
 
     pub(super) const fn labels(&self) -> &'static [Label] {
@@ -65,7 +69,8 @@ impl Munlock {
                     self.next = leaf_span_end(self.next).min(self.end);
                     continue;
                 }
-                let how = Follow { get: true, dump: true, ..Follow::default() };
+                let has_fault_method = self.has_fault_method;
+                let how = Follow { get: true, dump: true, has_fault_method, ..Follow::default() };
                 match follow_page_locked::<M>(kernel, me, self.mm, self.next, how) {
                     Ok(Ok(Some(page))) => self.page = Some(page),
                     Ok(_) => self.next += PAGE_SIZE,
@@ -81,16 +86,14 @@ impl Munlock {
 }
 
 /// `munlock_vma_page`: the page is evictable again, unless another VM_LOCKED area maps it.
-fn munlock_page<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<(), LockId> {
+///
+/// # Errors
+/// The lock to wait for, if somebody walks the page's areas; nothing has changed then.
+pub(crate) fn munlock_page<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<(), LockId> {
     if !kernel.frames[page].has(PageFlags::MLOCKED) {
         return Ok(());
     }
-    if let Owner::Anon(list) = kernel.frames[page].owner() {
-        if !kernel.lock::<M>(me, LockId::AnonVma(list), Want::Exclusive) {
-            return Err(LockId::AnonVma(list));
-        }
-        kernel.unlock::<M>(me, LockId::AnonVma(list));
-    }
+    walk_is_free::<M>(kernel, me, page)?;
     kernel.frames[page].clear(PageFlags::MLOCKED);
     kernel.zones.counters_of(page).add(Counter::Mlock, -1);
     let Kernel { frames, zones, lru, .. } = kernel;
@@ -104,25 +107,84 @@ fn munlock_page<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<(), L
     Ok(())
 }
 
+/// Whether nobody else is inside a list that a walk over the page's mappers goes along; otherwise the
+/// lock to wait for. The walk is one step, so the locks need not be kept.
+fn walk_is_free<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<(), LockId> {
+    if !M::STEPS {
+        return Ok(());
+    }
+    let locks: Vec<LockId> = match kernel.frames[page].owner() {
+        Owner::Anon(list) => vec![LockId::AnonVma(list)],
+        Owner::File(file) => vec![LockId::FileMap(file)],
+        Owner::Ksm(_) => {
+            let lists = ksm_items(kernel, page).filter_map(|(_, _, list)| list);
+            lists.map(LockId::AnonVma).collect()
+        }
+        Owner::None => Vec::new(),
+    };
+    for lock in locks {
+        if !kernel.lock::<M>(me, lock, Want::Exclusive) {
+            return Err(lock);
+        }
+        kernel.unlock::<M>(me, lock);
+    }
+    Ok(())
+}
+
 /// `try_to_munlock`: whether an entry in a VM_LOCKED area maps the page, of an address space whose
 /// `mmap_sem` can be had for reading without waiting.
-fn is_locked_elsewhere<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> bool {
-    let Owner::Anon(list) = kernel.frames[page].owner() else {
-        return false;
-    };
-    if !kernel.frames[page].is_mapped() {
-        return false;
-    }
-    let index = kernel.frames[page].index();
-    kernel.anon_vmas.areas(list).iter().any(|&id| {
+fn is_locked_elsewhere<M: Mode>(kernel: &Kernel, me: Me, page: Pfn) -> bool {
+    mappers(kernel, page).into_iter().any(|(id, address)| {
         let vma = &kernel.vmas[id];
-        let root = kernel.mms[vma.mm].root;
-        let is_mapped_here = vma.address_of(index).is_some_and(|address| {
-            let leaf = kernel.tables.find_leaf(root, address);
-            let entry = leaf.map(|leaf| kernel.tables.get(leaf, leaf_index(address)));
-            entry.is_some_and(|entry| entry.is_present() && entry.pfn() == page)
-        });
+        let entry = kernel.tables.entry(kernel.mms[vma.mm].root, address);
+        let is_mapped_here = entry.is_present() && entry.pfn() == page;
         let sem_is_free = || !M::STEPS || kernel.locks.may_share(LockId::MmapSem(vma.mm), me.call);
         is_mapped_here && vma.flags.contains(VmFlags::LOCKED) && sem_is_free()
+    })
+}
+
+/// Where the page could be mapped, in the order of a walk over its reverse map.
+fn mappers(kernel: &Kernel, page: Pfn) -> Vec<(VmaId, u64)> {
+    let frame = &kernel.frames[page];
+    let at_index = |areas: &[VmaId]| -> Vec<(VmaId, u64)> {
+        let place = |&id: &VmaId| Some((id, kernel.vmas[id].address_of(frame.index())?));
+        areas.iter().filter_map(place).collect()
+    };
+    match frame.owner() {
+        // The list is asked for only if the page is mapped: it may be a tombstone (Q26).
+        Owner::Anon(list) if frame.is_mapped() => at_index(kernel.anon_vmas.areas(list)),
+        Owner::File(file) => at_index(&kernel.mappings[file].areas),
+        Owner::Ksm(_) => ksm_mappers(kernel, page),
+        Owner::Anon(_) | Owner::None => Vec::new(),
+    }
+}
+
+/// The two rounds over the places of a merged page: areas of an item's own memory first, then those
+/// that fork made of them.
+fn ksm_mappers(kernel: &Kernel, page: Pfn) -> Vec<(VmaId, u64)> {
+    let mut places = Vec::new();
+    for is_own_round in [true, false] {
+        for (mm, address, list) in ksm_items(kernel, page) {
+            let areas = list.map_or(&[][..], |list| kernel.anon_vmas.areas(list));
+            let fits = |id: &&VmaId| {
+                let vma = &kernel.vmas[**id];
+                vma.contains(address) && (vma.mm == mm) == is_own_round
+            };
+            places.extend(areas.iter().filter(fits).map(|&id| (id, address)));
+        }
+    }
+    places
+}
+
+/// The places that KSM put a merged page at: memory, address, list.
+fn ksm_items(kernel: &Kernel, page: Pfn) -> impl Iterator<Item = (MmId, u64, Option<AnonVmaId>)> {
+    let node = match kernel.frames[page].owner() {
+        Owner::Ksm(node) => node,
+        _ => None,
+    };
+    let items = node.map_or(&[][..], |node| &kernel.ksm.nodes[node].items);
+    items.iter().map(|&item| {
+        let item = &kernel.ksm.items[item];
+        (item.mm, item.address & !(PAGE_SIZE - 1), item.anon_vma)
     })
 }

@@ -26,13 +26,20 @@ pub struct Munmap {
     mm: MmId,
     start: u64,
     end: u64,
+    /// Whether somebody above holds `mmap_sem` already, as mremap does.
+    is_nested: bool,
     phase: Phase,
 }
 
 impl Munmap {
     /// Will unmap `start..end`. Unmapped parts of the range are passed over.
     pub const fn new(mm: MmId, start: u64, end: u64) -> Munmap {
-        Munmap { mm, start, end, phase: Phase::Starting }
+        Munmap { mm, start, end, is_nested: false, phase: Phase::Starting }
+    }
+
+    /// The same for a caller that holds `mmap_sem`.
+    pub(super) const fn nested(mm: MmId, start: u64, end: u64) -> Munmap {
+        Munmap { mm, start, end, is_nested: true, phase: Phase::Starting }
     }
 
     /// The steps that the next advance makes.
@@ -50,7 +57,7 @@ impl Munmap {
     pub fn held_pages(&self) -> Vec<Pfn> {
         match &self.phase {
             Phase::MunlockingArea(munlock, _) => munlock.held_page().into_iter().collect(),
-            Phase::TearingDown(teardown) => teardown.held_pages().to_vec(),
+            Phase::TearingDown(teardown) => teardown.held_pages(),
             _ => Vec::new(),
         }
     }
@@ -61,7 +68,7 @@ impl Munmap {
         loop {
             match &mut self.phase {
                 Phase::Starting => {
-                    if !kernel.lock::<M>(me, sem, Want::Exclusive) {
+                    if !self.is_nested && !kernel.lock::<M>(me, sem, Want::Exclusive) {
                         return Progress::Waiting(sem);
                     }
                     if let Err(lock) = self.split_edges::<M>(kernel, me) {
@@ -77,9 +84,7 @@ impl Munmap {
                         None => {
                             let teardown = self.detach(kernel);
                             if teardown.is_empty() {
-                                kernel.unlock::<M>(me, sem);
-                                self.phase = Phase::Done;
-                                return Progress::Done;
+                                return self.end::<M>(kernel, me);
                             }
                             self.phase = Phase::TearingDown(teardown);
                         }
@@ -94,11 +99,7 @@ impl Munmap {
                     }
                 }
                 Phase::TearingDown(teardown) => match teardown.advance::<M>(kernel, me) {
-                    Progress::Done => {
-                        kernel.unlock::<M>(me, sem);
-                        self.phase = Phase::Done;
-                        return Progress::Done;
-                    }
+                    Progress::Done => return self.end::<M>(kernel, me),
                     other => return other,
                 },
                 Phase::Done => return Progress::Done,
@@ -107,6 +108,14 @@ impl Munmap {
                 return Progress::Ran;
             }
         }
+    }
+
+    fn end<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
+        if !self.is_nested {
+            kernel.unlock::<M>(me, LockId::MmapSem(self.mm));
+        }
+        self.phase = Phase::Done;
+        Progress::Done
     }
 
     fn split_edges<M: Mode>(&self, kernel: &mut Kernel, me: Me) -> Result<(), LockId> {
@@ -133,7 +142,7 @@ impl Munmap {
         }
         vma.set_flags(flags.difference(VmFlags::LOCKED));
         kernel.mms[self.mm].locked_vm -= kernel.vmas[id].pages();
-        Phase::MunlockingArea(Munlock::new(self.mm, start, end), end)
+        Phase::MunlockingArea(Munlock::new(kernel, self.mm, start, end), end)
     }
 
     /// Takes the areas out of the address space; what they map goes next.

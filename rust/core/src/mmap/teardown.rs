@@ -1,15 +1,17 @@
 //! Taking areas away: what `munmap` and exit share.
 
 use super::lists_are_free;
-use crate::base::{MmId, Pfn, VmaId};
+use crate::base::{MappingId, MmId, Pfn, VmaId};
+use crate::filemap::Truncate;
 use crate::kernel::Kernel;
 use crate::state::lock::Want;
 use crate::state::pagetable::leaf_span_end;
+use crate::state::rmap::unlink_file;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
-use crate::zap::Gather;
+use crate::zap::{Gather, Zapped};
 
 /// How far the teardown has got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Phase {
     Draining,
     /// Clearing the entries of area number `area` from `address` on.
@@ -20,6 +22,8 @@ enum Phase {
     /// Taking area number `area` off its lists.
     Unlinking(usize),
     Flushing,
+    /// Taking the pages out of a nameless file that nothing maps any more.
+    Emptying(Truncate),
     Done,
 }
 
@@ -31,13 +35,16 @@ pub(super) struct Teardown {
     /// Addresses between the areas that stay: tables wholly in here are freed.
     gap: std::ops::Range<u64>,
     gather: Gather,
+    /// Nameless files that lost their last area.
+    orphans: Vec<MappingId>,
     phase: Phase,
 }
 
 impl Teardown {
     /// Will take `areas`, in address order, out of `mm`.
     pub(super) fn new(mm: MmId, areas: Vec<VmaId>, gap: std::ops::Range<u64>) -> Teardown {
-        Teardown { mm, areas, gap, gather: Gather::new(), phase: Phase::Draining }
+        let (gather, orphans) = (Gather::new(), Vec::new());
+        Teardown { mm, areas, gap, gather, orphans, phase: Phase::Draining }
     }
 
     /// Whether there is nothing to take away.
@@ -45,36 +52,42 @@ impl Teardown {
         self.areas.is_empty()
     }
 
-    pub(super) const fn labels(&self) -> &'static [Label] {
-        match self.phase {
+    pub(super) fn labels(&self) -> &'static [Label] {
+        match &self.phase {
             Phase::Draining => &["SP6-detach"],
             Phase::Zapping { .. } => &["SP6-zap"],
             Phase::Unlinking(_) => &["SP6-free"],
             Phase::Flushing => &["SP6-release"],
+            Phase::Emptying(truncate) => truncate.labels(),
             Phase::Done => &[],
         }
     }
 
-    /// Pages that wait for their reference to be dropped.
-    pub(super) fn held_pages(&self) -> &[Pfn] {
-        self.gather.pages()
+    /// Pages that it holds one reference each to, most of them until a batch is released.
+    pub(super) fn held_pages(&self) -> Vec<Pfn> {
+        match &self.phase {
+            Phase::Emptying(truncate) => truncate.held_pages(),
+            _ => self.gather.pages().to_vec(),
+        }
     }
 
     /// Makes one step: at most one leaf table's entries.
     pub(super) fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         loop {
-            match self.phase {
+            match &mut self.phase {
                 Phase::Draining => {
                     kernel.drain(me.cpu);
                     self.phase = self.start_of(kernel, 0);
                 }
                 Phase::Zapping { area, address } => {
+                    let (area, address) = (*area, *address);
                     match self.zap::<M>(kernel, me, area, address) {
                         Ok(next) => self.phase = next,
                         Err(lock) => return Progress::Waiting(lock),
                     }
                 }
                 Phase::Unlinking(area) => {
+                    let area = *area;
                     let Some(&id) = self.areas.get(area) else {
                         self.free_tables(kernel);
                         self.phase = Phase::Flushing;
@@ -83,19 +96,23 @@ impl Teardown {
                     if let Err(lock) = lists_are_free::<M>(kernel, me, id) {
                         return Progress::Waiting(lock);
                     }
-                    kernel.anon_vmas.unlink(&mut kernel.vmas, id);
+                    self.unlink(kernel, id);
                     self.phase = Phase::Unlinking(area + 1);
                 }
                 Phase::Flushing => {
-                    self.gather.flush(kernel, me.cpu);
+                    self.gather.flush::<M>(kernel, me);
                     for id in std::mem::take(&mut self.areas) {
                         kernel.vmas.remove(id);
                     }
-                    self.phase = Phase::Done;
+                    self.phase = self.next_orphan();
                 }
+                Phase::Emptying(truncate) => match truncate.advance::<M>(kernel, me) {
+                    Progress::Done => self.phase = self.next_orphan(),
+                    other => return other,
+                },
                 Phase::Done => return Progress::Done,
             }
-            if self.phase == Phase::Done {
+            if let Phase::Done = self.phase {
                 return Progress::Done;
             }
             if Point::Open.stops::<M>(me) {
@@ -127,16 +144,35 @@ impl Teardown {
                 if !kernel.lock::<M>(me, lock, Want::Exclusive) {
                     return Err(lock);
                 }
-                self.gather.zap(kernel, me.cpu, self.mm, leaf, address..stop);
+                let what = Zapped { vma: self.areas[area], only: None };
+                self.gather.zap::<M>(kernel, me, what, leaf, address..stop);
                 kernel.unlock::<M>(me, lock);
             }
-            None => self.gather.pass_over(kernel, me.cpu),
+            None => self.gather.pass_over::<M>(kernel, me),
         }
         Ok(if stop == end {
             self.start_of(kernel, area + 1)
         } else {
             Phase::Zapping { area, address: stop }
         })
+    }
+
+    /// Takes an area off its lists. A nameless file goes with its last area.
+    fn unlink(&mut self, kernel: &mut Kernel, id: VmaId) {
+        kernel.anon_vmas.unlink(&mut kernel.vmas, id);
+        let Some(file) = unlink_file(&mut kernel.mappings, &mut kernel.vmas, id) else { return };
+        let space = &kernel.mappings[file];
+        let is_nameless = space.host.as_ref().is_some_and(|host| host.is_nameless);
+        if is_nameless && space.areas.is_empty() {
+            self.orphans.push(file);
+        }
+    }
+
+    fn next_orphan(&mut self) -> Phase {
+        match self.orphans.pop() {
+            Some(file) => Phase::Emptying(Truncate::new(file, 0)),
+            None => Phase::Done,
+        }
     }
 
     fn free_tables(&mut self, kernel: &mut Kernel) {

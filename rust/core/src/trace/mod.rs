@@ -23,7 +23,8 @@ pub enum EventKind {
     Isolate,
     /// An old page left the list of a migration, moved or refused for good.
     PutBack,
-    /// A page-table entry became a migration entry; the value is 1 for the write flavour.
+    /// A page-table entry became a migration entry (value 0, or 1 for the write flavour), a swap
+    /// entry (2) or nothing (3).
     Unmap,
     /// A migration entry became an ordinary entry; the value is 1 if it is writable.
     Restore,
@@ -33,6 +34,8 @@ pub enum EventKind {
     Attempt,
     /// A fault was served; the value tells how (0 minor, 1 major, 2 copy-on-write, 3 nothing to do).
     Fault,
+    /// An area's `migrate` method was called; the value is the mask that it took for the source.
+    MigrateArea,
 }
 
 impl EventKind {
@@ -50,6 +53,7 @@ impl EventKind {
             EventKind::Copy => "copy",
             EventKind::Attempt => "attempt",
             EventKind::Fault => "fault",
+            EventKind::MigrateArea => "migrate_area",
         }
     }
 }

@@ -1,18 +1,21 @@
 //! Replacing the entries of a page, and putting entries back.
 //!
-//! [`Unmapping`] is `try_to_unmap` with TTU_MIGRATION: every entry that maps the page becomes a
-//! migration entry. [`Restoring`] is `remove_migration_ptes`: every migration entry that names
+//! [`Unmapping`] is `try_to_unmap`: every entry that maps the page becomes a migration entry or a
+//! swap entry, or goes. [`Restoring`] is `remove_migration_ptes`: every migration entry that names
 //! the old page becomes an ordinary entry again, of the new page or, after a failure, of the old
-//! one. Both are the same [`walk`] over the reverse map. [`mapcount`] keeps the map count and
-//! the counters that follow it.
+//! one. Both are the same [`walk`] over the reverse map. [`clean_entries`] is `page_mkclean`, in one
+//! step. [`mapcount`] keeps the map count and the counters that follow it.
 //!
-//! migration 3 and 4, supporting-paths 4 and 5. Left out: file and KSM pages, swap entries.
+//! migration 3 and 4, supporting-paths 4 and 5. Left out: non-linear areas, poison entries.
 
+mod cleaning;
+mod items;
 pub mod mapcount;
 mod restore;
 mod unmapping;
 pub mod walk;
 
+pub use cleaning::clean_entries;
 pub use restore::Restoring;
 pub use unmapping::Unmapping;
 
@@ -31,10 +34,30 @@ pub enum Verdict {
 
 use crate::base::VmaId;
 use crate::kernel::Kernel;
+use crate::state::lock::Want;
 use crate::state::mm::VmFlags;
 use crate::state::pagetable::Entry;
+use crate::step::{LockId, Me, Mode};
 
 /// The entry bits for a page of this area, plus write permission where the area permits stores.
 pub fn writable_if_permitted(kernel: &Kernel, vma: VmaId) -> u64 {
     if kernel.vmas[vma].flags.contains(VmFlags::WRITE) { Entry::WRITABLE } else { 0 }
+}
+
+/// Takes a spinlock and gives it back: what follows in this step finds nobody inside.
+///
+/// # Errors
+/// The lock, if somebody is: it is to be waited for.
+#[inline]
+pub(crate) fn passes<M: Mode>(kernel: &mut Kernel, me: Me, lock: LockId) -> Result<(), LockId> {
+    if M::STEPS {
+        let is_mine = kernel.locks.holders(lock).contains(&me.call);
+        if !kernel.lock::<M>(me, lock, Want::Exclusive) {
+            return Err(lock);
+        }
+        if !is_mine {
+            kernel.unlock::<M>(me, lock);
+        }
+    }
+    Ok(())
 }

@@ -1,15 +1,16 @@
-//! `remove_migration_ptes`: every migration entry of a page becomes an ordinary entry again.
+//! `remove_migration_ptes` and `remove_migration_pte`: every migration entry of a page becomes an
+//! ordinary entry again.
 
-use super::mapcount;
 use super::walk::{EntryWalk, Place, Visitor};
+use super::{Verdict, mapcount};
 use crate::base::Pfn;
 use crate::kernel::Kernel;
 use crate::state::frame::PageFlags;
 use crate::state::pagetable::{Entry, leaf_index};
-use crate::step::{Label, Me, Mode};
+use crate::step::{Label, LockId, Me, Mode};
 use crate::trace::EventKind;
 
-/// One walk over all candidates. The list walked is the one that the new page names at the start,
+/// One walk over all candidates. They are those of the owner that the new page has at the start,
 /// even if the first restored entry re-points the page (Q14); the walk never stops early.
 pub type Restoring = EntryWalk<Restore>;
 
@@ -18,13 +19,20 @@ pub type Restoring = EntryWalk<Restore>;
 pub struct Restore {
     old: Pfn,
     new: Pfn,
+    /// Whether entries come back read-only, whatever they were.
+    is_read_only: bool,
 }
 
 impl Restoring {
     /// Will map `new` wherever a migration entry names `old`; they may be the same page.
     #[inline]
     pub const fn new(old: Pfn, new: Pfn) -> Restoring {
-        Restoring::with(Restore { old, new })
+        Restoring::with(Restore { old, new, is_read_only: false })
+    }
+
+    /// Will map `page` again, read-only: the next store is noticed (Q29 repaired).
+    pub const fn read_only(page: Pfn) -> Restoring {
+        Restoring::with(Restore { old: page, new: page, is_read_only: true })
     }
 }
 
@@ -48,25 +56,34 @@ impl Visitor for Restore {
     }
 
     /// RP-4 to RP-9. The entry comes back clean and unused (Q13); its write bit is that of the
-    /// migration entry, whatever the area permits now (Q27).
+    /// migration entry, whatever the area permits now (Q27), or that of the area's protection.
     #[inline]
-    fn visit<M: Mode>(&self, kernel: &mut Kernel, me: Me, place: Place) {
+    fn visit<M: Mode>(&self, kernel: &mut Kernel, me: Me, place: Place) -> Result<Verdict, LockId> {
         let Place { vma, leaf, address } = place;
         let at = leaf_index(address);
-        let Some((named, is_write)) = kernel.tables.get(leaf, at).as_migration() else { return };
+        let Some((named, is_write)) = kernel.tables.get(leaf, at).as_migration() else {
+            return Ok(Verdict::Again);
+        };
         assert!(kernel.frames[named].has(PageFlags::LOCKED), "entry names unlocked page {named}");
         if named != self.old {
-            return;
+            return Ok(Verdict::Again);
         }
         kernel.frames[self.new].get();
         let writable = if is_write { Entry::WRITABLE } else { 0 };
+        let refused = if self.is_read_only { Entry::WRITABLE } else { 0 };
         let protection = kernel.vmas[vma].protection;
         let entry = Entry::page(self.new, protection).without(Entry::ACCESSED).with(writable);
+        let entry = entry.without(refused);
         kernel.tables.set(leaf, at, entry);
-        mapcount::add_anon(kernel, self.new, vma, address);
+        if kernel.frames[self.new].is_anon() {
+            mapcount::add_anon(kernel, self.new, vma, address);
+        } else {
+            mapcount::add_file(kernel, self.new);
+        }
         kernel.cost.restores += 1;
         let value = i64::from(entry.has(Entry::WRITABLE));
         kernel.note::<M>(me, EventKind::Restore, Some(self.new), address, value);
+        Ok(Verdict::Again)
     }
 
     #[inline]

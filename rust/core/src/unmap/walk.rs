@@ -1,9 +1,13 @@
 //! A walk over every entry that may name a page, driven by the page's reverse map.
 //!
-//! The two walks of a migration differ in which entries they want and what they put there
-//! ([`Visitor`]); how they go from area to area, and which locks they hold where, is the same.
+//! The walks differ in which entries they want and what they put there ([`Visitor`]); how they go
+//! from area to area, and which locks they hold where, is the same. Where the areas come from is
+//! the page's owner's business ([`Route`]): the list of an anonymous page, the `i_mmap` of a file,
+//! or, item by item, the lists of a KSM page ([`super::items`]).
 
-use crate::base::{AnonVmaId, Pfn, TableId, VmaId};
+use super::Verdict;
+use super::items::Items;
+use crate::base::{AnonVmaId, MappingId, Pfn, TableId, VmaId};
 use crate::kernel::Kernel;
 use crate::state::frame::Owner;
 use crate::state::lock::Want;
@@ -29,36 +33,56 @@ pub trait Visitor: Copy {
     fn may_begin(&self, kernel: &Kernel) -> bool;
     /// Whether an entry is worth the leaf lock: an unlocked look.
     fn wants(&self, entry: Entry) -> bool;
-    /// Does its work on one entry, with the leaf locked.
-    fn visit<M: Mode>(&self, kernel: &mut Kernel, me: Me, place: Place);
+    /// Does its work on one entry, with the leaf locked; an answer other than [`Verdict::Again`]
+    /// ends the walk.
+    ///
+    /// # Errors
+    /// A lock to wait for first; nothing has changed then.
+    fn visit<M: Mode>(&self, kernel: &mut Kernel, me: Me, place: Place) -> Result<Verdict, LockId>;
     /// Whether the walk may end after a visit.
     fn is_satisfied(&self, kernel: &Kernel) -> bool;
     /// The steps that finding an entry makes, and those that visiting it makes.
     fn labels(&self) -> (&'static [Label], &'static [Label]);
 }
 
+/// Where the areas come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    /// Not known before the start.
+    Unknown,
+    /// The areas on the list of an anonymous page.
+    List(AnonVmaId),
+    /// The areas that map a file.
+    File(MappingId),
+    /// The areas on the list of one item of a KSM page after the other.
+    Items(Items),
+}
+
 /// How far the walk has got.
 ///
 /// ```text
-///   phase      holds        the next advance
-///   Starting   nothing      takes the list's lock
-///   Finding    list         finds the next entry, takes its leaf lock
-///   Visiting   list, leaf   replaces it
+///   phase      holds                 the next advance
+///   Starting   nothing               takes the lock of the list or file
+///   Finding    list or file          finds the next entry, takes its leaf lock
+///   Visiting   list or file, leaf    replaces it
 ///   Done       nothing
 /// ```
+/// With KSM pages, Finding holds nothing between two items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Starting,
-    /// Position in the list of the next area.
-    Finding(AnonVmaId, u32),
-    Visiting(AnonVmaId, u32, Place),
-    Done,
+    /// Position among the areas of the next one.
+    Finding(u32),
+    Visiting(u32, Place),
+    /// What the last visit said.
+    Done(Verdict),
 }
 
-/// One walk over a list of areas. The list is the one that the page names at the start.
+/// One walk over the areas of a page. They are those of the owner that the page has at the start.
 #[derive(Clone, Copy, Debug)]
 pub struct EntryWalk<V> {
-    visitor: V,
+    pub(super) visitor: V,
+    route: Route,
     phase: Phase,
 }
 
@@ -66,7 +90,7 @@ impl<V: Visitor> EntryWalk<V> {
     /// A walk that has not begun.
     #[inline]
     pub(super) const fn with(visitor: V) -> EntryWalk<V> {
-        EntryWalk { visitor, phase: Phase::Starting }
+        EntryWalk { visitor, route: Route::Unknown, phase: Phase::Starting }
     }
 
     /// Whether the walk has not begun.
@@ -74,12 +98,20 @@ impl<V: Visitor> EntryWalk<V> {
         matches!(self.phase, Phase::Starting)
     }
 
+    /// What the last visit said. Only once done.
+    pub(super) fn last_verdict(&self) -> Verdict {
+        match self.phase {
+            Phase::Done(verdict) => verdict,
+            _ => unreachable!("asked before the walk was done"),
+        }
+    }
+
     /// The steps that the next advance makes.
     pub fn labels(&self) -> &'static [Label] {
         match self.phase {
             Phase::Starting | Phase::Finding(..) => self.visitor.labels().0,
             Phase::Visiting(..) => self.visitor.labels().1,
-            Phase::Done => &[],
+            Phase::Done(_) => &[],
         }
     }
 
@@ -87,77 +119,186 @@ impl<V: Visitor> EntryWalk<V> {
     #[inline]
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         loop {
-            match self.phase {
-                Phase::Starting => {
-                    let list = match kernel.frames[self.visitor.page()].owner() {
-                        Owner::Anon(list) if self.visitor.may_begin(kernel) => list,
-                        _ => {
-                            self.phase = Phase::Done;
-                            return Progress::Done;
-                        }
-                    };
-                    if !kernel.lock::<M>(me, LockId::AnonVma(list), Want::Exclusive) {
-                        return Progress::Waiting(LockId::AnonVma(list));
-                    }
-                    self.phase = Phase::Finding(list, 0);
-                }
-                Phase::Finding(list, next) => {
-                    if let Err(lock) = self.find::<M>(kernel, me, list, next) {
-                        return Progress::Waiting(lock);
-                    }
-                }
-                Phase::Visiting(list, next, place) => {
-                    self.visitor.visit::<M>(kernel, me, place);
-                    kernel.unlock::<M>(me, LockId::Leaf(place.leaf));
-                    if self.visitor.is_satisfied(kernel) {
-                        kernel.unlock::<M>(me, LockId::AnonVma(list));
-                        self.phase = Phase::Done;
-                    } else {
-                        self.phase = Phase::Finding(list, next);
-                    }
-                }
-                Phase::Done => return Progress::Done,
+            let stepped = match self.phase {
+                Phase::Starting => self.start::<M>(kernel, me),
+                Phase::Finding(next) => self.find::<M>(kernel, me, next),
+                Phase::Visiting(next, place) => self.visit::<M>(kernel, me, next, place),
+                Phase::Done(_) => return Progress::Done,
+            };
+            if let Err(lock) = stepped {
+                return Progress::Waiting(lock);
             }
-            if self.phase == Phase::Done {
+            if let Phase::Done(_) = self.phase {
                 return Progress::Done;
             }
-            if Point::Held.stops::<M>(me) {
+            if self.point().stops::<M>(me) {
                 return Progress::Ran;
             }
         }
     }
 
+    /// What lies behind the step just made.
+    #[inline]
+    fn point(&self) -> Point {
+        match self.route {
+            Route::Items(items) if items.is_between() => Point::Open,
+            _ => Point::Held,
+        }
+    }
+
+    /// The owner says where to look. A KSM page that is not in its tree yet is found nowhere.
+    #[inline]
+    fn start<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Result<(), LockId> {
+        let page = self.visitor.page();
+        let may_begin = self.visitor.may_begin(kernel);
+        let route = match kernel.frames[page].owner() {
+            Owner::Anon(list) if may_begin => Route::List(list),
+            Owner::File(file) if may_begin => Route::File(file),
+            Owner::Ksm(Some(node)) if may_begin => Route::Items(Items::new(node)),
+            Owner::Ksm(None) if may_begin => {
+                self.phase = Phase::Done(Verdict::Fail);
+                return Ok(());
+            }
+            _ => {
+                self.phase = Phase::Done(Verdict::Again);
+                return Ok(());
+            }
+        };
+        if let Some(lock) = lock_of(route) {
+            if !kernel.lock::<M>(me, lock, Want::Exclusive) {
+                return Err(lock);
+            }
+        }
+        self.route = route;
+        self.phase = Phase::Finding(0);
+        Ok(())
+    }
+
     /// The next area in which the page could be mapped: leaves its leaf locked if the entry there
     /// is wanted. One area a step, when stepped.
     #[inline]
-    fn find<M: Mode>(
+    fn find<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, mut next: u32) -> Result<(), LockId> {
+        if let Route::Items(items) = self.route {
+            return self.find_of_items::<M>(kernel, me, items, next);
+        }
+        let index = kernel.frames[self.visitor.page()].index();
+        while let Some(vma) = self.area(kernel, next) {
+            next += 1;
+            let Some(address) = kernel.vmas[vma].address_of(index) else { continue };
+            return self.look::<M>(kernel, me, next, vma, address);
+        }
+        self.end::<M>(kernel, me, Verdict::Again);
+        Ok(())
+    }
+
+    /// The same for a KSM page: round by round, item by item, each at its own address.
+    #[cold]
+    fn find_of_items<M: Mode>(
         &mut self,
         kernel: &mut Kernel,
         me: Me,
-        list: AnonVmaId,
+        mut items: Items,
         mut next: u32,
     ) -> Result<(), LockId> {
-        let index = kernel.frames[self.visitor.page()].index();
+        let Some((list, address)) = items.current(kernel) else {
+            self.phase = Phase::Done(Verdict::Again);
+            return Ok(());
+        };
+        if items.is_between() {
+            if !kernel.lock::<M>(me, LockId::AnonVma(list), Want::Exclusive) {
+                return Err(LockId::AnonVma(list));
+            }
+            items.enter(list);
+        }
         while let Some(&vma) = kernel.anon_vmas.areas(list).get(next as usize) {
             next += 1;
-            let Some(address) = kernel.vmas[vma].address_of(index) else { continue };
-            let root = kernel.mms[kernel.vmas[vma].mm].root;
-            kernel.cost.walks += 1;
-            let leaf = kernel.tables.leaf_of(root, address);
-            let wants =
-                |leaf: &TableId| self.visitor.wants(kernel.tables.get(*leaf, leaf_index(address)));
-            let Some(leaf) = leaf.filter(wants) else {
-                self.phase = Phase::Finding(list, next);
-                return Ok(());
-            };
-            if !kernel.lock::<M>(me, LockId::Leaf(leaf), Want::Exclusive) {
-                return Err(LockId::Leaf(leaf));
+            if items.wants(kernel, vma) && kernel.vmas[vma].contains(address) {
+                self.route = Route::Items(items);
+                return self.look::<M>(kernel, me, next, vma, address);
             }
-            self.phase = Phase::Visiting(list, next, Place { vma, leaf, address });
-            return Ok(());
         }
         kernel.unlock::<M>(me, LockId::AnonVma(list));
-        self.phase = Phase::Done;
+        items.leave();
+        self.route = Route::Items(items);
+        self.phase = Phase::Finding(0);
         Ok(())
+    }
+
+    /// The entry at `address` of `vma`: its leaf is locked if it is wanted.
+    #[inline]
+    fn look<M: Mode>(
+        &mut self,
+        kernel: &mut Kernel,
+        me: Me,
+        next: u32,
+        vma: VmaId,
+        address: u64,
+    ) -> Result<(), LockId> {
+        let root = kernel.mms[kernel.vmas[vma].mm].root;
+        kernel.cost.walks += 1;
+        let leaf = kernel.tables.leaf_of(root, address);
+        let wants =
+            |leaf: &TableId| self.visitor.wants(kernel.tables.get(*leaf, leaf_index(address)));
+        let Some(leaf) = leaf.filter(wants) else {
+            self.phase = Phase::Finding(next);
+            return Ok(());
+        };
+        if !kernel.lock::<M>(me, LockId::Leaf(leaf), Want::Exclusive) {
+            // This area again, then.
+            self.phase = Phase::Finding(next - 1);
+            return Err(LockId::Leaf(leaf));
+        }
+        self.phase = Phase::Visiting(next, Place { vma, leaf, address });
+        Ok(())
+    }
+
+    /// One entry, its leaf locked.
+    #[inline]
+    fn visit<M: Mode>(
+        &mut self,
+        kernel: &mut Kernel,
+        me: Me,
+        next: u32,
+        place: Place,
+    ) -> Result<(), LockId> {
+        let verdict = self.visitor.visit::<M>(kernel, me, place)?;
+        kernel.unlock::<M>(me, LockId::Leaf(place.leaf));
+        if verdict != Verdict::Again || self.visitor.is_satisfied(kernel) {
+            self.end::<M>(kernel, me, verdict);
+        } else {
+            self.phase = Phase::Finding(next);
+        }
+        Ok(())
+    }
+
+    /// The last area was looked at, or no more need be.
+    #[inline]
+    fn end<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, verdict: Verdict) {
+        if let Some(lock) = lock_of(self.route) {
+            kernel.unlock::<M>(me, lock);
+        }
+        self.phase = Phase::Done(verdict);
+    }
+
+    /// Area number `next` of an anonymous page's list or of a file.
+    #[inline]
+    fn area(&self, kernel: &Kernel, next: u32) -> Option<VmaId> {
+        let areas = match self.route {
+            Route::List(list) => kernel.anon_vmas.areas(list),
+            Route::File(file) => &kernel.mappings[file].areas,
+            Route::Unknown | Route::Items(_) => return None,
+        };
+        areas.get(next as usize).copied()
+    }
+}
+
+/// The lock that a walk on this route holds.
+#[inline]
+fn lock_of(route: Route) -> Option<LockId> {
+    match route {
+        Route::List(list) => Some(LockId::AnonVma(list)),
+        Route::File(file) => Some(LockId::FileMap(file)),
+        Route::Items(items) => items.entered().map(LockId::AnonVma),
+        Route::Unknown => None,
     }
 }

@@ -208,6 +208,13 @@ impl Frame {
         self.set_index(old.index());
     }
 
+    /// Whether the descriptor is that of a free frame: all zeroes, but for poison (syscalls 8).
+    pub fn is_blank(&self) -> bool {
+        let mut rest = *self;
+        rest.clear(PageFlags::HWPOISON);
+        rest == Frame::zeroed()
+    }
+
     /// Whether the page is in the file LRU family (`page_is_file_cache`).
     #[inline]
     pub fn is_file_family(&self) -> bool {
@@ -272,6 +279,14 @@ impl FrameTable {
             "freeing check failed for frame {pfn}: {frame:?}"
         );
         *frame = Frame::zeroed();
+    }
+
+    /// A poisoned frame is nobody's any more: no check, and nothing cleared but an anonymous owner
+    /// (data-model 2.2).
+    pub fn withhold(&mut self, pfn: Pfn) {
+        if self[pfn].is_anon() {
+            self[pfn].set_owner(Owner::None);
+        }
     }
 
     /// A copy that reads only the given spans and the zero page; everything else is free. None if

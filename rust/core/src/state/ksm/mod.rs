@@ -1,17 +1,17 @@
 //! KSM: pages that were merged, and where they are mapped (data-model 7.3).
 //!
 //! A [`StableNode`] is one merged page; its [`RmapItem`]s, newest first, say at which addresses KSM
-//! put it. [`crate::ksm`] merges and breaks. Left out: the tree shapes; both trees order pages by
-//! content and are searched as such.
+//! put it. [`crate::ksm`] merges and breaks. Left out: the shape of the trees; the stable one is a
+//! list in the order of the pages' contents, the unstable one lives in the scan that builds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{AnonVmaId, Arena, MmId, Pfn, RmapItemId, StableNodeId};
 
 /// One place that KSM knows a page at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RmapItem {
-    /// Whose memory.
+    /// Whose memory; [`MmId::GONE`] once that is no more.
     pub mm: MmId,
     /// The address of the page.
     pub address: u64,
@@ -28,6 +28,9 @@ pub struct StableNode {
     pub kpfn: Pfn,
     /// Its places, newest first.
     pub items: Vec<RmapItemId>,
+    /// Addresses at which the page may be mapped though no place leads there (I-72): other areas
+    /// mapped it when it became KSM's, or a place was dropped there.
+    pub strays: BTreeSet<u64>,
 }
 
 /// Everything that KSM knows.
@@ -39,6 +42,8 @@ pub struct Ksm {
     pub items: Arena<RmapItemId, RmapItem>,
     /// The place of an address, if KSM has looked there.
     pub places: BTreeMap<(MmId, u64), RmapItemId>,
+    /// Merged pages in the order of their contents: the stable tree.
+    pub tree: Vec<StableNodeId>,
     /// `ksm_refcount` of anon_vmas: items that hold them.
     pub holds: BTreeMap<AnonVmaId, u32>,
     /// Stable nodes with items.
@@ -47,4 +52,130 @@ pub struct Ksm {
     pub pages_sharing: u64,
     /// Pages looked at and found alone.
     pub pages_unshared: u64,
+}
+
+impl MmId {
+    /// The memory of an item whose own memory is no more. No memory has this number.
+    pub const GONE: MmId = MmId(u32::MAX);
+}
+
+impl Ksm {
+    /// The place of an address, known from now on.
+    pub fn place(&mut self, mm: MmId, address: u64) -> RmapItemId {
+        let Ksm { items, places, .. } = self;
+        let new = RmapItem { mm, address, anon_vma: None, node: None };
+        *places.entry((mm, address)).or_insert_with(|| items.insert(new))
+    }
+
+    /// An address space is no more, and its number will be used again. Its places stay until a scan
+    /// notices.
+    pub fn note_exit(&mut self, mm: MmId) {
+        let of_mm = (mm, 0)..=(mm, u64::MAX);
+        let addresses: Vec<u64> = self.places.range(of_mm).map(|(&(_, at), _)| at).collect();
+        for address in addresses {
+            let item = self.places.remove(&(mm, address)).expect("just found");
+            self.items[item].mm = MmId::GONE;
+        }
+    }
+
+    /// Places of address spaces that are no more.
+    pub fn gone(&self) -> Vec<RmapItemId> {
+        let is_gone = |item: &RmapItem| item.mm == MmId::GONE;
+        self.items.iter().filter(|(_, item)| is_gone(item)).map(|(id, _)| id).collect()
+    }
+
+    /// Places of `mm` from one address up to another.
+    pub fn places_in(&self, mm: MmId, from: u64, to: u64) -> Vec<RmapItemId> {
+        self.places.range((mm, from)..(mm, to)).map(|(_, &item)| item).collect()
+    }
+
+    /// Appends an item to a node: it becomes the newest. Its list is held.
+    pub fn append(&mut self, id: RmapItemId, node: StableNodeId, list: AnonVmaId) {
+        let item = &mut self.items[id];
+        debug_assert!(item.node.is_none(), "an item is stable once");
+        (item.node, item.anon_vma) = (Some(node), Some(list));
+        *self.holds.entry(list).or_default() += 1;
+        let items = &mut self.nodes[node].items;
+        items.insert(0, id);
+        let counter =
+            if items.len() == 1 { &mut self.pages_shared } else { &mut self.pages_sharing };
+        *counter += 1;
+    }
+
+    /// Takes an item off its node, if it is on one. The page may still be mapped where the item
+    /// led.
+    pub fn detach(&mut self, id: RmapItemId) {
+        let item = &mut self.items[id];
+        let (Some(node), Some(list)) = (item.node.take(), item.anon_vma.take()) else { return };
+        let address = item.address;
+        let StableNode { items, strays, .. } = &mut self.nodes[node];
+        let at = items.iter().position(|&other| other == id);
+        items.remove(at.expect("a node lists its items"));
+        strays.insert(address);
+        let counter =
+            if items.is_empty() { &mut self.pages_shared } else { &mut self.pages_sharing };
+        *counter -= 1;
+        let hold = self.holds.get_mut(&list).expect("held by the item");
+        *hold -= 1;
+        if *hold == 0 {
+            self.holds.remove(&list);
+        }
+    }
+
+    /// Forgets a place.
+    pub fn drop_item(&mut self, id: RmapItemId) {
+        self.detach(id);
+        let item = self.items.remove(id);
+        self.places.remove(&(item.mm, item.address));
+    }
+
+    /// Forgets a merged page. Its places stay known, as places of ordinary pages.
+    pub fn drop_node(&mut self, id: StableNodeId) {
+        for item in self.nodes[id].items.clone() {
+            self.detach(item);
+        }
+        self.nodes.remove(id);
+        self.tree.retain(|&other| other != id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(ksm: &mut Ksm) -> StableNodeId {
+        let node = StableNode { kpfn: Pfn(3), items: Vec::new(), strays: BTreeSet::new() };
+        let id = ksm.nodes.insert(node);
+        ksm.tree.push(id);
+        id
+    }
+
+    #[test]
+    fn the_first_item_of_a_node_is_shared_and_every_other_one_sharing() {
+        let mut ksm = Ksm::default();
+        let id = node(&mut ksm);
+        let items = [0x1000, 0x2000, 0x3000].map(|at| ksm.place(MmId(0), at));
+        items.iter().for_each(|&item| ksm.append(item, id, AnonVmaId(4)));
+        assert_eq!(ksm.nodes[id].items, [items[2], items[1], items[0]], "newest first");
+        assert_eq!((ksm.pages_shared, ksm.pages_sharing), (1, 2));
+        assert_eq!(ksm.holds[&AnonVmaId(4)], 3);
+        ksm.drop_item(items[0]);
+        assert_eq!((ksm.pages_shared, ksm.pages_sharing), (1, 1));
+        ksm.drop_node(id);
+        assert_eq!((ksm.pages_shared, ksm.pages_sharing), (0, 0));
+        assert!(ksm.holds.is_empty() && ksm.tree.is_empty());
+        assert_eq!(ksm.places.len(), 2, "places of ordinary pages now");
+    }
+
+    #[test]
+    fn the_items_of_a_dead_address_space_do_not_become_those_of_the_next_one() {
+        let mut ksm = Ksm::default();
+        let id = node(&mut ksm);
+        let item = ksm.place(MmId(7), 0x1000);
+        ksm.append(item, id, AnonVmaId(0));
+        ksm.note_exit(MmId(7));
+        assert_ne!(ksm.place(MmId(7), 0x1000), item);
+        assert_eq!(ksm.gone(), [item]);
+        assert_eq!(ksm.nodes[id].items, [item], "until a scan notices");
+    }
 }

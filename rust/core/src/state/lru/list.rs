@@ -112,6 +112,15 @@ impl List {
         let some = |at: u32| (at != END).then_some(Pfn(at));
         std::iter::successors(some(self.head), move |&pfn| some(frames[pfn].link.next))
     }
+
+    /// The pages, tail first: as reclaim takes them.
+    pub fn pages_from_tail<'a>(
+        &self,
+        frames: &'a FrameTable,
+    ) -> impl Iterator<Item = Pfn> + use<'a> {
+        let some = |at: u32| (at != END).then_some(Pfn(at));
+        std::iter::successors(some(self.tail), move |&pfn| some(frames[pfn].link.prev))
+    }
 }
 
 #[cfg(test)]
@@ -131,6 +140,8 @@ mod tests {
         for (gone, rest) in [(1, vec![3, 2, 0, 7]), (3, vec![2, 0, 7]), (7, vec![2, 0])] {
             list.remove(&mut frames, Pfn(gone));
             assert_eq!(order(&list, &frames), rest);
+            let backwards = list.pages_from_tail(&frames).map(|pfn| pfn.0);
+            assert_eq!(backwards.collect::<Vec<_>>(), rest.into_iter().rev().collect::<Vec<_>>());
         }
     }
 }

@@ -2,15 +2,17 @@
 //!
 //! A page is on one list of its zone exactly if it has PG_lru. Start with [`Lru::add`] (into a
 //! pagevec), [`isolate`] (off a list, into somebody's hands) and [`putback`]. Every list adds at
-//! its head; reclaim would take from the tail.
+//! its head; reclaim takes from the tail ([`Lru::oldest`]).
 //!
-//! Data-model 4. Left out: the list scanner itself, and its statistics.
+//! Data-model 4. Left out: the statistics of the list scanner.
 
 mod list;
 mod pagevec;
+mod scan;
 
 pub use list::{List, ListKind};
 pub use pagevec::{PAGEVEC_SIZE, Pagevec};
+pub use scan::return_to_list;
 
 use super::frame::{Frame, FrameTable, Owner, PageFlags};
 use super::zone::Zones;
@@ -93,11 +95,25 @@ impl Lru {
         }
     }
 
+    /// Lets a page that is on a list wait to be moved to its tail (`rotate_reclaimable_page`). As
+    /// with [`Lru::add`], the pagevec takes a reference and is drained when full.
+    pub fn rotate(&mut self, frames: &mut FrameTable, zones: &mut Zones, cpu: CpuId, pfn: Pfn) {
+        frames[pfn].get();
+        if self.pagevecs[cpu.index()].rotate.push(pfn) {
+            self.drain_rotations(frames, zones, cpu);
+        }
+    }
+
     /// Drains all pagevecs of one CPU (`lru_add_drain`).
     pub fn drain(&mut self, frames: &mut FrameTable, zones: &mut Zones, cpu: CpuId) {
         for kind in ListKind::ALL {
             self.drain_additions(frames, zones, cpu, kind);
         }
+        self.drain_rotations(frames, zones, cpu);
+    }
+
+    /// Moves the pages of the rotate pagevec to their lists' tails, if they are still to be reclaimed.
+    fn drain_rotations(&mut self, frames: &mut FrameTable, zones: &mut Zones, cpu: CpuId) {
         let rotate = self.pagevecs[cpu.index()].rotate.take();
         for &pfn in rotate.pages() {
             let flags = frames[pfn].flags();

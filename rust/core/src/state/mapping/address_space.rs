@@ -69,6 +69,8 @@ pub struct Inode {
     pub swapped: BTreeMap<u64, SwapEntry>,
     /// shmem: memory policies by offset, as half-open runs `start -> (end, policy)`.
     pub policies: BTreeMap<u64, (u64, Policy)>,
+    /// Whether nobody can open it: it goes with the last area that maps it (shared anonymous memory).
+    pub is_nameless: bool,
     /// Whether it has dirty pages to be written some day.
     pub is_dirty: bool,
     /// Calls of `writepage` so far, for the filesystem's script.
@@ -133,6 +135,7 @@ impl Mappings {
                 disk: Disk::default(),
                 swapped: BTreeMap::new(),
                 policies: BTreeMap::new(),
+                is_nameless: false,
                 is_dirty: false,
                 writes: 0,
                 reads: 0,

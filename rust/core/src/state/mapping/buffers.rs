@@ -41,6 +41,8 @@ pub struct Buffer {
     pub state: BufferState,
     /// Who uses it (`b_count`).
     pub count: u32,
+    /// How many of those by hand, from outside the model.
+    pub by_hand: u32,
     /// Its place on disk.
     pub block: u64,
 }
@@ -67,7 +69,8 @@ impl Ring {
     /// Buffers of `bytes` bytes in `state` for the page at offset `index` of its file.
     pub fn new(page: Pfn, bytes: u32, index: u64, state: BufferState) -> Ring {
         let each = PAGE_SIZE / u64::from(bytes);
-        let buffers = (0..each).map(|at| Buffer { state, count: 0, block: index * each + at });
+        let buffers =
+            (0..each).map(|at| Buffer { state, count: 0, by_hand: 0, block: index * each + at });
         Ring { page, bytes, buffers: buffers.collect() }
     }
 }

@@ -1,5 +1,7 @@
 //! What a filesystem can do with its pages, as data (data-model 5.1).
 
+use crate::base::{Misuse, PAGE_SIZE};
+
 /// The `migratepage` method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Migrate {
@@ -99,6 +101,35 @@ pub struct FileSystem {
 }
 
 impl FileSystem {
+    /// A journalling filesystem, with buffers and every method.
+    #[cfg(test)]
+    pub fn ext() -> FileSystem {
+        FileSystem {
+            name: "ext".into(),
+            migrate: Migrate::Buffers,
+            write: Write::Buffers,
+            dirtying: Dirtying::Buffers,
+            accounts_dirty: true,
+            is_swap_backed: false,
+            buffer_bytes: 1024,
+            ..FileSystem::tmpfs()
+        }
+    }
+
+    /// Memory only: never written, never reclaimed.
+    #[cfg(test)]
+    pub fn ramfs() -> FileSystem {
+        FileSystem {
+            name: "ramfs".into(),
+            migrate: Migrate::Fallback,
+            write: Write::Never,
+            is_swap_backed: false,
+            is_unevictable: true,
+            io_ticks: Some(0),
+            ..FileSystem::tmpfs()
+        }
+    }
+
     /// shmem: the kind of all shared memory, and of tmpfs.
     pub fn tmpfs() -> FileSystem {
         FileSystem {
@@ -126,8 +157,48 @@ impl FileSystem {
         FileSystem { name: "swap".into(), dirtying: Dirtying::NoBuffers, ..FileSystem::tmpfs() }
     }
 
+    /// What contradicts itself in a description, if anything.
+    ///
+    /// # Errors
+    /// With what is wrong, and what would be right.
+    pub fn check(&self) -> Result<(), Misuse> {
+        let bytes = u64::from(self.buffer_bytes);
+        let is_size = bytes.is_power_of_two() && (512..=PAGE_SIZE).contains(&bytes);
+        let wrong = match self.write {
+            _ if bytes != 0 && !is_size => {
+                format!(
+                    "buffers of {bytes} bytes; 512, 1024, 2048 and 4096 are possible, 0 is none"
+                )
+            }
+            Write::Buffers if bytes == 0 => "writing by buffers needs buffers".into(),
+            Write::ToSwap if !self.is_swap_backed => "writing to swap needs swap_backed".into(),
+            Write::ToSwap if bytes != 0 => "what is written to swap has no buffers".into(),
+            Write::ToSwap if self.failing_reads > 0 => {
+                "what is written to swap is read from there, and such reads never fail".into()
+            }
+            Write::ToSwap if self.write_script.contains(&Written::EndsInError) => {
+                "what is written to swap gets there: the script may not say io-error".into()
+            }
+            _ if self.accounts_dirty && self.dirtying == Dirtying::NoWriteback => {
+                "dirty pages that are never marked for writing cannot be counted".into()
+            }
+            _ if self.migrate == Migrate::Returns(0) => {
+                "a migrate method that does nothing must not return 0".into()
+            }
+            _ => match self.write_script.iter().find(|&&step| is_no_errno(step)) {
+                Some(step) => format!("the write script says {step:?}; errnos are 1 to 4095"),
+                None => return Ok(()),
+            },
+        };
+        Err(Misuse::Other(format!("filesystem {:?}: {wrong}", self.name)))
+    }
+
     /// Whether it is shmem, whose pages may live in swap and whose areas keep policies by offset.
     pub fn is_shmem(&self) -> bool {
         self.is_swap_backed && self.write == Write::ToSwap
     }
+}
+
+const fn is_no_errno(step: Written) -> bool {
+    matches!(step, Written::Fails(code) if code < 1 || code > 4095)
 }

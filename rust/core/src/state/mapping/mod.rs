@@ -17,3 +17,6 @@ pub use address_space::{AddressSpace, Disk, Inode, MappingFlags, Mappings};
 pub use buffers::{Buffer, BufferState, Ring, Rings, buffer_lock};
 pub use file_system::{Dirtying, FileSystem, Migrate, Release, Write, Written};
 pub use radix_tree::{RadixTree, Tag};
+
+/// Bytes of the longest file: what 39 bits of page offset reach.
+pub const FILE_BYTES_MAX: u64 = 1 << (39 + crate::base::PAGE_SHIFT);

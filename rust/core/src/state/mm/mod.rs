@@ -4,7 +4,7 @@
 //! [`Mm::find_vma`] and mind its quirk (Q10). Areas are split, merged and removed upstairs in
 //! [`crate::mmap`], because that concerns the reverse map too.
 //!
-//! Data-model 6.1 and 6.5. Left out: file mappings, growing stacks, huge pages.
+//! Data-model 6.1 and 6.5. Left out: growing stacks, huge pages, non-linear mappings.
 
 mod protection;
 mod vma;

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::super::mapping::FileSystem;
 use super::super::policy::Policy;
 use super::page_protection;
 use crate::base::{AnonVmaId, MappingId, MmId, PAGE_SHIFT};
@@ -93,6 +94,8 @@ pub struct Vma {
     /// Whether the file must hear of the first store to a page (`page_mkwrite`, or dirty
     /// accounting): shared writable entries are read-only until then.
     pub wants_notice: bool,
+    /// Whether its file has pages from a zone type below `policy_zone`, which cannot be migrated.
+    pub has_low_pages: bool,
     /// Linear index of its first page (`vm_pgoff`).
     pub pgoff: u64,
     /// Its own memory policy.
@@ -114,10 +117,32 @@ impl Vma {
             protection: page_protection(flags, false),
             file: None,
             wants_notice: false,
+            has_low_pages: false,
             pgoff: start >> PAGE_SHIFT,
             policy: None,
             anon_vma: None,
             links: SmallVec::new(),
+        }
+    }
+
+    /// An area that maps the pages of `file`, which does things as `kind` says, from `pgoff` on.
+    pub fn of_file(
+        mm: MmId,
+        start: u64,
+        end: u64,
+        flags: VmFlags,
+        (file, kind, pgoff): (MappingId, &FileSystem, u64),
+    ) -> Vma {
+        // Dirty accounting is only for areas whose entries all come from faults (data-model 6.1).
+        let is_by_fault = !flags.intersects(VmFlags::PFNMAP | VmFlags::INSERTPAGE);
+        let wants_notice = kind.has_page_mkwrite || (kind.accounts_dirty && is_by_fault);
+        Vma {
+            protection: page_protection(flags, wants_notice),
+            file: Some(file),
+            wants_notice,
+            has_low_pages: kind.is_below_policy_zone,
+            pgoff,
+            ..Vma::anonymous(mm, start, end, flags)
         }
     }
 
@@ -153,10 +178,16 @@ impl Vma {
         self.flags & (VmFlags::SHARED | VmFlags::MAYWRITE) == VmFlags::MAYWRITE
     }
 
+    /// Whether stores reach the file.
+    #[inline]
+    pub fn is_shared_writable(&self) -> bool {
+        self.flags.contains(VmFlags::SHARED | VmFlags::WRITE)
+    }
+
     /// Whether its pages may be migrated at all (`vma_migratable`).
     #[inline]
     pub fn is_migratable(&self) -> bool {
-        !self.flags.intersects(VmFlags::UNMOVABLE)
+        !self.flags.intersects(VmFlags::UNMOVABLE) && !self.has_low_pages
     }
 
     /// The list that a page restored or swapped in is put on: the oldest (Q14).
@@ -174,6 +205,7 @@ impl Vma {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::pagetable::Entry;
     use super::*;
 
     #[test]
@@ -183,5 +215,23 @@ mod tests {
         assert_eq!(vma.address_of(6), Some(0x6000));
         assert_eq!(vma.address_of(8), None);
         assert_eq!(vma.address_of(0), None, "the arithmetic wraps");
+    }
+
+    #[test]
+    fn only_a_file_that_accounts_or_has_page_mkwrite_wants_notice_of_stores() {
+        let shared = VmFlags::READ | VmFlags::WRITE | VmFlags::SHARED;
+        let area = |kind: &FileSystem, flags| {
+            Vma::of_file(MmId(0), 0x1000, 0x3000, flags, (MappingId(1), kind, 7))
+        };
+        let mut kind = FileSystem::tmpfs();
+        assert!(area(&kind, shared).protection & Entry::WRITABLE != 0);
+        kind.accounts_dirty = true;
+        assert!(area(&kind, shared).protection & Entry::WRITABLE == 0);
+        assert!(area(&kind, shared | VmFlags::PFNMAP).protection & Entry::WRITABLE != 0);
+        kind.has_page_mkwrite = true;
+        assert!(area(&kind, shared | VmFlags::PFNMAP).protection & Entry::WRITABLE == 0);
+        assert_eq!(area(&kind, shared).address_of(8), Some(0x2000));
+        kind.is_below_policy_zone = true;
+        assert!(!area(&kind, shared).is_migratable(), "vma_migratable looks at the file, too");
     }
 }

@@ -5,15 +5,50 @@
 //! anonymous page names an [`AnonVmas`] list; the areas on it are the only ones that can map the
 //! page, each at the one address that the page's `index` gives.
 //!
-//! Start with [`AnonVmas::areas`]. Fork makes a chain: the child's areas join every list of the
-//! parent's and get one of their own. Below us: [`super::mm`]. Above us: [`crate::unmap`].
+//! A page of a file is found through the list of areas that map the file ([`link_file`]).
 //!
-//! Data-model 7.1, as of 2.6.34. Left out: file mappings and KSM.
+//! Start with [`AnonVmas::areas`]. Fork makes a chain: the child's areas join every list of the
+//! parent's and get one of their own. What a migration entry stands for once the old page has
+//! lost its identity, [`successor`] knows. Below us: [`super::mm`]. Above us: [`crate::unmap`].
+//!
+//! Data-model 7.1 and 7.2, as of 2.6.34. Left out: non-linear mappings; KSM is in [`super::ksm`].
+
+mod file_areas;
 
 use smallvec::SmallVec;
 
+pub use file_areas::{link_file, link_file_behind, unlink_file};
+
+use super::frame::FrameTable;
+use super::lock::Locks;
 use super::mm::{Mm, VmFlags, Vmas};
-use crate::base::{AnonVmaId, VmaId};
+use crate::base::{AnonVmaId, Pfn, VmaId};
+use crate::step::LockId;
+
+/// The page whose `mapping` says what a migration entry for `old` stands for.
+///
+/// That is `old` itself until MC-9 has cleared its `mapping`; then it is the new page, which the
+/// migrator keeps locked together with `old` until the entries are ordinary again (MN-4).
+pub fn successor(frames: &FrameTable, locks: &Locks, old: Pfn) -> Pfn {
+    if !frames[old].is_unowned() {
+        return old;
+    }
+    let migrator = locks.holders(LockId::Page(old)).first();
+    let held = migrator.into_iter().flat_map(|&call| locks.held_by(call));
+    let mut others = held.filter_map(|lock| match lock {
+        LockId::Page(page) if page != old => Some(page),
+        _ => None,
+    });
+    others.next().unwrap_or(old)
+}
+
+/// Whether a migration entry for `old` stands for an anonymous page rather than for one of a file.
+///
+/// An entry that outlived its migration (Q21) does: walks over files cannot miss one (S34).
+pub fn entry_is_anonymous(frames: &FrameTable, locks: &Locks, old: Pfn) -> bool {
+    let page = &frames[successor(frames, locks, old)];
+    page.is_anon() || page.is_unowned()
+}
 
 /// All `anon_vma` lists. One that is empty stays for ever, so that a late walk finds nothing (Q26).
 #[derive(Clone, Debug, Default)]
@@ -106,6 +141,7 @@ fn reusable_list(mm: &Mm, vmas: &Vmas, id: VmaId) -> Option<AnonVmaId> {
     let share = |low: VmaId, high: VmaId, owner: VmaId| {
         let (a, b) = (&vmas[low], &vmas[high]);
         let alike = a.policy == b.policy
+            && a.file == b.file
             && (a.flags ^ b.flags).difference(VmFlags::PROTECTION).is_empty()
             && b.pgoff == a.pgoff + a.pages();
         vmas[owner].anon_vma.filter(|_| alike && vmas[owner].links.len() == 1)

@@ -1,14 +1,23 @@
 //! The free frames of one zone: a bitmap, lowest number first.
 
+use std::ops::Range;
+
 /// Which frames of a zone are taken, with summaries so that the lowest free one is found at once.
 ///
 /// A set bit means *taken*, so that an untouched zone is all zeroes and costs nothing.
 /// Level 0 has a bit a frame; a bit of level n + 1 says that a word of level n is full.
+///
+/// A free frame that is *withdrawn* (on the ISOLATE free list) has its bit set, too, so that nobody
+/// finds it, and another one that says why.
 #[derive(Clone, Debug)]
 pub struct FreeFrames {
     levels: Vec<Vec<u64>>,
     len: usize,
-    count: u64,
+    /// Frames within reach.
+    reach: u64,
+    /// A set bit: free, but withdrawn. Empty until some frame is.
+    withdrawn: Vec<u64>,
+    withdrawn_count: u64,
     /// One past the highest frame that was ever taken.
     touched: usize,
     /// Every word of level 0 before this one is full.
@@ -22,7 +31,15 @@ impl FreeFrames {
         while let Some(words) = levels.last().map(Vec::len).filter(|&words| words > 1) {
             levels.push(bytemuck::zeroed_vec(words.div_ceil(64)));
         }
-        FreeFrames { levels, len, count: len as u64, touched: 0, hint: 0 }
+        FreeFrames {
+            levels,
+            len,
+            reach: len as u64,
+            withdrawn: Vec::new(),
+            withdrawn_count: 0,
+            touched: 0,
+            hint: 0,
+        }
     }
 
     /// How many frames the zone spans.
@@ -36,27 +53,48 @@ impl FreeFrames {
         self.len == 0
     }
 
-    /// How many are free (`NR_FREE_PAGES`).
+    /// How many are free (`NR_FREE_PAGES`), those that are withdrawn included.
     #[inline]
     pub fn count(&self) -> u64 {
-        self.count
+        self.reach + self.withdrawn_count
     }
 
-    /// Frames from here on were never taken.
+    /// How many are free and can be taken.
+    #[inline]
+    pub fn in_reach(&self) -> u64 {
+        self.reach
+    }
+
+    /// Frames from here on were never taken, nor marked in any way.
     #[inline]
     pub fn touched(&self) -> usize {
         self.touched
     }
 
-    /// Whether frame `at` is free.
+    /// Whether frame `at` is free, within reach or withdrawn.
     pub fn is_free(&self, at: usize) -> bool {
+        self.is_in_reach(at) || self.is_withdrawn(at)
+    }
+
+    /// Whether frame `at` is free and can be taken.
+    pub fn is_in_reach(&self, at: usize) -> bool {
         self.levels[0][at / 64] >> (at % 64) & 1 == 0
     }
 
-    /// Takes the lowest free frame.
+    /// Whether frame `at` is free, but withdrawn.
+    pub fn is_withdrawn(&self, at: usize) -> bool {
+        self.withdrawn.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+    }
+
+    /// Frame `at` bears a mark, although it was never taken.
+    pub fn touch(&mut self, at: usize) {
+        self.touched = self.touched.max(at + 1);
+    }
+
+    /// Takes the lowest free frame within reach.
     #[inline]
     pub fn take_lowest(&mut self) -> Option<usize> {
-        if self.count == 0 {
+        if self.reach == 0 {
             return None;
         }
         if self.levels[0][self.hint] == u64::MAX {
@@ -70,7 +108,7 @@ impl FreeFrames {
         if self.levels[0][word] == u64::MAX {
             self.mark_full(word);
         }
-        self.count -= 1;
+        self.reach -= 1;
         self.touched = self.touched.max(at + 1);
         Some(at)
     }
@@ -84,8 +122,60 @@ impl FreeFrames {
             self.mark_open(word);
         }
         self.levels[0][word] &= !(1 << (at % 64));
-        self.count += 1;
+        self.reach += 1;
         self.hint = self.hint.min(word);
+    }
+
+    /// Gives frame `at` back to those that are withdrawn.
+    pub fn give_back_withdrawn(&mut self, at: usize) {
+        debug_assert!(!self.is_free(at), "frame {at} given back twice");
+        self.withdrawn[at / 64] |= 1 << (at % 64);
+        self.withdrawn_count += 1;
+    }
+
+    /// Withdraws the free frames among `places`.
+    pub(super) fn withdraw(&mut self, places: Range<usize>) {
+        if self.withdrawn.is_empty() {
+            self.withdrawn = bytemuck::zeroed_vec(self.levels[0].len());
+        }
+        for at in places {
+            let word = at / 64;
+            if !self.is_in_reach(at) {
+                continue;
+            }
+            self.levels[0][word] |= 1 << (at % 64);
+            if self.levels[0][word] == u64::MAX {
+                self.mark_full(word);
+            }
+            self.reach -= 1;
+            self.give_back_withdrawn(at);
+        }
+    }
+
+    /// The withdrawn frames among `places` are within reach again.
+    pub(super) fn return_withdrawn(&mut self, places: Range<usize>) {
+        for at in places {
+            if self.forget_withdrawn(at) {
+                self.give_back(at);
+            }
+        }
+    }
+
+    /// The withdrawn frames among `places` are free no more, nor anybody's.
+    pub(super) fn remove_withdrawn(&mut self, places: Range<usize>) {
+        self.touched = self.touched.max(places.end);
+        for at in places {
+            self.forget_withdrawn(at);
+        }
+    }
+
+    fn forget_withdrawn(&mut self, at: usize) -> bool {
+        let is_withdrawn = self.is_withdrawn(at);
+        if is_withdrawn {
+            self.withdrawn[at / 64] &= !(1 << (at % 64));
+            self.withdrawn_count -= 1;
+        }
+        is_withdrawn
     }
 
     /// Descends from the top summary. The caller knows that something is free.
@@ -147,5 +237,23 @@ mod tests {
             }
             (0..len).for_each(|at| assert_eq!(free.is_free(at), set.contains(&at)));
         }
+    }
+
+    #[test]
+    fn withdrawn_frames_are_free_and_out_of_reach() {
+        let mut free = FreeFrames::new(200);
+        (0..70).for_each(|at| assert_eq!(free.take_lowest(), Some(at)));
+        free.withdraw(64..128);
+        assert_eq!((free.count(), free.in_reach()), (130, 72));
+        assert_eq!(free.take_lowest(), Some(128), "the second word has none to offer");
+        free.give_back_withdrawn(65);
+        assert_eq!((free.count(), free.in_reach()), (130, 71));
+        assert!(free.is_free(65) && !free.is_in_reach(65) && !free.is_free(66));
+        free.return_withdrawn(64..128);
+        assert_eq!(free.take_lowest(), Some(65));
+        assert_eq!(free.take_lowest(), Some(70));
+        free.withdraw(128..192);
+        free.remove_withdrawn(128..192);
+        assert_eq!((free.count(), free.touched()), (65, 192));
     }
 }

@@ -1,18 +1,24 @@
 //! Nodes and zones: which frames are free, in which order zones are tried, and how many
 //! pages there are of each sort.
 //!
-//! Start with [`Zones::allocate`]. Above us: [`crate::state::policy`] turns a memory policy
+//! Start with [`Zones::allocate`]. Blocks of frames leave the allocator in `isolation`, for
+//! memory offlining, and single ones when they are poisoned. Above us: [`crate::state::policy`] turns a memory policy
 //! into a zone list. Data-model 1 and 3, supporting-paths 14. Left out: orders above 0,
 //! per-CPU free lists, reclaim inside an allocation (`docs/rooms/zone.md`).
 
+mod blocks;
 mod counters;
 mod free;
+mod isolation;
 mod zonelist;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
+pub use blocks::{MigrateType, Pageblocks};
 pub use counters::{Counter, Counters};
 pub use free::FreeFrames;
+pub use isolation::Span;
 
 use super::frame::FrameTable;
 use crate::base::{CpuId, MachineSpec, NodeId, NodeMask, Pfn, Watermarks, ZoneId, ZoneKind};
@@ -28,6 +34,10 @@ pub struct Zone {
     pub first: Pfn,
     /// Its free frames.
     pub free: FreeFrames,
+    /// Its pageblocks.
+    pub blocks: Pageblocks,
+    /// Poisoned frames that were released, or picked: nobody gets one again (data-model 2.2).
+    pub withheld: BTreeSet<Pfn>,
     /// When there are too few of them.
     pub marks: Watermarks,
     /// Frames kept from requests that prefer a higher type, by that type.
@@ -76,6 +86,8 @@ impl Zones {
                 kind: zone.kind,
                 first: Pfn::from(first),
                 free: FreeFrames::new(zone.frames as usize),
+                blocks: Pageblocks::new(spec.pageblock_frames),
+                withheld: BTreeSet::new(),
                 marks: zone.marks,
                 lowmem_reserve: [0; 4],
                 counters: Counters::default(),
@@ -155,47 +167,60 @@ impl Zones {
     /// Takes the lowest free frame of the first zone that qualifies, with one reference.
     ///
     /// `None` when no zone does: first by the LOW watermark and, unless only this node was
-    /// wanted, then by MIN (supporting-paths 14). The caller owns the reference.
+    /// wanted, then by MIN (supporting-paths 14). A zone that qualifies by the number of its free
+    /// frames but has none within reach leaves the request to the next. The caller owns the reference.
     pub fn allocate(&mut self, frames: &mut FrameTable, request: Request) -> Option<Pfn> {
+        let Zones { zones, fallback, this_node, .. } = self;
         let list = if request.is_this_node_only {
-            &self.this_node[request.node.index()]
+            &this_node[request.node.index()]
         } else {
-            &self.fallback[request.node.index()]
+            &fallback[request.node.index()]
         };
-        let preferred = self.zones[list.first()?.index()].kind;
+        let preferred = zones[list.first()?.index()].kind as usize;
         let permits = |zone: &Zone| {
             request.policy.contains(zone.node)
                 && (request.is_this_node_only || request.mems_allowed.contains(zone.node))
         };
-        let qualifies = |zone: &Zone, mark: u64| {
-            permits(zone) && zone.free.count() > mark + zone.lowmem_reserve[preferred as usize]
-        };
-        let found = list
-            .iter()
-            .find(|id| qualifies(&self.zones[id.index()], self.zones[id.index()].marks.low))
-            .or_else(|| {
-                let mut retry = list.iter().filter(|_| !request.is_this_node_only);
-                retry
-                    .find(|id| qualifies(&self.zones[id.index()], self.zones[id.index()].marks.min))
-            });
-        let zone = &mut self.zones[found?.index()];
-        let pfn = Pfn::from(zone.first.index() + zone.free.take_lowest()?);
-        frames.open(pfn);
-        Some(pfn)
+        for is_retry in [false, true] {
+            if is_retry && request.is_this_node_only {
+                break;
+            }
+            for id in list {
+                let zone = &mut zones[id.index()];
+                let mark = if is_retry { zone.marks.min } else { zone.marks.low };
+                if !permits(zone) || zone.free.count() <= mark + zone.lowmem_reserve[preferred] {
+                    continue;
+                }
+                if let Some(page) = zone.take(frames) {
+                    return Some(page);
+                }
+            }
+        }
+        None
     }
 
     /// Gives a page that has lost its last reference back to its zone.
     ///
-    /// PG_mlocked is cleared and uncounted on the way (data-model 2.2).
+    /// PG_mlocked is cleared and uncounted on the way; a poisoned frame is withheld (data-model
+    /// 2.2).
     #[inline]
     pub fn release(&mut self, frames: &mut FrameTable, pfn: Pfn) {
         let id = self.zone_of(pfn);
         let zone = &mut self[id];
+        if frames[pfn].has(super::frame::PageFlags::HWPOISON) {
+            zone.withhold(frames, pfn);
+            return;
+        }
         if frames[pfn].take(super::frame::PageFlags::MLOCKED) {
             zone.counters.add(Counter::Mlock, -1);
         }
         frames.close(pfn);
-        zone.free.give_back(pfn.index() - zone.first.index());
+        let at = pfn.index() - zone.first.index();
+        if zone.blocks.is_isolated(pfn) {
+            zone.free.give_back_withdrawn(at);
+        } else {
+            zone.free.give_back(at);
+        }
     }
 
     /// The spans of frames that were ever taken: all others are free and untouched.
@@ -205,6 +230,20 @@ impl Zones {
 }
 
 impl Zone {
+    /// Takes the lowest free frame within reach; one that turns out to be poisoned is withheld, and
+    /// another taken.
+    #[inline]
+    fn take(&mut self, frames: &mut FrameTable) -> Option<Pfn> {
+        loop {
+            let page = Pfn::from(self.first.index() + self.free.take_lowest()?);
+            if !frames[page].has(super::frame::PageFlags::HWPOISON) {
+                frames.open(page);
+                return Some(page);
+            }
+            self.withhold(frames, page);
+        }
+    }
+
     /// One past the last frame.
     #[inline]
     pub fn end(&self) -> usize {

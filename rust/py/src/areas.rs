@@ -1,0 +1,81 @@
+//! A task's areas, as plain Python values.
+
+use pagemig_core::base::{Misuse, VmaId};
+use pagemig_core::kernel::Kernel;
+use pagemig_core::machine::Machine;
+use pagemig_core::state::frame::PageFlags;
+use pagemig_core::state::pagetable::Entry;
+
+use crate::errors::Refusal;
+use crate::machine::{PolicyRow, policy_row};
+use crate::views::memory;
+
+/// (start, end, flags, pgoff, policy, id, links)
+pub(crate) type VmaRow = (u64, u64, u64, u64, Option<PolicyRow>, u32, Vec<u32>);
+/// (start, anonymous, dirty, highest map count, in the swap cache, active, under writeback, pages by
+/// node)
+pub(crate) type PagesRow = (u64, u64, u64, u32, u64, u64, u64, Vec<u64>);
+
+pub(crate) fn areas(machine: &Machine, pid: u32) -> Result<Vec<VmaRow>, Refusal> {
+    let kernel = machine.kernel();
+    let row = |id: VmaId| {
+        let vma = &kernel.vmas[id];
+        let links = vma.links.iter().map(|list| list.0).collect();
+        let policy = vma.policy.map(policy_row);
+        (vma.start, vma.end, vma.flags.bits(), vma.pgoff, policy, id.0, links)
+    };
+    Ok(memory(machine, pid)?.areas().map(row).collect())
+}
+
+/// The file that each area maps.
+pub(crate) fn files(machine: &Machine, pid: u32) -> Result<Vec<Option<u32>>, Refusal> {
+    let kernel = machine.kernel();
+    let file = |id: VmaId| kernel.vmas[id].file.map(|file| file.0);
+    Ok(memory(machine, pid)?.areas().map(file).collect())
+}
+
+/// The policy of the area at an address, where the file does not have its own.
+pub(crate) fn policy_at(
+    machine: &Machine,
+    pid: u32,
+    address: u64,
+) -> Result<Option<PolicyRow>, Refusal> {
+    let kernel = machine.kernel();
+    let found = memory(machine, pid)?.area_at(&kernel.vmas, address);
+    let nothing = || Misuse::Other(format!("task {pid} maps nothing at {address:#x}"));
+    let area = found.ok_or_else(nothing)?;
+    Ok(kernel.area_policy(area, address).map(policy_row))
+}
+
+/// What `numa_maps` counts of each area.
+pub(crate) fn pages(machine: &Machine, pid: u32) -> Result<Vec<PagesRow>, Refusal> {
+    let kernel = machine.kernel();
+    let mm = memory(machine, pid)?;
+    let mut entries = kernel.tables.entries(mm.root).peekable();
+    let mut rows = Vec::new();
+    for id in mm.areas() {
+        let vma = &kernel.vmas[id];
+        let mut row: PagesRow = (vma.start, 0, 0, 0, 0, 0, 0, vec![0; 64]);
+        while let Some((_, _, entry)) = entries.next_if(|&(address, ..)| address < vma.end) {
+            count(kernel, entry, &mut row);
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// Adds one entry to what is counted of its area: no reserved pages and none of KSM (syscalls 6.3).
+fn count(kernel: &Kernel, entry: Entry, row: &mut PagesRow) {
+    let Some(page) = entry.normal_page().filter(|_| entry.is_present()) else { return };
+    let frame = &kernel.frames[page];
+    if frame.has(PageFlags::RESERVED) || frame.is_ksm() {
+        return;
+    }
+    row.1 += u64::from(frame.is_anon());
+    row.2 += u64::from(entry.has(Entry::DIRTY) || frame.has(PageFlags::DIRTY));
+    row.3 = row.3.max(frame.mapcount());
+    row.4 += u64::from(frame.has(PageFlags::SWAPCACHE));
+    row.5 += u64::from(frame.has(PageFlags::ACTIVE | PageFlags::UNEVICTABLE));
+    row.6 += u64::from(frame.has(PageFlags::WRITEBACK));
+    row.7[kernel.zones.node_of(page).index()] += 1;
+}

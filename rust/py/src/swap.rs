@@ -1,0 +1,25 @@
+//! Swap, as plain Python values.
+
+use pagemig_core::base::{MappingId, Misuse, SwapEntry};
+use pagemig_core::kernel::Kernel;
+
+use crate::errors::Refusal;
+
+/// (slots, free slots, pages in the swap cache)
+pub(crate) fn totals(kernel: &Kernel) -> (u64, u64, u64) {
+    let cached = kernel.mappings[MappingId::SWAPPER].tree.len();
+    (kernel.swaps.total, kernel.swaps.free, cached)
+}
+
+/// (use count, in the swap cache, owned by shmem) of the slot with a neutral value.
+pub(crate) fn slot(kernel: &Kernel, neutral: u64) -> Result<(u32, bool, bool), Refusal> {
+    let (device, offset) = (neutral >> 59, neutral & ((1 << 59) - 1));
+    let slots = kernel.swaps.devices.get(device as usize).map_or(0, |device| device.slots.len());
+    if offset == 0 || offset >= slots as u64 {
+        let last = slots.saturating_sub(1);
+        let what = format!("no swap slot {offset} on device {device}, which has slots 1 to {last}");
+        return Err(Misuse::Other(what).into());
+    }
+    let slot = kernel.swaps.slot(SwapEntry::from_neutral(neutral));
+    Ok((slot.uses, slot.has_cache, slot.is_shmem))
+}

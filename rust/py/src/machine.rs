@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use numpy::{PyArray1, PyReadonlyArray1};
+use pagemig_core::base::MemcgId;
 use pagemig_core::base::{
     CallId, CpuId, CpusetId, Errno, MachineSpec, MappingId, Misuse, NodeId, NodeMask, Pfn, Profile,
-    TaskId, Watermarks, ZoneKind, ZoneSpec,
+    SwapEntry, TaskId, Watermarks, ZoneKind, ZoneSpec,
 };
 use pagemig_core::machine::verbs::Birth;
 use pagemig_core::machine::{KERNEL_TASK, Machine, Request};
@@ -22,6 +23,7 @@ use crate::areas::{self, PagesRow, VmaRow};
 use crate::errors::{Refusal, usage};
 use crate::files;
 use crate::gate::Gate;
+use crate::groups::{self, KsmNodeRow, MemcgRow};
 use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
@@ -79,8 +81,8 @@ impl PyMachine {
             distances,
             contents,
             profile: if repaired { Profile::Repaired } else { Profile::Exact },
-            swap_slots: small(swap_pages, "pages of swap")?,
-            pageblock_frames: small(pageblock_frames, "frames in a pageblock")?,
+            swap_slots: small(swap_pages, "pages of swap", SwapEntry::OFFSET_END - 1)?,
+            pageblock_frames: small(pageblock_frames, "frames in a pageblock", 1 << 31)?,
         };
         let machine = py.detach(|| Machine::new(&spec)).map_err(usage)?;
         Ok(PyMachine(Gate::new(machine)))
@@ -291,6 +293,55 @@ impl PyMachine {
             let resident = views::memory(machine, pid)?.resident;
             Ok((resident.file, resident.anon, resident.swap))
         })
+    }
+
+    #[pyo3(signature = (name, limit_pages, parent))]
+    fn create_memcg(
+        &self,
+        py: Python<'_>,
+        name: String,
+        limit_pages: Option<u64>,
+        parent: u16,
+    ) -> PyResult<u16> {
+        let made = |machine: &mut Machine| machine.create_memcg(name, limit_pages, MemcgId(parent));
+        self.enter(py, made).map(|memcg| memcg.0)
+    }
+
+    fn memcgs(&self) -> PyResult<Vec<MemcgRow>> {
+        self.look(|machine| Ok(groups::memcgs(machine.kernel())))
+    }
+
+    #[pyo3(signature = (memcg, limit_pages))]
+    fn set_memcg_limit(
+        &self,
+        py: Python<'_>,
+        memcg: u16,
+        limit_pages: Option<u64>,
+    ) -> PyResult<i32> {
+        self.enter(py, |machine| machine.set_memcg_limit(MemcgId(memcg), limit_pages)).map(code)
+    }
+
+    fn attach_memcg(&self, py: Python<'_>, memcg: u16, pid: u32) -> PyResult<()> {
+        self.enter(py, |machine| machine.attach_memcg(MemcgId(memcg), TaskId(pid)))
+    }
+
+    fn task_groups(&self, pid: u32) -> PyResult<(Option<u16>, u16)> {
+        self.look(|machine| groups::of_task(machine.kernel(), pid))
+    }
+
+    fn frame_memcg(&self, pfn: u32) -> PyResult<(u8, u16)> {
+        self.look(|machine| {
+            machine.check_frame(Pfn(pfn))?;
+            Ok(groups::of_frame(machine.kernel(), Pfn(pfn)))
+        })
+    }
+
+    fn ksm(&self) -> PyResult<(u64, u64, u64)> {
+        self.look(|machine| Ok(groups::ksm(machine.kernel())))
+    }
+
+    fn ksm_nodes(&self) -> PyResult<Vec<KsmNodeRow>> {
+        self.look(|machine| Ok(groups::ksm_nodes(machine.kernel())))
     }
 
     fn frame(&self, pfn: u32) -> PyResult<FrameRow> {
@@ -569,9 +620,10 @@ impl PyMachine {
     }
 }
 
-/// A number that the core keeps in 32 bits.
-fn small(number: u64, what: &str) -> PyResult<u32> {
-    u32::try_from(number).map_err(|_| usage(format!("{number} {what}; at most {}", u32::MAX)))
+/// A number that the core keeps in 32 bits, and that is no higher than `most`.
+fn small(number: u64, what: &str, most: u32) -> PyResult<u32> {
+    let small = u32::try_from(number).ok().filter(|&small| small <= most);
+    small.ok_or_else(|| usage(format!("{number} {what}; at most {most}")))
 }
 
 fn zone((node, kind, frames, min, low, high): ZoneRow) -> PyResult<ZoneSpec> {

@@ -1,8 +1,7 @@
 //! What a call shall do, made in Python.
 
 use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
-use pagemig_core::base::{CpusetId, Errno, NODES_MAX, NodeId, NodeMask, Pfn, TaskId};
-use pagemig_core::base::{Errno, MappingId, NODES_MAX, NodeId, NodeMask, Pfn, TaskId};
+use pagemig_core::base::{CpusetId, Errno, MappingId, NODES_MAX, NodeId, NodeMask, Pfn, TaskId};
 use pagemig_core::cpuset::Change;
 use pagemig_core::fault::Pages;
 use pagemig_core::machine::Request;
@@ -195,6 +194,11 @@ impl PyRequest {
     #[staticmethod]
     fn pin(address: u64, write: bool) -> PyRequest {
         PyRequest(Request::Pin { address, is_write: write })
+    }
+
+    #[staticmethod]
+    fn ksm_scan() -> PyRequest {
+        PyRequest(Request::KsmScan)
     }
 
     #[staticmethod]

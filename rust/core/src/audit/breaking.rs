@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use super::RULES;
 use crate::base::{
-    AnonVmaId, CallId, CpuId, MachineSpec, MappingId, MemcgId, NodeMask, Pfn, RingId, SwapEntry,
-    TaskId, VmaId,
+    AnonVmaId, CallId, CpuId, MachineSpec, MappingId, MemcgId, NodeMask, Pfn, RingId, TaskId, VmaId,
 };
 use crate::fault::Pages;
 use crate::kernel::Kernel;

@@ -82,7 +82,9 @@ pub(super) fn merged_places_are_counted(view: &View<'_>, report: Report<'_>) {
     let mut named: Vec<StableNodeId> = Vec::new();
     for (id, item) in ksm.items.iter() {
         named.extend(item.node);
-        item.anon_vma.map(|list| *holds.entry(list).or_default() += 1);
+        if let Some(list) = item.anon_vma {
+            *holds.entry(list).or_default() += 1;
+        }
         let is_gone = item.mm == crate::base::MmId::GONE;
         if !is_gone && ksm.places.get(&(item.mm, item.address)) != Some(&id) {
             report(None, format!("place {id} of mm {} is not known as one", item.mm));

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::merge::{Merge, mergeable_area};
 use super::scan::{Finger, Found, Hand, forget, page_at, take_off_tree};
 use super::stable;
-use crate::base::{AnonVmaId, MmId, Pfn, RmapItemId, StableNodeId};
+use crate::base::{AnonVmaId, MmId, Pfn, RmapItemId, StableNodeId, VmaId};
 use crate::fault::BreakKsm;
 use crate::kernel::Kernel;
 use crate::mmap::MmRelease;
 use crate::state::frame::Owner;
+use crate::state::ksm::RmapItem;
 use crate::state::lock::Want;
 use crate::state::mm::Mm;
 use crate::state::pagetable::leaf_index;
@@ -19,8 +20,8 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 ///
 /// ```text
 ///   phase       the next advance
-///   Starting    takes the mutex
-///   Moving      on to the next address space; forgets places in those that are gone
+///   Starting    takes the mutex; then forgets places in address spaces that are gone
+///   Moving      on to the next address space
 ///   Finding     the next page of it
 ///   Searching   among the pages merged before, then among those seen in this pass
 ///   Joining     one merged before: the page is merged into it
@@ -245,14 +246,17 @@ impl KsmScan {
         Ok(true)
     }
 
-    /// The next address space that somebody still uses. Places in one that is being torn down go.
+    /// The next address space that somebody still uses. The first time, places in those that are
+    /// gone, or being torn down, are forgotten; of later ones the next pass will know.
     fn move_on<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Result<Phase, LockId> {
-        let dying = kernel.mms.iter().filter(|(_, mm)| mm.users == 0).map(|(id, _)| id);
-        let mut places = kernel.ksm.gone();
-        for mm in dying {
-            places.extend(kernel.ksm.places_in(mm, 0, u64::MAX));
+        if self.next_mm == 0 {
+            let dying = kernel.mms.iter().filter(|(_, mm)| mm.users == 0).map(|(id, _)| id);
+            let mut places = kernel.ksm.gone();
+            for mm in dying {
+                places.extend(kernel.ksm.places_in(mm, 0, u64::MAX));
+            }
+            places.into_iter().try_for_each(|item| forget::<M>(kernel, me, item))?;
         }
-        places.into_iter().try_for_each(|item| forget::<M>(kernel, me, item))?;
         let is_next = |(id, mm): &(MmId, &Mm)| mm.users > 0 && id.0 >= self.next_mm;
         let next = kernel.mms.iter().find(is_next).map(|(id, _)| id);
         match next {
@@ -389,7 +393,8 @@ impl KsmScan {
         };
         kernel.ksm.append(other.item, node, second);
         kernel.ksm.append(current.item, node, first);
-        let strays = strays(kernel, current.page, self.family, first);
+        let place = kernel.ksm.items[current.item];
+        let strays = strays(kernel, current.page, self.family, place);
         kernel.ksm.nodes[node].strays.extend(strays);
         self.merged += 1;
         Phase::Parting(None)
@@ -469,8 +474,9 @@ impl Default for KsmScan {
     }
 }
 
-/// Addresses at which areas map the page that the list of its item does not lead to (I-72).
-fn strays(kernel: &Kernel, page: Pfn, family: Owner, own: AnonVmaId) -> Vec<u64> {
+/// Addresses at which areas map the page where the item that it was upgraded through does not lead
+/// (I-72): areas that are not on its list, or moved by `mremap` since they were forked.
+fn strays(kernel: &Kernel, page: Pfn, family: Owner, item: RmapItem) -> Vec<u64> {
     let Owner::Anon(list) = family else {
         // It was without node before: nobody knows any more whose it was.
         let roots = kernel.mms.iter().map(|(_, mm)| mm.root);
@@ -480,11 +486,11 @@ fn strays(kernel: &Kernel, page: Pfn, family: Owner, own: AnonVmaId) -> Vec<u64>
         return here.map(|(address, _, _)| address).collect();
     };
     let index = kernel.frames[page].index();
-    let led = kernel.anon_vmas.areas(own);
-    let areas = kernel.anon_vmas.areas(list).iter().filter(|vma| !led.contains(vma));
-    let places = areas.filter_map(|&vma| {
-        let area = &kernel.vmas[vma];
-        let address = area.address_of(index)?;
+    let led = item.anon_vma.map_or(&[] as &[VmaId], |own| kernel.anon_vmas.areas(own));
+    let places = kernel.anon_vmas.areas(list).iter().filter_map(|vma| {
+        let area = &kernel.vmas[*vma];
+        let is_found = |at: &u64| *at == item.address && led.contains(vma);
+        let address = area.address_of(index).filter(|at| !is_found(at))?;
         let leaf = kernel.tables.find_leaf(kernel.mms[area.mm].root, address)?;
         let entry = kernel.tables.get(leaf, leaf_index(address));
         (entry.is_present() && entry.normal_page() == Some(page)).then_some(address)

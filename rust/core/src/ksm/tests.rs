@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use crate::base::{CpuId, MachineSpec, Misuse, NodeId, NodeMask, Pfn, TaskId};
+use crate::base::{CpuId, MachineSpec, MemcgId, Misuse, NodeId, NodeMask, Pfn, TaskId};
 use crate::fault::Pages;
 use crate::kernel::Kernel;
 use crate::machine::verbs::Birth;
 use crate::machine::{Machine, Outcome, Request};
 use crate::migrate::move_pages;
 use crate::migrate::target::Target;
-use crate::mmap::Unmerge;
+use crate::mmap::{Advice, Unmerge};
 use crate::state::frame::{Owner, PageFlags};
 use crate::state::mm::VmFlags;
 use crate::state::pagetable::{Entry, leaf_index};
@@ -397,10 +397,15 @@ impl Dice {
 
 #[test]
 fn scans_among_writes_forks_exits_and_moves_keep_every_rule_after_every_step() {
-    for seed in 0..3000 {
+    for seed in 0..200 {
         let mut dice = Dice(seed);
         let mut world = World::new();
         let tasks = [world.spawn(), world.spawn()];
+        if dice.below(2) == 0 {
+            let limit = Some(5 + dice.below(4));
+            let group = world.0.create_memcg("tight".into(), limit, MemcgId::ROOT).unwrap();
+            tasks.iter().for_each(|&task| world.0.attach_memcg(group, task).unwrap());
+        }
         let starts = tasks.map(|task| world.area(task, MERGEABLE, b"aabbc"));
         if dice.below(2) == 0 {
             world.scan();
@@ -411,7 +416,7 @@ fn scans_among_writes_forks_exits_and_moves_keep_every_rule_after_every_step() {
         let mut calls = vec![world.0.start(TaskId(0), Request::KsmScan, seed % 2 == 0).unwrap()];
         for (task, start) in tasks.into_iter().zip(starts) {
             let address = start + dice.below(5) * 4096;
-            let request = match dice.below(9) {
+            let request = match dice.below(11) {
                 0 => Request::Write { address, data: vec![b'a' + dice.below(3) as u8; 4096] },
                 1 => Request::Fork { name: "child".into() },
                 2 => Request::Exit,
@@ -420,6 +425,8 @@ fn scans_among_writes_forks_exits_and_moves_keep_every_rule_after_every_step() {
                 5 => Request::Mprotect { start, len: 2 * 4096, protection: VmFlags::READ },
                 6 => Request::SwapOut { address },
                 7 => Request::KsmScan,
+                8 => Request::Madvise { start, len: 4 * 4096, advice: Advice::Unmergeable },
+                9 => Request::Mremap { start, len: 2 * 4096, new_len: 2 * 4096, to: Some(1 << 40) },
                 _ => {
                     let request = move_pages::Request {
                         count: 1,

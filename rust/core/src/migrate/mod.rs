@@ -34,6 +34,8 @@ pub mod migrate_pages;
 pub mod move_pages;
 pub mod offline;
 #[cfg(test)]
+mod offline_kinds_tests;
+#[cfg(test)]
 mod offline_tests;
 pub mod page_move;
 mod pointers;

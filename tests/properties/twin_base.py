@@ -141,7 +141,7 @@ class Sides:
     def _agree(self, ours: object, theirs: object, said: str) -> None:
         """Both sides must give the same answer."""
         seen = f"reference {ours!r:.300}, package {theirs!r:.300}"
-        assert ours == theirs, f"{said}: {seen}\nafter\n{self._recent()}"
+        assert ours == theirs, f"{seen}: {said:.200}\nafter\n{self._recent()}"
 
     def _compare(self, said: str) -> None:
         """Both sides must show the same state, and no invariant may be broken."""

@@ -236,7 +236,7 @@ class Files(Sides):
 
     def reclaim(self, node: int, pages: int, family: int) -> None:
         """Scan an inactive list."""
-        node %= len(self.machine.nodes)
+        node, pages = node % len(self.machine.nodes), pages + 1
         kind = pm.PageFamily.ANON if family % 2 else pm.PageFamily.FILE
         ours = self.reference.reclaim(node, pages, anonymous=bool(family % 2))
         theirs = self.machine.reclaim(node, pages, family=kind)

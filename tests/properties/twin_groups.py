@@ -32,7 +32,7 @@ class Groups(Sides):
         if len(groups) >= 4:
             return
         pages = None if limit % 4 == 0 else limit % 40 + 3
-        above = parent % len(groups) if groups else 0
+        above = parent % len(groups)
         theirs = self.machine.memcgs[above] if above else None
         size = None if pages is None else pages * 4096
         made = self.machine.create_memcg(f"group {len(groups)}", limit=size, parent=theirs)
@@ -42,7 +42,7 @@ class Groups(Sides):
     def attach_memcg(self, which: int, who: int) -> None:
         """A task's pages are paid for by a group from now on."""
         pid, groups = self._who(who), self.reference.state.groups
-        if pid is None or not groups:
+        if pid is None:
             return
         group = which % len(groups)
         self.machine.memcgs[group].attach(self.tasks[pid])
@@ -91,8 +91,6 @@ class Groups(Sides):
     def set_cpuset_mems(self, which: int, mems: int, by: int) -> None:
         """Change the nodes of a cpuset, the root's too."""
         cpusets = self.reference.state.cpusets
-        if not cpusets:
-            return
         number, nodes = which % len(cpusets), set(MEMS[mems % len(MEMS)])
         pid = self._who(by // 3) if by % 3 else None
         writer = None if pid is None else self.tasks[pid]

@@ -121,7 +121,7 @@ def _locked(state: State, cpu: lru.Cpu, batch: Batch, new: Frame, old: Frame, *,
         return -errno.ENOMEM
     result = -errno.EAGAIN
     if not old.has(Flag.WRITEBACK) or force:  # UM-6
-        transfers.wait_for_writeback(state, cpu, old)
+        transfers.wait_for_writeback(state, old)
         result = _unmap_and_move(state, cpu, charge, new, old)
     charge.end(old, new)  # UM-14
     if charge.group is not None and not state.repaired:
@@ -133,7 +133,7 @@ def _write_down(state: State, charge: groups.Migration, new: Frame, result: int)
     """The ledgers of Q17 and Q18: a mapped file page moved, a charge went to a page that is thrown away."""
     assert charge.group is not None
     if result == 0 and new.mapcount and not new.is_anon:
-        state.drift["mapped_file", charge.group.number] -= 1
+        state.drift["mapped_file", charge.group.number] += 1
     if result and charge.target is new and not charge.was_used:
         state.drift["charge", charge.group.number] += 1
 

@@ -39,7 +39,7 @@ ZERO_PAGE_PFN_BITS = (1 << 40) - 1
 
 @dataclasses.dataclass
 class Touched:
-    """What a batch of accesses met; ``cow`` of the faults broke copy-on-write."""
+    """What a batch of accesses met; ``cow`` of the minor faults broke copy-on-write."""
 
     hits: int = 0
     minor: int = 0
@@ -63,8 +63,7 @@ class Touched:
             self.major += 1
         else:
             self.minor += 1
-        if fault is not None and Fault.WRITE in fault:
-            self.cow += 1
+            self.cow += int(Fault.WRITE in fault)
 
 
 def access(state: State, task: Task, address: int, *, write: bool, seen: Touched | None = None) -> bool:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from . import cpusets, groups, offlining, placement, reading, reclaim, transfers, truncation
 from .cache import AddressSpace
 from .filesystems import EXT, FileSystem
-from .lookup import follow
-from .memory import Frame
 from .placement import MOVE_ALL
 from .tasks import State, Task
 
@@ -60,21 +58,17 @@ class StoreVerbs:
 
     def advance(self, ticks: int) -> None:
         """Let time pass."""
-        transfers.advance(self.state, self.state.cpus[0], ticks)
+        transfers.advance(self.state, ticks)
 
     def complete_io(self) -> bool:
         """End the transfer that ends next; whether there was one."""
-        return transfers.end_next(self.state, self.state.cpus[0])
+        return transfers.end_next(self.state)
 
     # reclaim -----------------------------------------------------------------------------
 
     def swap_out(self, pid: int, address: int) -> bool:
         """Reclaim the page at an address; whether it was freed."""
-        task = self.state.tasks[pid]
-        found = follow(self.state, task, address)
-        if not isinstance(found, Frame) or found is self.state.memory.zero_page:
-            return False
-        return reclaim.swap_out(self.state, task, found)
+        return reclaim.swap_out(self.state, self.state.tasks[pid], address)
 
     def reclaim(self, node: int, pages: int, *, anonymous: bool, by: int = 0) -> int:
         """Scan an inactive list of a node; how many pages were freed."""
@@ -85,8 +79,6 @@ class StoreVerbs:
     def create_memcg(self, name: str, limit: int | None = None, parent: int = 0) -> int:
         """Make a memory cgroup, limit in pages; return its number."""
         state = self.state
-        if not state.groups:
-            state.groups.append(state.root_group)
         group = groups.Group(len(state.groups), name, state.groups[parent], limit)
         state.groups.append(group)
         return group.number

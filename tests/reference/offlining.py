@@ -80,7 +80,7 @@ def _empty(state: State, task: Task, first: int, end: int, timeout: int) -> int:
             if not tries:
                 return result
         if result:
-            transfers.advance(state, state.cpu_of(task), 1)
+            transfers.advance(state, 1)
         drain = True
 
 
@@ -125,8 +125,8 @@ def soft_offline(state: State, task: Task, pfn: int) -> int:
             return -errno.EIO
         lru.put(memory, frame)
         state.drain_all()
-    transfers.wait_for_writeback(state, cpu, frame)
     frame.flags |= Flag.LOCKED
+    transfers.wait_for_writeback(state, frame)
     if frame.has(Flag.HWPOISON):
         frame.flags &= ~Flag.LOCKED
         lru.put(memory, frame)

@@ -170,9 +170,7 @@ def write_back(state: State, space: AddressSpace, index: int) -> int:
     result = 1
     if writeback.clear_dirty_for_io(state, frame):
         result = writeback.write_page(state, frame)
-    if result < 0:
-        space.had_no_space |= result == -errno.ENOSPC
-        space.had_io_error |= result != -errno.ENOSPC
+    writeback.remember_error(space, result)
     frame.flags &= ~Flag.LOCKED
     lru.put(state.memory, frame)
     return result

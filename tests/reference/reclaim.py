@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import enum
 
-from . import lru, removal, rmap, swap, writeback
+from . import lru, removal, rmap, swap, transfers, writeback
 from .entries import ACCESSED
+from .lookup import follow
 from .memory import Flag, Frame
 from .tasks import State, Task
 from .unmap import Unmapped, maps, try_to_unmap
@@ -31,20 +32,26 @@ class Verdict(enum.Enum):
     CULL = "it cannot be reclaimed"
 
 
-def swap_out(state: State, task: Task, frame: Frame) -> bool:
-    """Reclaim one page: isolate, ``shrink_page_list``, put back; whether it was freed."""
+def swap_out(state: State, task: Task, address: int) -> bool:
+    """Reclaim the page at an address as if it had aged, and wait for the write; whether it was freed."""
+    cpu = state.cpu_of(task)
+    frame = follow(state, task, address)
+    if not isinstance(frame, Frame):
+        return False
+    lru.drain(state.memory, cpu)
     if not lru.isolate(state.memory, frame):
         return False
-    return _shrink(state, state.cpu_of(task), [frame]) == 1
+    return _shrink(state, cpu, [frame], insists=True) == 1
 
 
 def reclaim(state: State, task: Task, node: int, pages: int, *, anonymous: bool) -> int:
-    """Scan up to ``pages`` pages of one inactive list of a node; return how many were freed."""
+    """Scan up to ``pages`` pages of one inactive list, none twice; return how many were freed."""
     cpu = state.cpu_of(task)
     lru.drain(state.memory, cpu)
     tail = state.memory.nodes[node].lists[lru.INACTIVE_ANON if anonymous else lru.INACTIVE_FILE]
     freed = 0
-    while pages > 0 and tail:
+    pages = min(pages, len(tail))
+    while pages > 0:
         batch = [state.memory.frames[pfn] for pfn in reversed(tail[-min(BATCH, pages) :])]
         for frame in batch:
             lru.isolate(state.memory, frame)
@@ -53,7 +60,7 @@ def reclaim(state: State, task: Task, node: int, pages: int, *, anonymous: bool)
     return freed
 
 
-def _shrink(state: State, cpu: lru.Cpu, batch: list[Frame]) -> int:
+def _shrink(state: State, cpu: lru.Cpu, batch: list[Frame], *, insists: bool = False) -> int:
     """``shrink_page_list`` and the putback of what is left."""
     for frame in batch:
         frame.flags &= ~Flag.ACTIVE
@@ -62,9 +69,11 @@ def _shrink(state: State, cpu: lru.Cpu, batch: list[Frame]) -> int:
     left = []
     freed = 0
     for frame in batch:
-        frame.flags |= Flag.LOCKED
-        verdict = _judge(state, cpu, frame)
-        frame.flags &= ~Flag.LOCKED
+        was_written = frame.has(Flag.WRITEBACK)
+        verdict = _judge_locked(state, cpu, frame, aged=insists)
+        if insists and frame.has(Flag.WRITEBACK) and not was_written:
+            transfers.wait_for_writeback(state, frame)
+            verdict = _judge_locked(state, cpu, frame, aged=True)
         if verdict is Verdict.FREE:
             freed += 1
             lru.put(state.memory, frame)
@@ -91,14 +100,21 @@ def _put_back(state: State, cpu: lru.Cpu, frame: Frame) -> None:
     lru.put(state.memory, frame)
 
 
-def _judge(state: State, cpu: lru.Cpu, frame: Frame) -> Verdict:
+def _judge_locked(state: State, cpu: lru.Cpu, frame: Frame, *, aged: bool) -> Verdict:
+    frame.flags |= Flag.LOCKED
+    verdict = _judge(state, cpu, frame, aged=aged)
+    frame.flags &= ~Flag.LOCKED
+    return verdict
+
+
+def _judge(state: State, cpu: lru.Cpu, frame: Frame, *, aged: bool) -> Verdict:
     """One page of ``shrink_page_list``, locked; FREE leaves it with one reference."""
     if not lru.is_evictable(frame):
         return Verdict.CULL
     if frame.has(Flag.WRITEBACK):
         return Verdict.KEEP
     verdict, only_if_clean = _references(frame)
-    if verdict is not None:
+    if verdict is not None and not aged:
         return verdict
     if frame.is_anon and not frame.has(Flag.SWAPCACHE) and not swap.add_to_swap(state, frame):
         return Verdict.ACTIVATE
@@ -107,7 +123,7 @@ def _judge(state: State, cpu: lru.Cpu, frame: Frame) -> Verdict:
         if result is not Unmapped.SUCCESS:
             return {Unmapped.FAIL: Verdict.ACTIVATE, Unmapped.MLOCK: Verdict.CULL}.get(result, Verdict.KEEP)
     if frame.has(Flag.DIRTY):
-        verdict = Verdict.KEEP if only_if_clean else _page_out(state, frame)
+        verdict = Verdict.KEEP if only_if_clean and not aged else _page_out(state, frame)
         if verdict is not None:
             return verdict
     if frame.has_private:
@@ -130,7 +146,7 @@ def _references(frame: Frame) -> tuple[Verdict | None, bool]:
     was_referenced = frame.test_and_clear(Flag.REFERENCED)
     if not accessed:
         return None, was_referenced
-    if frame.has(Flag.SWAPBACKED):
+    if frame.is_anon:
         return Verdict.ACTIVATE, False
     frame.flags |= Flag.REFERENCED
     return (Verdict.ACTIVATE if was_referenced else Verdict.KEEP), False
@@ -154,6 +170,7 @@ def _page_out(state: State, frame: Frame) -> Verdict | None:
         return None
     frame.flags |= Flag.RECLAIM
     result = writeback.write_page(state, frame)
+    writeback.remember_error(space, result)
     frame.flags |= Flag.LOCKED
     if result == writeback.ACTIVATE:
         frame.flags &= ~Flag.RECLAIM

@@ -57,13 +57,13 @@ def _from_swap(
     cached = state.swap.space.pages.get(slot)
     is_major = cached is None
     if cached is None:
-        cached = swap.read_around(state, task, slot, space.policies.get(index, task.policy), index)
+        cached = swap.read_in(state, task, slot, space.policies.get(index, task.policy), index)
         if cached is None:
             return Lack.NO_MEMORY, is_major
     else:
         cached.count += 1
     cached.flags |= Flag.LOCKED
-    transfers.wait_for_writeback(state, state.cpu_of(task), cached)
+    transfers.wait_for_writeback(state, cached)
     group = state.group_of(task)
     if not groups.charge(group):
         cached.flags &= ~Flag.LOCKED

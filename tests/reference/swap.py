@@ -154,13 +154,18 @@ def write(state: State, frame: Frame, *, fails: bool) -> None:
     frame.flags &= ~Flag.LOCKED
 
 
+def block_of(area: SwapArea, slot: int) -> range:
+    """The aligned block that is read together with a slot; there is no slot 0."""
+    first = slot - slot % READ_AROUND
+    return range(max(first, 1), min(first + READ_AROUND, area.slots + 1))
+
+
 def read_around(state: State, task: Task, slot: int, rule: Policy | None, index: int) -> Frame | None:
     """Read a slot and its aligned block in; return the page, referenced, or None without memory."""
-    first = slot - slot % READ_AROUND
-    for each in range(max(first, 1), min(first + READ_AROUND, state.swap.slots + 1)):
+    for each in block_of(state.swap, slot):
         if not state.swap.users(each) or each in state.swap.has_cache:
             continue
-        frame = _read_in(state, task, each, rule, index)
+        frame = read_in(state, task, each, rule, index)
         if frame is None:
             break
         lru.put(state.memory, frame)
@@ -169,10 +174,11 @@ def read_around(state: State, task: Task, slot: int, rule: Policy | None, index:
     if wanted is not None:
         wanted.count += 1
         return wanted
-    return _read_in(state, task, slot, rule, index)
+    return read_in(state, task, slot, rule, index)
 
 
-def _read_in(state: State, task: Task, slot: int, rule: Policy | None, index: int) -> Frame | None:
+def read_in(state: State, task: Task, slot: int, rule: Policy | None, index: int) -> Frame | None:
+    """Read one slot into the swap cache; return the page, referenced, or None without memory."""
     frame = state.allocate(task, rule, index)
     if frame is None:
         return None

@@ -69,8 +69,7 @@ class State:
     now: int = 0
     transfers: list[Transfer] = dataclasses.field(default_factory=list)
     transfer_number: int = 0
-    root_group: Group = dataclasses.field(default_factory=lambda: Group(0, "/", None))
-    groups: list[Group] = dataclasses.field(default_factory=list)
+    groups: list[Group] = dataclasses.field(default_factory=lambda: [Group(0, "root", None)])
     cpusets: list[Cpuset] = dataclasses.field(default_factory=list)
     drift: collections.Counter[tuple[str, int]] = dataclasses.field(default_factory=collections.Counter)
 
@@ -90,7 +89,7 @@ class State:
 
     def group_of(self, task: Task) -> Group | None:
         """Who pays for a task's pages: nobody before the first group is made."""
-        return (task.group or self.root_group) if self.groups else None
+        return (task.group or self.groups[0]) if len(self.groups) > 1 else None
 
     def policy_at(self, task: Task, vma: Vma, address: int) -> policy.Policy | None:
         """The policy for a page: of the shared file, else of the area, else of the task."""

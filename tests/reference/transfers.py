@@ -1,7 +1,8 @@
 """Pending writes to devices, and the virtual clock they end by.
 
 Start with :func:`submit` and :func:`advance`. Reads end at once and never come
-here. A write ends when somebody waits for it, or when time passes.
+here. A write ends when somebody waits for it, or when time passes; what that
+does happens on CPU 0, whoever waited.
 
 Source: README 3 (disk and swap I/O), supporting paths 10 (what completion does).
 Left out: transfers that never end.
@@ -54,34 +55,34 @@ def in_order(state: State) -> list[Transfer]:
     return sorted(state.transfers, key=lambda transfer: (transfer.due, transfer.number))
 
 
-def end_next(state: State, cpu: lru.Cpu) -> bool:
+def end_next(state: State) -> bool:
     """Let the transfer that ends next end at once, without a tick; False where there is none."""
     if not state.transfers:
         return False
     transfer = in_order(state)[0]
     state.transfers.remove(transfer)
-    _complete(state, cpu, transfer)
+    _complete(state, transfer)
     return True
 
 
-def wait_for_writeback(state: State, cpu: lru.Cpu, frame: Frame) -> None:
+def wait_for_writeback(state: State, frame: Frame) -> None:
     """``wait_on_page_writeback``: everything due earlier ends first."""
     while frame.has(Flag.WRITEBACK):
         assert state.transfers, "nobody can end this writeback"
         state.now = max(state.now, in_order(state)[0].due)
-        end_next(state, cpu)
+        end_next(state)
 
 
-def advance(state: State, cpu: lru.Cpu, ticks: int) -> None:
+def advance(state: State, ticks: int) -> None:
     """Let time pass, and everything end that is due by then."""
     until = state.now + ticks
     while state.transfers and in_order(state)[0].due <= until:
         state.now = max(state.now, in_order(state)[0].due)
-        end_next(state, cpu)
+        end_next(state)
     state.now = until
 
 
-def _complete(state: State, cpu: lru.Cpu, transfer: Transfer) -> None:
+def _complete(state: State, transfer: Transfer) -> None:
     frame, space = transfer.frame, transfer.space
     for buffer in transfer.buffers:
         buffer.state &= ~(buffers.State.LOCK | buffers.State.ASYNC_WRITE)
@@ -94,15 +95,15 @@ def _complete(state: State, cpu: lru.Cpu, transfer: Transfer) -> None:
         space.had_io_error = True
     else:
         space.disk[transfer.index] = frame.content
-    _end_writeback(state, cpu, space, transfer.index, frame)
+    _end_writeback(state, space, transfer.index, frame)
 
 
-def _end_writeback(state: State, cpu: lru.Cpu, space: AddressSpace, index: int, frame: Frame) -> None:
+def _end_writeback(state: State, space: AddressSpace, index: int, frame: Frame) -> None:
     """``end_page_writeback``."""
     if frame.test_and_clear(Flag.RECLAIM):
         busy = Flag.LOCKED | Flag.DIRTY | Flag.ACTIVE | Flag.UNEVICTABLE
         if not frame.has(busy) and frame.has(Flag.LRU) and lru.is_evictable(frame):
-            lru.rotate_later(state.memory, cpu, frame)
+            lru.rotate_later(state.memory, state.cpus[0], frame)
     assert frame.has(Flag.WRITEBACK)
     frame.flags &= ~Flag.WRITEBACK
     space.writeback.discard(index)

@@ -75,7 +75,6 @@ def _truncate_pages(state: State, task: Task, space: AddressSpace, size: int) ->
         _truncate_part(state, task, space, size)
     while batch := _batch(space, first):
         for frame in batch:
-            transfers.wait_for_writeback(state, state.cpu_of(task), frame)
             _truncate_locked(state, task, space, frame)
         _release(state, task, batch)
 
@@ -100,7 +99,9 @@ def _truncate_part(state: State, task: Task, space: AddressSpace, size: int) -> 
     frame = space.pages.get(size // PAGE)
     if frame is None:
         return
-    transfers.wait_for_writeback(state, state.cpu_of(task), frame)
+    frame.flags |= Flag.LOCKED
+    transfers.wait_for_writeback(state, frame)
+    frame.flags &= ~Flag.LOCKED
     keep = size % PAGE
     if state.memory.contents:
         frame.content = frame.content[:keep] + bytes(PAGE - keep)
@@ -115,6 +116,7 @@ def _truncate_locked(state: State, task: Task, space: AddressSpace, frame: Frame
     """``truncate_inode_page`` under the page lock."""
     assert not frame.has(Flag.LOCKED)
     frame.flags |= Flag.LOCKED
+    transfers.wait_for_writeback(state, frame)
     if frame.mapcount:
         assert frame.index is not None
         unmap_file_range(state, task, space, frame.index, 1, even_cows=False)

@@ -9,6 +9,8 @@ Left out: the blocks of a page beyond the end of its file, which are written too
 
 from __future__ import annotations
 
+import errno
+
 from . import buffers, rmap, shmem, swap, transfers
 from .buffers import State as BufferState
 from .cache import AddressSpace, index_of
@@ -130,6 +132,13 @@ def write_page(state: State, frame: Frame) -> int:
         transfers.start_writeback(state, space, index_of(frame), frame, [], fails=fails)
         frame.flags &= ~Flag.LOCKED
     return 0
+
+
+def remember_error(space: AddressSpace, result: int) -> None:
+    """What a write method failed with is kept with the file; only the engine's writeout forgets it."""
+    if result < 0:
+        space.had_no_space |= result == -errno.ENOSPC
+        space.had_io_error |= result != -errno.ENOSPC
 
 
 def _write_buffers(state: State, space: AddressSpace, frame: Frame, *, fails: bool) -> None:

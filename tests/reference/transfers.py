@@ -94,8 +94,16 @@ def _complete(state: State, transfer: Transfer) -> None:
             frame.flags |= Flag.DIRTY
         space.had_io_error = True
     else:
-        space.disk[transfer.index] = frame.content
+        space.disk[transfer.index] = _within_file(space, transfer.index, frame.content)
     _end_writeback(state, space, transfer.index, frame)
+
+
+def _within_file(space: AddressSpace, index: int, content: bytes) -> bytes:
+    """A device gets zeroes for what lies beyond the end of a file."""
+    keep = space.size - index * 4096
+    if space.number == 0 or keep >= len(content):
+        return content
+    return content[: max(keep, 0)] + bytes(len(content) - max(keep, 0))
 
 
 def _end_writeback(state: State, space: AddressSpace, index: int, frame: Frame) -> None:

@@ -105,7 +105,7 @@ class Groups(Sides):
         memory = self.reference.state.memory
         size = self.shape.block
         start = first * 3 % (len(memory.frames) // size) * size
-        count = (blocks % 2 + 1) * size
+        count = min((blocks % 2 + 1) * size, len(memory.frames) - start)
         node = memory.nodes[memory.frames[start].node]
         if node.present - count < node.frames // 2 or memory.block_type(start) != MOVABLE:
             return

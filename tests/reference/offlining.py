@@ -133,10 +133,10 @@ def soft_offline(state: State, task: Task, pfn: int) -> int:
         return -errno.EBUSY
     gone = removal.invalidate(state, cpu, frame)
     frame.flags &= ~Flag.LOCKED
-    if gone:
-        frame.flags |= Flag.HWPOISON
     lru.put(memory, frame)
     if gone:
+        # Free by now, unless it is still referenced: poisoned like any free frame.
+        frame.flags |= Flag.HWPOISON
         return 0
     if not lru.isolate(memory, frame):
         return -errno.EBUSY

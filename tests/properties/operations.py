@@ -19,7 +19,8 @@ class Theme(enum.Enum):
     ANONYMOUS = "anonymous memory"
     FILES = "files and writeback"
     SWAP = "swap and shared memory"
-    GROUPS = "groups, cpusets, offlining, KSM"
+    GROUPS = "groups, cpusets, offlining"
+    MERGING = "KSM, with all that can happen to merged pages"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +28,11 @@ class Operation:
     """A verb with its weights in the order of the themes."""
 
     run: Callable[[Twin, Sequence[int], list[int]], None]
-    weights: tuple[int, int, int, int]
+    weights: tuple[int, int, int, int, int]
     pages_max: int = 60
 
 
-def _plain(name: str, arguments: int, weights: tuple[int, int, int, int]) -> Operation:
+def _plain(name: str, arguments: int, weights: tuple[int, int, int, int, int]) -> Operation:
     """An operation that takes so many small integers."""
 
     def run(twin: Twin, numbers: Sequence[int], pages: list[int]) -> None:
@@ -43,60 +44,61 @@ def _plain(name: str, arguments: int, weights: tuple[int, int, int, int]) -> Ope
 OPERATIONS = {
     name: _plain(name, arguments, weights)
     for name, arguments, weights in (
-        ("spawn", 3, (2, 2, 2, 2)),
-        ("fork", 1, (4, 4, 4, 4)),
-        ("run_on", 3, (2, 2, 2, 2)),
-        ("mmap", 5, (12, 12, 12, 12)),
-        ("munmap", 3, (3, 3, 3, 3)),
-        ("mprotect", 4, (5, 4, 3, 3)),
-        ("mlock", 4, (4, 3, 3, 3)),
-        ("mremap", 5, (3, 2, 2, 2)),
-        ("madvise", 4, (2, 2, 2, 2)),
-        ("set_policy", 4, (3, 2, 2, 4)),
-        ("touch", 4, (18, 18, 20, 18)),
-        ("pin", 3, (5, 3, 2, 2)),
-        ("unpin", 1, (2, 2, 2, 2)),
-        ("drain", 1, (3, 5, 8, 5)),
-        ("move_all_of", 4, (5, 5, 5, 4)),
-        ("move_nobodys", 1, (1, 0, 0, 0)),
-        ("migrate_pages", 4, (5, 4, 3, 3)),
-        ("mbind", 5, (6, 4, 3, 3)),
-        ("create_file", 2, (0, 4, 2, 2)),
-        ("read_file", 4, (0, 6, 2, 3)),
-        ("write_file", 4, (0, 8, 3, 4)),
-        ("truncate", 3, (0, 4, 2, 1)),
-        ("look_up", 3, (0, 2, 1, 0)),
-        ("write_back", 2, (0, 8, 2, 2)),
-        ("invalidate", 3, (0, 3, 1, 1)),
-        ("hold_buffer", 3, (0, 2, 0, 0)),
-        ("release_buffer", 1, (0, 1, 0, 0)),
-        ("flag_page", 3, (1, 1, 1, 1)),
-        ("complete_io", 0, (0, 4, 4, 1)),
-        ("reclaim", 3, (0, 6, 10, 2)),
-        ("create_memcg", 2, (0, 0, 1, 2)),
-        ("attach_memcg", 2, (0, 0, 1, 4)),
-        ("set_memcg_limit", 2, (0, 0, 0, 2)),
-        ("create_cpuset", 2, (0, 0, 0, 2)),
-        ("attach_cpuset", 2, (0, 0, 0, 3)),
-        ("set_cpuset_mems", 3, (0, 0, 0, 3)),
-        ("offline", 3, (0, 1, 1, 4)),
-        ("soft_offline", 2, (0, 1, 1, 2)),
-        ("ksm_scan", 0, (0, 0, 0, 4)),
+        ("spawn", 3, (2, 2, 2, 2, 1)),
+        ("fork", 1, (4, 4, 4, 4, 4)),
+        ("run_on", 3, (2, 2, 2, 2, 1)),
+        ("mmap", 5, (12, 12, 12, 12, 10)),
+        ("munmap", 3, (3, 3, 3, 3, 3)),
+        ("mprotect", 4, (5, 4, 3, 3, 2)),
+        ("mlock", 4, (4, 3, 3, 3, 4)),
+        ("mremap", 5, (3, 2, 2, 2, 3)),
+        ("madvise", 4, (2, 2, 2, 2, 8)),
+        ("set_policy", 4, (3, 2, 2, 4, 1)),
+        ("touch", 4, (18, 18, 20, 18, 10)),
+        ("stamp", 4, (0, 0, 0, 2, 16)),
+        ("pin", 3, (5, 3, 2, 2, 1)),
+        ("unpin", 1, (2, 2, 2, 2, 1)),
+        ("drain", 1, (3, 5, 8, 5, 10)),
+        ("move_all_of", 4, (5, 5, 5, 4, 2)),
+        ("move_nobodys", 1, (1, 0, 0, 0, 0)),
+        ("migrate_pages", 4, (5, 4, 3, 3, 3)),
+        ("mbind", 5, (6, 4, 3, 3, 3)),
+        ("create_file", 2, (0, 4, 2, 2, 1)),
+        ("read_file", 4, (0, 6, 2, 3, 1)),
+        ("write_file", 4, (0, 8, 3, 4, 0)),
+        ("truncate", 3, (0, 4, 2, 1, 1)),
+        ("look_up", 3, (0, 2, 1, 0, 0)),
+        ("write_back", 2, (0, 8, 2, 2, 0)),
+        ("invalidate", 3, (0, 3, 1, 1, 0)),
+        ("hold_buffer", 3, (0, 2, 0, 0, 0)),
+        ("release_buffer", 1, (0, 1, 0, 0, 0)),
+        ("flag_page", 3, (1, 1, 1, 1, 0)),
+        ("complete_io", 0, (0, 4, 4, 1, 1)),
+        ("reclaim", 3, (0, 6, 10, 2, 3)),
+        ("create_memcg", 2, (0, 0, 1, 2, 1)),
+        ("attach_memcg", 2, (0, 0, 1, 4, 1)),
+        ("set_memcg_limit", 2, (0, 0, 0, 2, 0)),
+        ("create_cpuset", 2, (0, 0, 0, 2, 0)),
+        ("attach_cpuset", 2, (0, 0, 0, 3, 0)),
+        ("set_cpuset_mems", 3, (0, 0, 0, 3, 0)),
+        ("offline", 3, (0, 1, 1, 4, 4)),
+        ("soft_offline", 2, (0, 1, 1, 2, 1)),
+        ("ksm_scan", 0, (0, 0, 0, 4, 16)),
     )
 }
 OPERATIONS |= {
-    "exit": Operation(lambda twin, n, _: twin.exit(n[0] % 256, survivors=2), (2, 2, 2, 2)),
-    "advance": Operation(lambda twin, n, _: twin.advance(n[0] % 6), (0, 4, 6, 2)),
-    "scatter": Operation(lambda twin, n, pages: twin.scatter(n[0], pages, n[1]), (5, 4, 4, 4), 40),
-    "write": Operation(lambda twin, n, _: twin.write(n[0], n[1], n[2]), (6, 6, 6, 8)),
-    "swap_out": Operation(lambda twin, n, pages: twin.swap_out(n[0], pages, n[1]), (0, 3, 12, 3), 12),
+    "exit": Operation(lambda twin, n, _: twin.exit(n[0] % 256, survivors=2), (2, 2, 2, 2, 2)),
+    "advance": Operation(lambda twin, n, _: twin.advance(n[0] % 6), (0, 4, 6, 2, 2)),
+    "scatter": Operation(lambda twin, n, pages: twin.scatter(n[0], pages, n[1]), (5, 4, 4, 4, 3), 40),
+    "write": Operation(lambda twin, n, _: twin.write(n[0], n[1], n[2]), (6, 6, 6, 8, 2)),
+    "swap_out": Operation(lambda twin, n, pages: twin.swap_out(n[0], pages, n[1]), (0, 3, 12, 3, 6), 12),
     "move_pages": Operation(
-        lambda twin, n, pages: twin.move_pages(n[0], n[1], pages, _nodes(n), n[5]), (9, 8, 8, 5)
+        lambda twin, n, pages: twin.move_pages(n[0], n[1], pages, _nodes(n), n[5]), (9, 8, 8, 5, 4)
     ),
     "move_many": Operation(
-        lambda twin, n, pages: twin.move_pages(n[0], n[1], pages, _nodes(n), n[5]), (1, 0, 0, 0), 420
+        lambda twin, n, pages: twin.move_pages(n[0], n[1], pages, _nodes(n), n[5]), (1, 0, 0, 0, 0), 420
     ),
-    "query": Operation(lambda twin, n, pages: twin.move_pages(n[0], n[1], pages, [], n[5]), (3, 1, 1, 1)),
+    "query": Operation(lambda twin, n, pages: twin.move_pages(n[0], n[1], pages, [], n[5]), (3, 1, 1, 1, 1)),
 }
 
 

@@ -60,13 +60,15 @@ def take(machine: pm.Machine) -> reference.Snapshot:
         core.now,
         tuple((row[0], row[3], *row[5:8]) for row in core.memcgs()),
         tuple((row[0], row[3], tuple(names.places[pid] for pid in row[5])) for row in core.cpusets()),
-        tuple((kpfn, tuple(items)) for _, kpfn, items in _ksm_nodes(machine)),
+        tuple((kpfn, tuple(address for _, address in items)) for _, kpfn, items in _ksm_nodes(machine)),
+        core.ksm(),
         tuple(sorted((ledger, where, by) for ledger, where, by in core.drift() if by)),
     )
 
 
 def _ksm_nodes(machine: pm.Machine) -> list[tuple[int, int, list[tuple[int, int]]]]:
-    return sorted(machine._system.core.ksm_nodes(), key=lambda row: row[1])
+    rows = machine._system.core.ksm_nodes()
+    return sorted(rows, key=lambda row: (row[1], [address for _, address in row[2]]))
 
 
 def _policy(row: tuple[int, int, int, int] | None) -> tuple[int, tuple[int, ...]] | None:

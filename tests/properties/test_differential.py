@@ -75,7 +75,7 @@ def test_a_long_walk_never_parts_the_package_from_the_reference(seed: int, theme
         frames=frames,
         cpus=seed % 3 + 1,
         low=(0, 5)[seed % 2],
-        contents=rng.random() < 0.5,
+        contents=theme is Theme.MERGING or rng.random() < 0.5,
         swap=0 if theme is Theme.ANONYMOUS else (24, 60, 9)[seed % 3],
         repaired=rng.random() < 0.3,
     )

@@ -140,5 +140,7 @@ class Groups(Sides):
 
     def ksm_scan(self) -> None:
         """Let KSM look for equal pages."""
+        if not self.contents:
+            return
         self._agree(self.reference.ksm_scan(), self.machine.ksm.scan(), "ksm_scan")
         self._compare("ksm_scan")

@@ -17,8 +17,18 @@ from tests.reference.cpusets import allowed_nodes
 from .twin_base import BASE, POLICIES, TASKS_MAX, WINDOW, ZERO_PAGE, Sides
 
 PROTECTIONS = (pm.RW, pm.RW, pm.RW, pm.R, pm.NONE, pm.RWX, pm.RX)
-AREA_FLAGS = (0, 0, 0, 0, 0, 0, pm.VmFlags.IO, pm.VmFlags.RESERVED, pm.VmFlags.DONTCOPY, pm.VmFlags.LOCKED)
-ADVICE = (pm.Advice.DONTNEED, pm.Advice.DONTNEED, pm.Advice.DONTFORK, pm.Advice.DOFORK)
+AREA_FLAGS = (
+    *(0, 0, 0, 0, 0, pm.VmFlags.MERGEABLE),
+    *(pm.VmFlags.IO, pm.VmFlags.RESERVED, pm.VmFlags.DONTCOPY, pm.VmFlags.LOCKED),
+)
+ADVICE = (
+    pm.Advice.DONTNEED,
+    pm.Advice.MERGEABLE,
+    pm.Advice.MERGEABLE,
+    pm.Advice.UNMERGEABLE,
+    pm.Advice.DONTFORK,
+    pm.Advice.DOFORK,
+)
 
 
 class Tasks(Sides):
@@ -285,6 +295,11 @@ class Tasks(Sides):
             before = self.shadow.get((pid, page), bytes(4096))
             self.shadow[pid, page] = before[:offset] + data + before[offset + len(data) :]
         self._compare(f"write {pid} {at:#x} {data!r}")
+
+    def stamp(self, who: int, page: int, count: int, value: int) -> None:
+        """Store one of three values at the start of a few pages, so that pages are equal."""
+        for each in range(count % 6 + 1):
+            self.write(who, (page + each) % WINDOW * 4096, value % 3)
 
     def pin(self, who: int, page: int, write: int) -> None:
         """Take a reference on a page, for a while."""

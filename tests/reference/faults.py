@@ -130,7 +130,7 @@ def get_user_page(state: State, task: Task, address: int, *, write: bool) -> Fra
     if vma is None or vma.flags & (VM_IO | VM_PFNMAP) or not vma.flags & (VM_WRITE if write else VM_READ):
         return Fault.SEGV
     while True:
-        frame = follow(state, task, address, write=write, touch=True)
+        frame = follow(state, task.memory_map, address, write=write, touch=True)
         if isinstance(frame, Frame):
             frame.count += 1
             return frame

@@ -13,7 +13,8 @@ import enum
 from . import lru, writeback
 from .entries import DIRTY, SPECIAL, WRITABLE, classify, pfn_of
 from .memory import Flag, Frame
-from .tasks import State, Task
+from .tasks import State
+from .vmas import Mm
 
 
 class Lookup(enum.Enum):
@@ -24,7 +25,7 @@ class Lookup(enum.Enum):
 
 
 def follow(
-    state: State, task: Task, address: int, *, write: bool = False, touch: bool = False, dump: bool = False
+    state: State, mm: Mm, address: int, *, write: bool = False, touch: bool = False, dump: bool = False
 ) -> Frame | Lookup:
     """``follow_page``: the page at an address, or why there is none.
 
@@ -32,9 +33,9 @@ def follow(
     the count itself.
     """
     page = address & ~4095
-    entry = task.memory_map.entry(page)
+    entry = mm.entry(page)
     if classify(entry) == "none":
-        vma = task.memory_map.find_vma(address)
+        vma = mm.find_vma(address)
         has_fault_method = vma is not None and vma.file is not None
         return Lookup.BAD if dump and not has_fault_method else Lookup.NO_PAGE
     if classify(entry) != "present" or (write and not entry & WRITABLE):

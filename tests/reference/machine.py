@@ -190,7 +190,7 @@ class ReferenceMachine(StoreVerbs):
 
     def frame_at(self, pid: int, address: int) -> Frame | None:
         """The frame mapped at an address; None for none and for the zero page."""
-        found = follow(self.state, self.task(pid), address)
+        found = follow(self.state, self.task(pid).memory_map, address)
         return found if isinstance(found, Frame) and found.pfn >= 0 else None
 
     def pin(self, pid: int, address: int, *, write: bool) -> int | None:

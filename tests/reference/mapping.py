@@ -24,6 +24,7 @@ from .entries import (
     VM_INSERTPAGE,
     VM_LOCKED,
     VM_MAYWRITE,
+    VM_MERGEABLE,
     VM_NONLINEAR,
     VM_PFNMAP,
     VM_SHARED,
@@ -58,6 +59,8 @@ def mmap(
     vma = Vma(mm, start, start + length, flags, pgoff, None, file)
     mm.insert(vma)
     cache.map_file(vma)
+    if flags & VM_MERGEABLE:
+        state.ksm.register(mm)
 
 
 def mprotect(task: Task, start: int, end: int, access: int) -> None:
@@ -117,6 +120,8 @@ def fork(state: State, parent: Task) -> Task:
     child = dataclasses.replace(parent, pid=state.next_pid, mm=Mm())
     state.next_pid += 1
     state.tasks[child.pid] = child
+    if parent.memory_map in state.ksm.spaces:
+        state.ksm.register(child.memory_map)
     for vma in parent.memory_map.vmas:
         if vma.flags & VM_DONTCOPY:
             continue

@@ -93,7 +93,7 @@ def munlock_vma(state: State, task: Task, vma: Vma, *, exiting: bool = False) ->
 def _unlock_pages(state: State, task: Task, start: int, end: int, *, exiting: bool = False) -> None:
     lru.drain(state.memory, state.cpu_of(task))
     for address in range(start, end, PAGE_SIZE):
-        frame = follow(state, task, address, dump=True)
+        frame = follow(state, task.memory_map, address, dump=True)
         if isinstance(frame, Frame) and frame.owner is not None:
             frame.count += 1
             _unlock_page(state, task, frame, None if exiting else task.memory_map)

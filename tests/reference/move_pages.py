@@ -87,7 +87,7 @@ def _stat_one(state: State, target: Task, address: int) -> int:
     """PS-2; whether the VMA can be migrated does not matter here (Q33)."""
     if target.memory_map.find_vma(address) is None:
         return -errno.EFAULT
-    frame = follow(state, target, address)
+    frame = follow(state, target.memory_map, address)
     if frame is Lookup.BAD:
         return -errno.EFAULT
     if not isinstance(frame, Frame) or frame.has(Flag.RESERVED) or frame.is_ksm:
@@ -164,7 +164,7 @@ def _queue(
     vma = target.memory_map.find_vma(record.address)
     if vma is None or not vma.is_migratable:
         return -errno.EFAULT
-    frame = follow(state, target, record.address)
+    frame = follow(state, target.memory_map, record.address)
     if frame is Lookup.BAD:
         return -errno.EFAULT
     if not isinstance(frame, Frame) or frame.has(Flag.RESERVED) or frame.is_ksm:

@@ -42,7 +42,7 @@ def offline(state: State, task: Task, first: int, count: int, timeout: int) -> i
     node.present -= count
     for block in blocks:
         node.blocks[block] = OFFLINE
-    state.ksm.forget_range(state, first, end)
+    state.ksm.forget_range(first, end)
     return 0
 
 

@@ -60,7 +60,7 @@ def check_range(state: State, task: Task, start: int, end: int, wanted: Wanted, 
 
 def _visit(state: State, task: Task, address: int, wanted: Wanted, pages: list[Frame]) -> int:
     """One leaf: passed by, collected (``migrate_page_add``), or an error."""
-    frame = follow(state, task, address)
+    frame = follow(state, task.memory_map, address)
     if not isinstance(frame, Frame) or frame.has(Flag.RESERVED) or frame.is_ksm:
         return 0
     if (frame.node in wanted.nodes) == wanted.inverted:

@@ -35,7 +35,7 @@ class Verdict(enum.Enum):
 def swap_out(state: State, task: Task, address: int) -> bool:
     """Reclaim the page at an address as if it had aged, and wait for the write; whether it was freed."""
     cpu = state.cpu_of(task)
-    frame = follow(state, task, address)
+    frame = follow(state, task.memory_map, address)
     if not isinstance(frame, Frame):
         return False
     lru.drain(state.memory, cpu)

@@ -61,6 +61,8 @@ def mremap(
         if vma.flags & VM_LOCKED:
             populate(state, task, start + length, start + new_length)
         return start
+    if not state.ksm.unmerge(state, task, vma, start, start + length):
+        return -errno.ENOMEM
     to = room if to is None else to
     _move(state, task, vma, start, length, to, new_length)
     return to
@@ -75,7 +77,6 @@ def _may_grow(mm: Mm, vma: Vma, start: int, length: int, new_length: int) -> boo
 def _move(state: State, task: Task, vma: Vma, start: int, length: int, to: int, new_length: int) -> None:
     """``move_vma``: a new area, the leaves as they are, and the old range unmapped."""
     mm = task.memory_map
-    state.ksm.unmerge(state, task, vma, start, start + length)
     pgoff = vma.linear_index(start)
     if vma.file is None and vma.anon_vma is None:
         pgoff = to // PAGE_SIZE
@@ -129,6 +130,7 @@ def _advise(state: State, task: Task, vma: Vma, start: int, end: int, advice: in
     else:
         assert advice == UNMERGEABLE
         if vma.flags & VM_MERGEABLE:
-            state.ksm.unmerge(state, task, vma, start, end)
+            if not state.ksm.unmerge(state, task, vma, start, end):
+                return -errno.ENOMEM
             change_flags(mm, start, end, lambda flags: flags & ~VM_MERGEABLE)
     return 0

@@ -92,7 +92,11 @@ class FileState:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """A machine at rest. ``slots`` are (number, users, cached, of shmem) of those in use."""
+    """A machine at rest.
+
+    ``slots`` are (number, users, cached, of shmem) of those in use; ``ksm`` has the
+    frame and the addresses of each stable node.
+    """
 
     frames: tuple[FrameState, ...]
     nodes: tuple[NodeState, ...]
@@ -104,7 +108,8 @@ class Snapshot:
     now: int
     groups: tuple[tuple[int, ...], ...]
     cpusets: tuple[tuple[int, int, tuple[int, ...]], ...]
-    ksm: tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
+    ksm: tuple[tuple[int, tuple[int, ...]], ...]
+    ksm_pages: tuple[int, int, int]
     drift: tuple[tuple[str, int, int], ...]
 
 
@@ -143,10 +148,8 @@ def take(state: State) -> Snapshot:
         state.now,
         tuple((g.number, g.usage, g.cache, g.rss, g.mapped_file) for g in state.groups),
         _cpusets(state),
-        tuple(
-            (node.kpfn or 0, tuple((places.get(item.mm, GONE), item.address) for item in node.items))
-            for node in state.ksm.in_order()
-        ),
+        tuple((node.kpfn or 0, tuple(item.address for item in node.items)) for node in state.ksm.in_order()),
+        state.ksm.counters(),
         tuple(sorted((name, where, by) for (name, where), by in state.drift.items() if by)),
     )
 

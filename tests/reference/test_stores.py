@@ -77,15 +77,10 @@ def test_e3_a_mapped_page_of_the_swap_cache_is_left_to_a_fault() -> None:
     machine, pid = build(swap=16)
     machine.mmap(pid, HEAP, 4096)
     machine.touch(pid, [HEAP], write=True)
-    child = machine.fork(pid)
-    machine.drain()
     frame = machine.state.memory.frames[0]
-    machine.swap_out(pid, HEAP)
-    assert frame.has(Flag.ACTIVE), "it was used lately"
-    machine.swap_out(pid, HEAP)
-    machine.advance(1)
+    assert machine.swap_out(pid, HEAP)
+    assert (frame.count, machine.state.now, machine.state.swap.users(1)) == (0, 1, 1)
     machine.touch(pid, [HEAP], write=False)
-    machine.exit(child)
     machine.drain()
     assert (frame.count, frame.mapcount, machine.state.swap.users(1)) == (2, 1, 0)
 
@@ -210,18 +205,30 @@ def test_a_page_of_the_swap_cache_carries_shmem_off_unless_repaired() -> None:
         machine, pid = build(swap=8, repaired=repaired)
         machine.mmap(pid, HEAP, 4096, flags=SHARED)
         machine.touch(pid, [HEAP], write=True)
-        machine.drain()
-        machine.swap_out(pid, HEAP)
-        machine.swap_out(pid, HEAP)
-        machine.advance(1)
-        machine.drain()
-        assert machine.state.memory.frames[0].has(Flag.SWAPCACHE)
+        send_to_swap_cache(machine, pid)
         assert machine.soft_offline(0) == 0
         drift = {} if repaired else {("nr_isolated_anon", 0): -1, ("nr_shmem", 0): 0}
         assert machine.state.drift == drift
         machine.drain()
         assert counters(machine)[0].get("nr_isolated_anon", 0) == (0 if repaired else -1)
         assert machine.touch(pid, [HEAP], write=False).minor == 1
+
+
+def send_to_swap_cache(machine: ReferenceMachine, pid: int, *, ended: bool = True) -> None:
+    """Let reclaim write a shared page at the start of the heap, which goes to the swap cache for that."""
+    machine.drain()
+    frame = machine.frame_at(pid, HEAP)
+    assert frame is not None
+    machine.isolate(frame.pfn)
+    frame.flags &= ~(Flag.ACTIVE | Flag.REFERENCED)
+    machine.putback(frame.pfn)
+    machine.drain()
+    machine.task(pid).memory_map.entries[HEAP] &= ~ACCESSED
+    assert machine.reclaim(0, 1, anonymous=True) == 0
+    assert frame.has(Flag.SWAPCACHE)
+    if ended:
+        machine.advance(1)
+        machine.drain()
 
 
 def charges(machine: ReferenceMachine) -> tuple[int, int, int, int]:
@@ -269,14 +276,10 @@ def test_a_failing_move_of_a_swapped_shmem_page_leaks_a_charge() -> None:
         machine.attach_memcg(machine.create_memcg("g"), pid)
         machine.mmap(pid, HEAP, 4096, flags=SHARED)
         machine.touch(pid, [HEAP], write=True)
-        machine.drain()
-        machine.swap_out(pid, HEAP)
-        machine.swap_out(pid, HEAP)
-        machine.advance(1)
+        send_to_swap_cache(machine, pid)
         frame = machine.state.memory.frames[0]
         assert frame.owner is None and charges(machine)[0] == 1
         frame.count += 1
-        machine.drain()
         machine.soft_offline(0)
         assert charges(machine)[0] == (1 if repaired else 11)
 
@@ -286,12 +289,7 @@ def test_swap_brings_the_bytes_back() -> None:
     machine, pid = build(swap=8, contents=True)
     machine.mmap(pid, HEAP, 4096)
     machine.write(pid, HEAP, b"hello")
-    machine.drain()
-    machine.swap_out(pid, HEAP)
-    machine.swap_out(pid, HEAP)
-    machine.advance(1)
-    machine.drain()
-    assert machine.reclaim(0, 4, anonymous=True) == 1
+    assert machine.swap_out(pid, HEAP)
     assert counters(machine)[0] == {"free": 64, "nr_vmscan_write": 1}
     assert machine.touch(pid, [HEAP], write=False).major == 1
     assert machine.content_at(pid, HEAP)[:5] == b"hello"
@@ -304,8 +302,7 @@ def test_everything_is_free_after_the_last_exit() -> None:
     machine.mmap(pid, HEAP, 8 * 4096, flags=SHARED)
     machine.touch(pid, range(HEAP, HEAP + 8 * 4096, 4096), write=True)
     machine.drain()
-    for _ in range(2):
-        machine.swap_out(pid, HEAP)
+    send_to_swap_cache(machine, pid, ended=False)
     file = machine.create_file("f", 3 * 4096 + 5)
     assert machine.write_file(file, 4090, 20, by=pid) == 20
     assert machine.read_file(file, 0, 99999, by=pid) == bytes(3 * 4096 + 5)

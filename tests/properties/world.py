@@ -78,7 +78,7 @@ class World:
     def spawn(self, which: int) -> None:
         if len(self.tasks) < TASKS_MAX:
             memcg = self.group if which % 3 == 1 else None
-            task = self.machine.spawn(cpu=which % self.machine.cpus, memcg=memcg, stack=False)
+            task = self.machine.spawn(cpu=which % len(self.machine.cpus), memcg=memcg, stack=False)
             self.tasks.append(task)
             self.memories.append(ShadowMemory())
 
@@ -182,7 +182,7 @@ class World:
             task.write(address + at, data)
         except pm.OutOfMemoryError:
             return
-        except pm.PagemigError:
+        except pm.SyscallError:
             assert not may, f"a store to {address:#x} failed"
             return
         assert may, f"a store to {address:#x} did not fail"
@@ -201,7 +201,7 @@ class World:
             found = task.read(address, PAGE_SIZE)
         except pm.OutOfMemoryError:
             return
-        except pm.PagemigError:
+        except pm.SyscallError:
             assert expected is None, f"a load of {address:#x} failed"
             return
         assert found == expected, f"the page at {address:#x} of task {task.pid} has other bytes"

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use numpy::{PyArray1, PyReadonlyArray1};
 use pagemig_core::base::{
-    CallId, CpuId, CpusetId, Errno, MachineSpec, Misuse, NodeId, NodeMask, Pfn, Profile, TaskId,
     CallId, CpuId, MachineSpec, MappingId, Misuse, NodeId, NodeMask, Pfn, Profile, TaskId,
     Watermarks, ZoneKind, ZoneSpec,
 };
+use pagemig_core::base::{CpusetId, Errno};
 use pagemig_core::machine::verbs::Birth;
 use pagemig_core::machine::{KERNEL_TASK, Machine, Request};
 use pagemig_core::state::frame::PageFlags;
@@ -27,9 +27,8 @@ use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
 use crate::swap;
-use crate::views::{self, CallRow, EntryRow, FrameRow, PagesRow, VmaRow};
-use crate::zones::{self, CpusetRow, DriftRow};
 use crate::views::{self, CallRow, EntryRow, FrameRow};
+use crate::zones::{self, CpusetRow, DriftRow};
 
 /// (node, kind, frames, min, low, high)
 type ZoneRow = (u8, u8, u64, u64, u64, u64);

@@ -1,9 +1,9 @@
 //! What a call shall do, made in Python.
 
 use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
-use pagemig_core::base::{CpusetId, Errno, NODES_MAX, NodeId, NodeMask, Pfn, TaskId};
-use pagemig_core::cpuset::Change;
+use pagemig_core::base::CpusetId;
 use pagemig_core::base::{Errno, MappingId, NODES_MAX, NodeId, NodeMask, Pfn, TaskId};
+use pagemig_core::cpuset::Change;
 use pagemig_core::fault::Pages;
 use pagemig_core::machine::Request;
 use pagemig_core::migrate::collect::Wanted;
@@ -227,6 +227,9 @@ impl PyRequest {
     fn attach_cpuset(cpuset: u16, pid: u32) -> PyRequest {
         let change = Change::Attach(TaskId(pid));
         PyRequest(Request::ChangeCpuset { cpuset: CpusetId(cpuset), change })
+    }
+
+    #[staticmethod]
     fn read_file(file: u32, offset: u64, size: u64) -> PyRequest {
         PyRequest(Request::ReadFile { file: MappingId(file), offset, size })
     }

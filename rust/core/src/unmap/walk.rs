@@ -118,32 +118,48 @@ impl<V: Visitor> EntryWalk<V> {
     /// Makes one step.
     #[inline]
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
+        match self.try_advance::<M>(kernel, me) {
+            Ok(progress) => progress,
+            Err(lock) => Progress::Waiting(lock),
+        }
+    }
+
+    #[inline]
+    fn try_advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Result<Progress, LockId> {
+        if let Phase::Starting = self.phase {
+            self.start::<M>(kernel, me)?;
+            if self.stops::<M>(me) {
+                return Ok(Progress::Ran);
+            }
+        }
         loop {
-            let stepped = match self.phase {
-                Phase::Starting => self.start::<M>(kernel, me),
-                Phase::Finding(next) => self.find::<M>(kernel, me, next),
-                Phase::Visiting(next, place) => self.visit::<M>(kernel, me, next, place),
-                Phase::Done(_) => return Progress::Done,
-            };
-            if let Err(lock) = stepped {
-                return Progress::Waiting(lock);
+            if let Phase::Finding(next) = self.phase {
+                self.find::<M>(kernel, me, next)?;
+                if self.stops::<M>(me) {
+                    return Ok(Progress::Ran);
+                }
+            }
+            if let Phase::Visiting(next, place) = self.phase {
+                self.visit::<M>(kernel, me, next, place)?;
+                if self.stops::<M>(me) {
+                    return Ok(Progress::Ran);
+                }
             }
             if let Phase::Done(_) = self.phase {
-                return Progress::Done;
-            }
-            if self.point().stops::<M>(me) {
-                return Progress::Ran;
+                return Ok(Progress::Done);
             }
         }
     }
 
-    /// What lies behind the step just made.
-    #[inline]
-    fn point(&self) -> Point {
-        match self.route {
-            Route::Items(items) if items.is_between() => Point::Open,
+    /// Whether others may run now: why the walk returns. Between two items of a KSM page no spinlock
+    /// is held.
+    #[inline(always)]
+    fn stops<M: Mode>(&self, me: Me) -> bool {
+        let point = match self.route {
+            Route::Items(items) if M::STEPS && items.is_between() => Point::Open,
             _ => Point::Held,
-        }
+        };
+        point.stops::<M>(me) && !matches!(self.phase, Phase::Done(_))
     }
 
     /// The owner says where to look. A KSM page that is not in its tree yet is found nowhere.
@@ -178,14 +194,18 @@ impl<V: Visitor> EntryWalk<V> {
     /// is wanted. One area a step, when stepped.
     #[inline]
     fn find<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, mut next: u32) -> Result<(), LockId> {
-        if let Route::Items(items) = self.route {
-            return self.find_of_items::<M>(kernel, me, items, next);
-        }
+        let areas = match self.route {
+            Route::List(list) => kernel.anon_vmas.areas(list),
+            Route::File(file) => &kernel.mappings[file].areas,
+            Route::Items(items) => return self.find_of_items::<M>(kernel, me, items, next),
+            Route::Unknown => unreachable!("a walk that has begun knows its way"),
+        };
         let index = kernel.frames[self.visitor.page()].index();
-        while let Some(vma) = self.area(kernel, next) {
+        while let Some(&vma) = areas.get(next as usize) {
             next += 1;
-            let Some(address) = kernel.vmas[vma].address_of(index) else { continue };
-            return self.look::<M>(kernel, me, next, vma, address);
+            if let Some(address) = kernel.vmas[vma].address_of(index) {
+                return self.look::<M>(kernel, me, next, vma, address);
+            }
         }
         self.end::<M>(kernel, me, Verdict::Again);
         Ok(())
@@ -278,17 +298,6 @@ impl<V: Visitor> EntryWalk<V> {
             kernel.unlock::<M>(me, lock);
         }
         self.phase = Phase::Done(verdict);
-    }
-
-    /// Area number `next` of an anonymous page's list or of a file.
-    #[inline]
-    fn area(&self, kernel: &Kernel, next: u32) -> Option<VmaId> {
-        let areas = match self.route {
-            Route::List(list) => kernel.anon_vmas.areas(list),
-            Route::File(file) => &kernel.mappings[file].areas,
-            Route::Unknown | Route::Items(_) => return None,
-        };
-        areas.get(next as usize).copied()
     }
 }
 

@@ -133,20 +133,26 @@ impl<V: Visitor> EntryWalk<V> {
             }
         }
         loop {
-            if let Phase::Finding(next) = self.phase {
-                self.find::<M>(kernel, me, next)?;
-                if self.stops::<M>(me) {
-                    return Ok(Progress::Ran);
+            let found = match self.phase {
+                Phase::Finding(next) => self.find::<M>(kernel, me, next)?,
+                Phase::Visiting(next, place) => Some((next, place)),
+                _ => None,
+            };
+            if let Some((next, place)) = found {
+                // Only who can be stopped here needs to remember where he was.
+                if M::STEPS && matches!(self.phase, Phase::Finding(_)) {
+                    self.phase = Phase::Visiting(next, place);
+                    if self.stops::<M>(me) {
+                        return Ok(Progress::Ran);
+                    }
                 }
-            }
-            if let Phase::Visiting(next, place) = self.phase {
                 self.visit::<M>(kernel, me, next, place)?;
-                if self.stops::<M>(me) {
-                    return Ok(Progress::Ran);
-                }
             }
             if let Phase::Done(_) = self.phase {
                 return Ok(Progress::Done);
+            }
+            if self.stops::<M>(me) {
+                return Ok(Progress::Ran);
             }
         }
     }
@@ -190,10 +196,15 @@ impl<V: Visitor> EntryWalk<V> {
         Ok(())
     }
 
-    /// The next area in which the page could be mapped: leaves its leaf locked if the entry there
-    /// is wanted. One area a step, when stepped.
+    /// The next area in which the page could be mapped, and the number after its own: its leaf is
+    /// locked if the entry there is wanted, else it is not named. One area a step, when stepped.
     #[inline]
-    fn find<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, mut next: u32) -> Result<(), LockId> {
+    fn find<M: Mode>(
+        &mut self,
+        kernel: &mut Kernel,
+        me: Me,
+        mut next: u32,
+    ) -> Result<Option<(u32, Place)>, LockId> {
         let areas = match self.route {
             Route::List(list) => kernel.anon_vmas.areas(list),
             Route::File(file) => &kernel.mappings[file].areas,
@@ -208,7 +219,7 @@ impl<V: Visitor> EntryWalk<V> {
             }
         }
         self.end::<M>(kernel, me, Verdict::Again);
-        Ok(())
+        Ok(None)
     }
 
     /// The same for a KSM page: round by round, item by item, each at its own address.
@@ -219,10 +230,10 @@ impl<V: Visitor> EntryWalk<V> {
         me: Me,
         mut items: Items,
         mut next: u32,
-    ) -> Result<(), LockId> {
+    ) -> Result<Option<(u32, Place)>, LockId> {
         let Some((list, address)) = items.current(kernel) else {
             self.phase = Phase::Done(Verdict::Again);
-            return Ok(());
+            return Ok(None);
         };
         if items.is_between() {
             if !kernel.lock::<M>(me, LockId::AnonVma(list), Want::Exclusive) {
@@ -241,7 +252,7 @@ impl<V: Visitor> EntryWalk<V> {
         items.leave();
         self.route = Route::Items(items);
         self.phase = Phase::Finding(0);
-        Ok(())
+        Ok(None)
     }
 
     /// The entry at `address` of `vma`: its leaf is locked if it is wanted.
@@ -253,7 +264,7 @@ impl<V: Visitor> EntryWalk<V> {
         next: u32,
         vma: VmaId,
         address: u64,
-    ) -> Result<(), LockId> {
+    ) -> Result<Option<(u32, Place)>, LockId> {
         let root = kernel.mms[kernel.vmas[vma].mm].root;
         kernel.cost.walks += 1;
         let leaf = kernel.tables.leaf_of(root, address);
@@ -261,15 +272,14 @@ impl<V: Visitor> EntryWalk<V> {
             |leaf: &TableId| self.visitor.wants(kernel.tables.get(*leaf, leaf_index(address)));
         let Some(leaf) = leaf.filter(wants) else {
             self.phase = Phase::Finding(next);
-            return Ok(());
+            return Ok(None);
         };
         if !kernel.lock::<M>(me, LockId::Leaf(leaf), Want::Exclusive) {
             // This area again, then.
             self.phase = Phase::Finding(next - 1);
             return Err(LockId::Leaf(leaf));
         }
-        self.phase = Phase::Visiting(next, Place { vma, leaf, address });
-        Ok(())
+        Ok(Some((next, Place { vma, leaf, address })))
     }
 
     /// One entry, its leaf locked.

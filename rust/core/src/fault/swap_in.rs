@@ -99,6 +99,7 @@ impl SwapIn {
     }
 
     /// Makes one step.
+    #[inline(never)]
     pub(super) fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         loop {
             match &mut self.phase {

@@ -100,3 +100,22 @@ fn a_group_pays_for_pages_in_memory_and_not_for_those_in_swap() {
     assert_eq!((usage(&world), world.entry(1).kind()), (1, Kind::Swap));
     world.holds(0, 1);
 }
+
+#[test]
+fn the_last_swap_entry_leaves_a_mapped_page_in_the_cache_unless_swap_is_full() {
+    for (slots, stays) in [(8, true), (1, false)] {
+        let mut world = World::written(slots, 1, 2);
+        let parent = world.task;
+        assert!(world.swap_out(0));
+        let child = world.fork();
+        world.touch(0, false);
+        assert_eq!(world.slot(1), state(1, true), "one maps it, the other has it in swap");
+        let page = world.page(0);
+        world.task = child;
+        world.run(Request::Munmap { start: world.start, len: PAGE_SIZE });
+        world.task = parent;
+        assert_eq!(world.has(page, PageFlags::SWAPCACHE), stays);
+        assert_eq!(world.slot(1), state(0, stays));
+        world.holds(0, 1);
+    }
+}

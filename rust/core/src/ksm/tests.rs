@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::base::{CpuId, MachineSpec, MemcgId, Misuse, NodeId, NodeMask, Pfn, TaskId};
+use crate::base::{CpuId, MachineSpec, MemcgId, Misuse, NodeId, NodeMask, Pfn, Profile, TaskId};
 use crate::fault::Pages;
 use crate::kernel::Kernel;
 use crate::machine::verbs::Birth;
@@ -25,8 +25,12 @@ struct World(Machine);
 
 impl World {
     fn new() -> World {
-        let spec = MachineSpec { swap_slots: 32, ..MachineSpec::simple(&[64, 64], 2, true) };
-        World(Machine::new(&spec).unwrap())
+        World::with(Profile::Exact)
+    }
+
+    fn with(profile: Profile) -> World {
+        let simple = MachineSpec::simple(&[64, 64], 2, true);
+        World(Machine::new(&MachineSpec { profile, swap_slots: 32, ..simple }).unwrap())
     }
 
     fn spawn(&mut self) -> TaskId {
@@ -399,7 +403,8 @@ impl Dice {
 fn scans_among_writes_forks_exits_and_moves_keep_every_rule_after_every_step() {
     for seed in 0..200 {
         let mut dice = Dice(seed);
-        let mut world = World::new();
+        let profile = if seed % 4 == 3 { Profile::Repaired } else { Profile::Exact };
+        let mut world = World::with(profile);
         let tasks = [world.spawn(), world.spawn()];
         if dice.below(2) == 0 {
             let limit = Some(5 + dice.below(4));

@@ -323,14 +323,19 @@ fn q11_and_s36_merged_pages_move_under_offlining_only() {
 fn sp16_in_a_locked_area_the_mlock_state_moves_to_the_shared_page() {
     let mut world = World::new();
     let task = world.spawn();
-    let start = world.area(task, MERGEABLE, b"l");
     let locked = world.area(task, MERGEABLE | VmFlags::LOCKED, b"l");
-    let own = world.page(task, locked);
-    assert!(world.kernel().frames[own].has(PageFlags::MLOCKED));
+    let start = world.area(task, MERGEABLE, b"l");
+    let (own, other) = (world.page(task, locked), world.page(task, start));
+    let is_mlocked = |world: &World, page: Pfn| world.kernel().frames[page].has(PageFlags::MLOCKED);
+    assert_eq!([own, other].map(|page| is_mlocked(&world, page)), [true, false]);
     assert_eq!(world.scan(), 1);
-    let shared = world.page(task, start);
-    assert_eq!(world.page(task, locked), shared);
-    assert!(world.kernel().frames[shared].has(PageFlags::MLOCKED));
+    assert_eq!(world.page(task, locked), other, "the later page was upgraded");
+    assert_eq!([own, other].map(|page| is_mlocked(&world, page)), [false, true]);
+    let zone = &world.kernel().zones[world.kernel().zones.zone_of(other)];
+    assert_eq!(zone.counters.get(Counter::Mlock), 1);
+    world.run(task, Request::Exit);
+    world.scan();
+    assert_eq!(world.counts(), (0, 0, 0));
 }
 
 #[test]

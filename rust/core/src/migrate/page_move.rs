@@ -4,6 +4,8 @@
 //! around the reverse map, are nothing to do: a list of areas that lost its last user stays as an
 //! empty one for ever, so whoever still names it finds nothing (Q26).
 
+mod seen;
+
 use super::methods::{MethodCall, Way, claim, transfer};
 use super::target::Target;
 use crate::base::{Errno, MemcgId, Pfn};
@@ -11,7 +13,7 @@ use crate::kernel::Kernel;
 use crate::pagecache::buffers::try_to_free_buffers;
 use crate::pagecache::transfer::writeback_is_over;
 use crate::state::frame::{Owner, PageFlags};
-use crate::step::{Label, LockId, Me, Mode, Point, Progress};
+use crate::step::{LockId, Me, Mode, Point, Progress};
 use crate::trace::EventKind;
 use crate::unmap::{Restoring, Unmapping};
 
@@ -109,45 +111,6 @@ impl PageMove {
         }
     }
 
-    /// The steps that the next advance makes.
-    pub fn labels(&self) -> &'static [Label] {
-        match &self.phase {
-            Phase::Allocating => &["UM-1", "UM-2"],
-            Phase::Locking => &["UM-3"],
-            Phase::Checking => &["UM-4", "UM-5", "UM-6", "UM-7", "UM-8"],
-            Phase::Settling => &["UM-6", "UM-7", "UM-8"],
-            Phase::Unmapping(walk) => walk.labels(),
-            Phase::Claiming(way) => way.labels(),
-            Phase::Moving(method) => method.labels(),
-            Phase::Transferring => &[
-                "MC-1", "MG-3", "MC-2", "MC-3", "MC-4", "MC-5", "MC-6", "MC-7", "MC-8", "MC-9",
-                "MC-10", "MG-4",
-            ],
-            Phase::Mapping(walk) if walk.is_starting() => &["MN-4"],
-            Phase::Returning(walk, _) if walk.is_starting() => &["UM-11"],
-            Phase::Mapping(walk) | Phase::Returning(walk, _) => walk.labels(),
-            Phase::Opening => &["MN-5"],
-            Phase::Closing(_) => &["UM-12", "UM-14", "UM-15"],
-            Phase::Leaving(_) => &["UM-16", "PB-1", "PB-2", "PB-3"],
-            Phase::Discarding(_) => &["UM-17", "UM-18"],
-            Phase::Done(_) => &[],
-        }
-    }
-
-    /// The page under way.
-    #[inline]
-    pub const fn page(&self) -> Pfn {
-        self.old
-    }
-
-    /// The target frame, while the attempt owns a reference to it.
-    pub const fn new_page(&self) -> Option<Pfn> {
-        match self.phase {
-            Phase::Allocating | Phase::Done(_) => None,
-            _ => Some(self.new),
-        }
-    }
-
     /// What a batch has to know of an attempt. Only once done.
     #[inline]
     pub fn ended(&self) -> Ended {
@@ -182,27 +145,6 @@ impl PageMove {
     #[inline]
     const fn has_wasted_frame(&self) -> bool {
         matches!(self.phase, Phase::Done(Err(_))) || self.was_freed
-    }
-
-    /// Whether migration entries may name the old page (I-21).
-    pub const fn may_have_entries(&self) -> bool {
-        match &self.phase {
-            Phase::Moving(method) => method.may_have_entries(),
-            Phase::Unmapping(_)
-            | Phase::Claiming(_)
-            | Phase::Transferring
-            | Phase::Mapping(_)
-            | Phase::Returning(..) => true,
-            _ => false,
-        }
-    }
-
-    /// The old page and the count that it had before it was frozen, while it is (I-11).
-    pub fn frozen(&self) -> Option<(Pfn, u32)> {
-        match &self.phase {
-            Phase::Moving(method) => method.frozen_count().map(|count| (self.old, count)),
-            _ => None,
-        }
     }
 
     /// What the attempt came to. Only once done.

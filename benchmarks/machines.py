@@ -36,3 +36,13 @@ def machine_with_heap(
 def shuffled(heap: pm.Region, seed: int = SEED) -> npt.NDArray[np.uint64]:
     """The heap's pages in a random order, the same one each time for one seed."""
     return np.random.default_rng(seed).permutation(heap.addresses)
+
+
+def machine_with_file(pages: int, filesystem: pm.FileSystem) -> tuple[pm.Machine, pm.Task, pm.Region]:
+    """A machine of two nodes, a task on node 0, and a clean file mapped there, all of it in memory."""
+    machine = pm.Machine(nodes=[bytes_for(pages)] * 2)
+    task = machine.spawn("bench")
+    file = machine.create_file("bench", pages * pm.PAGE_SIZE, filesystem=filesystem)
+    area = task.mmap(pages * pm.PAGE_SIZE, file=file, shared=True)
+    task.touch(area, write=False)
+    return machine, task, area

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+import pagemig as pm
+
 from .comparators import Copy, Host, Order, import_seconds, seconds
-from .machines import SEED, machine_with_heap
+from .machines import SEED, machine_with_file, machine_with_heap
 
 Figure = tuple[str, float | None]
 
@@ -60,6 +62,8 @@ def rows(sizes: Sizes) -> tuple[Row, ...]:
         Row("P3", "move with bytes, random order", "bytes random", "C4: random", 1.25),
         Row("P4", "query, address order", "query", "C1: order", 1 / 40),
         Row("P4", "query, random order", "query random", "C1: random", 1 / 4),
+        Row("P5", "move file pages, against anonymous", "file", "move", 2),
+        Row("P5", "move file pages with four buffers", "buffers", "move", 4),
         Row("P6", "query of one page", "one query", "C1: one", 2),
         Row("P6", "one page asked to stay", "one stay", "C2: one", 2),
         Row("P6", "one page moved, against staying", "one move", "C2: one", 2),
@@ -74,8 +78,13 @@ def rows(sizes: Sizes) -> tuple[Row, ...]:
 class Heap:
     """A heap on one of two nodes, moved to the other one by each call."""
 
-    def __init__(self, pages: int, *, contents: bool = False) -> None:
-        self.machine, self.task, self.region = machine_with_heap(pages, contents=contents)
+    def __init__(
+        self, pages: int, *, contents: bool = False, filesystem: pm.FileSystem | None = None
+    ) -> None:
+        if filesystem is None:
+            self.machine, self.task, self.region = machine_with_heap(pages, contents=contents)
+        else:
+            self.machine, self.task, self.region = machine_with_file(pages, filesystem)
         self._addresses = self.region.addresses
         self._node = 0
         self.move()
@@ -118,6 +127,8 @@ class Bench:
         self._bytes = Heap(sizes.byte_pages, contents=True)
         self._scattered_bytes = Heap(sizes.byte_pages, contents=True)
         self._copy = Copy(sizes.byte_pages)
+        self._file = Heap(sizes.pages, filesystem=pm.filesystems.TMPFS)
+        self._buffers = Heap(sizes.pages, filesystem=pm.filesystems.EXT)
         self._small, self._large = (Heap(pages) for pages in sizes.growth)
         self._one = Heap(16)
 
@@ -144,6 +155,8 @@ class Bench:
         yield "C1: order", self.host.look_up(order)
         yield "move", self._heap.move()
         yield "query", self._heap.query()
+        yield "file", self._file.move()
+        yield "buffers", self._buffers.move()
         yield "C1: random", self.host.look_up(anyhow)
         yield "move random", self._scattered.move(anyhow)
         yield "query random", self._scattered.query(random.permutation(self.sizes.pages))

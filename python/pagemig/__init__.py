@@ -9,7 +9,8 @@
 >>> app.move_pages(heap, 1)
 array([1, 1, 1, 1], dtype=int32)
 
-Start with `Machine` and `Task`. `calls` and `Machine.start` stop operations half way;
+Start with `Machine` and `Task`; `File`, `Memcg`, `Cpuset` and `Ksm` are what else a machine has.
+`filesystems` are the kinds of files. `calls` and `Machine.start` stop operations half way;
 `syscalls` has the system calls with the kernel's own arguments; `inputs` brings real
 programs in. The behaviour is that of Linux 2.6.34 on x86-64: ``docs/spec/``.
 """
@@ -18,9 +19,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import calls, syscalls
+from . import calls, filesystems, syscalls
 from ._core import build_profile
-from .call import Call, WaitFor
+from .call import Call, Holder, WaitFor
+from .cpuset import Cpuset
 from .errors import (
     DeadlockError,
     InternalError,
@@ -32,26 +34,45 @@ from .errors import (
     UsageError,
 )
 from .explore import Replay, replay
+from .file import File
+from .filesystems import (
+    DirtyMethod,
+    FileSystem,
+    MigrateMethod,
+    ReleaseMethod,
+    WriteMethod,
+    WriteOutcome,
+)
 from .flags import (
     PAGE_SIZE,
+    Advice,
+    BlockState,
+    BufferState,
     Capability,
     EntryKind,
     GiB,
     Granularity,
+    IoDirection,
     KiB,
     LruList,
+    MappingFlags,
     MbindFlags,
     MiB,
     MoveScope,
     OwnerKind,
+    PageFamily,
     PageFlags,
     PolicyMode,
     Profile,
     Protection,
+    RecordFlags,
     VmFlags,
+    Written,
     ZoneKind,
 )
+from .ksm import Ksm, KsmNode, KsmPlace
 from .machine import Machine
+from .memcg import Memcg, MemcgStatistics
 from .permissions import SecurityHook
 from .policy import Policy
 from .region import Region
@@ -59,14 +80,18 @@ from .results import (
     AccessResult,
     Anywhere,
     ByPage,
+    Drift,
     Entry,
     Finding,
     FrameInfo,
+    MemcgRecord,
     MemoryCounters,
     MigrationResult,
     Owner,
+    Pageblock,
     ToNode,
 )
+from .storage import Buffer, SwapEntry, SwapInfo, SwapSlot, Transfer
 from .task import Task
 from .task_view import Vma
 from .topology import Node, Topology, Zone
@@ -91,59 +116,90 @@ __all__ = [
     "RWX",
     "RX",
     "AccessResult",
+    "Advice",
     "Anywhere",
+    "BlockState",
+    "Buffer",
+    "BufferState",
     "ByPage",
     "Call",
     "Capability",
+    "Cpuset",
     "DeadlockError",
+    "DirtyMethod",
+    "Drift",
     "Entry",
     "EntryKind",
     "Event",
+    "File",
+    "FileSystem",
     "Finding",
     "FrameInfo",
     "GiB",
     "Granularity",
+    "Holder",
     "InternalError",
     "InvariantError",
+    "IoDirection",
     "KiB",
+    "Ksm",
+    "KsmNode",
+    "KsmPlace",
     "LruList",
     "Machine",
     "MachineBusyError",
+    "MappingFlags",
     "MbindFlags",
+    "Memcg",
+    "MemcgRecord",
+    "MemcgStatistics",
     "MemoryCounters",
     "MiB",
+    "MigrateMethod",
     "MigrationResult",
     "MoveScope",
     "Node",
     "OutOfMemoryError",
     "Owner",
     "OwnerKind",
+    "PageFamily",
     "PageFlags",
+    "Pageblock",
     "PagemigError",
     "Policy",
     "PolicyMode",
     "Profile",
     "Protection",
     "R",
+    "RecordFlags",
     "Region",
+    "ReleaseMethod",
     "Replay",
     "SecurityHook",
+    "SwapEntry",
+    "SwapInfo",
+    "SwapSlot",
     "SyscallError",
     "Task",
     "ToNode",
     "Topology",
     "Trace",
+    "Transfer",
     "UsageError",
     "UserMemory",
     "VmFlags",
     "Vma",
     "W",
     "WaitFor",
+    "WriteMethod",
+    "WriteOutcome",
+    "Written",
     "X",
     "Zone",
     "ZoneKind",
     "build_profile",
     "calls",
+    "filesystems",
     "inputs",
     "replay",
     "syscalls",

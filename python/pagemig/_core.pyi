@@ -109,7 +109,7 @@ class Request:
 
     @staticmethod
     def write_file(file: int, offset: int, size: int, data: bytes | None) -> Request:
-        """``write(2)`` through the page cache; extends the file. ``data`` None: ``size`` bytes that nobody looks at."""
+        """``write(2)`` through the page cache; extends the file. Without ``data``: ``size`` bytes of any."""
 
     @staticmethod
     def truncate(file: int, size: int) -> Request: ...
@@ -223,6 +223,9 @@ class Machine:
     def set_credentials(self, pid: int, uid: int, euid: int, suid: int, capabilities: int) -> None: ...
     def set_mems_allowed(self, pid: int, mask: int) -> None: ...
     def set_cpu(self, pid: int, cpu: int) -> None: ...
+    def set_signal(self, pid: int, pending: bool) -> None:
+        """A signal is pending for the task, or none any more; only offlining looks."""
+
     def set_task_policy(self, pid: int, row: _Policy) -> None: ...
     def task_policy(self, pid: int) -> _Policy: ...
     def next_interleave(self, pid: int) -> int:
@@ -240,8 +243,12 @@ class Machine:
     def vmas(self, pid: int) -> list[tuple[int, int, int, int, _Policy | None, int, tuple[int, ...]]]:
         """(start, end, vm_flags, pgoff, policy, id, anon_vma links oldest last)."""
 
-    def vma_pages(self, pid: int) -> list[tuple[int, int, int, int, int, tuple[int, ...]]]:
-        """Per VMA what numa_maps counts: (start, anon, dirty, mapmax, active, pages per node id 0..63)."""
+    def vma_pages(self, pid: int) -> list[tuple[int, int, int, int, int, int, int, tuple[int, ...]]]:
+        """Per VMA what numa_maps counts: (start, anon, dirty, mapmax, swapcache, active, writeback, pages per
+        node id 0..63)."""
+
+    def policy_at(self, pid: int, address: int) -> _Policy | None:
+        """The policy of the area at an address: the file's own at that place for shmem, else the area's."""
 
     def nodes_of(self, pid: int, addresses: _U64) -> _I32: ...
     def entry(self, pid: int, address: int) -> tuple[int, bool, bool, bool, bool, int, int]:
@@ -277,7 +284,7 @@ class Machine:
         """(state bits, count, block) of each buffer of a page; empty without."""
 
     def hold_buffer(self, pfn: int, at: int, lock: bool) -> None:
-        """By hand: takes a reference to a buffer (``b_count``), and its lock if ``lock``. Refused if locked."""
+        """By hand: takes a reference to a buffer (``b_count``), and its lock if ``lock``. Not if locked."""
 
     def release_buffer(self, pfn: int, at: int) -> None: ...
     def set_page_flag(self, pfn: int, flag: int, on: bool) -> None:
@@ -331,8 +338,14 @@ class Machine:
     def drift(self) -> list[tuple[str, int, int]]:
         """What documented quirks carried off: (ledger, where, by how much); empty in REPAIRED.
 
-        Ledgers: a zone counter's name with the zone's node (Q15, Q19), ``"anon"``/``"file"`` with the mm (Q16),
-        ``"mapped_file"`` (Q17) and ``"charge"`` (Q18) with the memcg."""
+        Ledgers: a zone counter's name with the zone's node (Q15, Q19), ``"anon"``/``"file"`` with the mm
+        (Q16), ``"mapped_file"`` (Q17) and ``"charge"`` (Q18) with the memcg."""
+
+    def online_zones(self) -> list[tuple[int, int]]:
+        """(node, zone kind) of every zone that has present pages, in frame order."""
+
+    def present_pages(self, node: int) -> int:
+        """Frames of a node that are not offline."""
 
     def pageblocks(self, node: int) -> list[tuple[int, int]]:
         """(first pfn, migrate type: MOVABLE 2, ISOLATE 4, and 5 for a block that is offline)."""

@@ -9,6 +9,7 @@ Source: concurrency 1 and 2.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,6 +37,18 @@ class CallValue(Protocol):
         """The same, with user memory of its own."""
 
 
+class Holder(enum.IntEnum):
+    """Who holds a lock besides calls."""
+
+    HAND = (1 << 32) - 2
+    """Somebody who took it by hand: `pagemig.File.hold_buffer`."""
+    DISK = (1 << 32) - 1
+    """The disk, until a transfer ends."""
+
+
+_OF_FRAMES = ("page_lock", "writeback")
+
+
 @dataclass(frozen=True, slots=True)
 class WaitFor:
     """What a call cannot go on without.
@@ -44,23 +57,33 @@ class WaitFor:
     --------
     >>> WaitFor("page_lock", 12, 1)
     WaitFor(page_lock, pfn=12, holder=1)
+    >>> WaitFor("page_lock", 12, Holder.DISK)
+    WaitFor(page_lock, pfn=12, holder=DISK)
     """
 
     lock: str
-    """``mmap_sem``, ``page_lock``, ``anon_vma_lock`` or ``leaf_lock``."""
+    """``ksm_thread_mutex``, ``mmap_sem``, ``page_lock``, ``writeback``, ``buffer_lock``,
+    ``anon_vma_lock``, ``i_mmap_lock``, ``leaf_lock`` or ``tree_lock``."""
     number: int
-    """Which one: for a page lock the frame number, otherwise the core's own number."""
+    """Which one: for a page lock and writeback the frame number, otherwise the core's own number."""
     holder: int | None
-    """The number of the call that holds it, if one does."""
+    """The number of the call that holds it, or a `Holder`; None if nobody does."""
 
     @property
     def pfn(self) -> int | None:
-        """The frame, of a page lock."""
-        return self.number if self.lock == "page_lock" else None
+        """The frame, of a page lock or of writeback."""
+        return self.number if self.lock in _OF_FRAMES else None
+
+    @staticmethod
+    def from_core(row: tuple[str, int, int | None]) -> WaitFor:
+        """Make one from the core's tuple."""
+        lock, number, holder = row
+        return WaitFor(lock, number, Holder(holder) if holder in list(Holder) else holder)
 
     def __repr__(self) -> str:
-        name = "pfn" if self.lock == "page_lock" else "number"
-        return f"WaitFor({self.lock}, {name}={self.number}, holder={self.holder})"
+        name = "pfn" if self.lock in _OF_FRAMES else "number"
+        holder = self.holder.name if isinstance(self.holder, Holder) else self.holder
+        return f"WaitFor({self.lock}, {name}={self.number}, holder={holder})"
 
 
 @dataclass(slots=True)
@@ -152,7 +175,7 @@ class Call:
     def waiting_for(self) -> WaitFor | None:
         """What it waits for; None if it can go on, or is done."""
         found = None if self._ended is not None else self._look()[4]
-        return None if found is None else WaitFor(*found)
+        return None if found is None else WaitFor.from_core(found)
 
     @property
     def history(self) -> tuple[str, ...]:

@@ -17,6 +17,9 @@ GiB: Final = 1 << 30
 PAGE_SIZE: Final = 4096
 """Bytes in a page."""
 
+FILE_PAGES_MAX: Final = 1 << 39
+"""Pages that a file may reach to: their index has 39 bits."""
+
 USER_END: Final = (1 << 47) - PAGE_SIZE
 """First address beyond user space."""
 
@@ -135,6 +138,99 @@ class EntryKind(enum.IntEnum):
     PRESENT = 1
     SWAP = 2
     MIGRATION = 3
+
+
+class PageFamily(enum.Enum):
+    """Which of its two families of LRU lists a page is on."""
+
+    ANON = "anonymous memory and shmem: what goes to swap"
+    FILE = "pages of all other files"
+
+
+class MappingFlags(enum.IntFlag):
+    """What an address space remembers of its pages (data-model 5.1)."""
+
+    NONE = 0
+    EIO = 1
+    """A write failed."""
+    ENOSPC = 2
+    """A write found no room."""
+    UNEVICTABLE = 4
+    """Pages are never reclaimed."""
+
+
+class BufferState(enum.IntFlag):
+    """What is known of one block of a page (data-model 5.3)."""
+
+    NONE = 0
+    UPTODATE = 1 << 0
+    DIRTY = 1 << 1
+    LOCK = 1 << 2
+    REQ = 1 << 3
+    MAPPED = 1 << 4
+    NEW = 1 << 5
+    ASYNC_READ = 1 << 6
+    ASYNC_WRITE = 1 << 7
+    DELAY = 1 << 8
+    WRITE_EIO = 1 << 9
+    UNWRITTEN = 1 << 10
+
+
+class IoDirection(enum.Enum):
+    """Which way a transfer goes."""
+
+    READ = "read"
+    """Into the page, which the disk keeps locked meanwhile."""
+    WRITE = "write"
+    """Out of the page, which is under writeback meanwhile."""
+
+
+class Written(enum.IntEnum):
+    """What a request to write a page back came to (supporting-paths 10)."""
+
+    STARTED = 0
+    """``writepage`` was called and took the page."""
+    NOTHING = 1
+    """There was nothing to write: the page is not there, clean, or under writeback."""
+    ACTIVATE = 0x80000
+    """``AOP_WRITEPAGE_ACTIVATE``: the filesystem would not, and the page is dirty again."""
+
+
+class Advice(enum.IntEnum):
+    """What ``madvise`` is told about a range."""
+
+    DONTNEED = 4
+    """Its pages may go."""
+    DONTFORK = 10
+    """Children do not get it."""
+    DOFORK = 11
+    """Children do get it."""
+    MERGEABLE = 12
+    """KSM may merge its pages."""
+    UNMERGEABLE = 13
+    """KSM may not, and what is merged is taken apart."""
+
+
+class BlockState(enum.IntEnum):
+    """What a pageblock is for (data-model 1.2)."""
+
+    MOVABLE = 2
+    ISOLATED = 4
+    """Its free frames cannot be allocated: it is about to go offline."""
+    OFFLINE = 5
+    """It is out of the allocator."""
+
+
+class RecordFlags(enum.IntFlag):
+    """What the memory cgroups' record of a frame says (data-model 9)."""
+
+    NONE = 0
+    USED = 1
+    """Charged."""
+    CACHE = 2
+    """Charged as page cache."""
+    FILE_MAPPED = 4
+    ACCT_LRU = 8
 
 
 class Capability(enum.IntFlag):

@@ -1,9 +1,10 @@
-"""A simulated NUMA machine: what it is made of, who runs on it, and what can be seen of it.
+"""A simulated NUMA machine: what it is made of, who runs on it, and what the kernel does by itself.
 
 Start with `Machine`. Its tasks do the work (`pagemig.Task`); calls that are stopped half way
-are started here (`Machine.start`).
+are started here (`Machine.start`). Its files and groups are in
+`pagemig.machine_stores`; what can be seen of it is in `pagemig.machine_view`.
 
-Left out so far: swap, files, memory cgroups, cpusets, KSM, offlining, snapshots.
+Left out so far: snapshots.
 """
 
 from __future__ import annotations
@@ -11,23 +12,34 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-import numpy.typing as npt
-
-from . import _core
-from .arguments import integer, read_only
+from . import _core, calls
+from .arguments import integer, page_multiple
 from .call import Call, CallValue, drive
-from .calls import migrate_frames, require_name
+from .calls.kernel import OFFLINE_TICKS
 from .calls.value import run_now
-from .errors import InvariantError, UsageError, syscall_error
-from .flags import PAGE_SIZE, Capability, Granularity, LruList, Profile, ZoneKind
+from .errors import UsageError, syscall_error
+from .flags import PAGE_SIZE, Capability, Granularity, PageFamily, PageFlags, Profile
+from .machine_stores import MachineStores, own
+from .memcg import Memcg
 from .permissions import SecurityHook
-from .results import Anywhere, ByPage, Finding, FrameInfo, MigrationResult, ToNode
+from .region import HasPid
+from .results import Anywhere, ByPage, MigrationResult, ToNode
 from .system import KERNEL, PID_MAX, System
-from .task import Task, require_capabilities
+from .task import Task
+from .task_view import require_capabilities
 from .topology import NodeSizes, Topology, plan
-from .trace import Trace
 
 _ID_MAX = (1 << 32) - 1
+_SWAP_PAGES_MAX = (1 << 27) - 1
+_BY_HAND = (
+    PageFlags.ERROR
+    | PageFlags.REFERENCED
+    | PageFlags.CHECKED
+    | PageFlags.RESERVED
+    | PageFlags.PRIVATE_2
+    | PageFlags.MAPPEDTODISK
+    | PageFlags.RECLAIM
+)
 
 
 class Loadable(Protocol):
@@ -37,7 +49,7 @@ class Loadable(Protocol):
         """Make a task with this memory."""
 
 
-class Machine:
+class Machine(MachineStores):
     """A NUMA machine with its own frames, tasks and clock.
 
     Machines share nothing, so a program can have as many as it likes.
@@ -53,11 +65,13 @@ class Machine:
     contents
         Whether frames have bytes, which migration copies.
     swap
-        Bytes of swap space; not there yet.
+        Bytes of swap space, whole pages; by default none.
     profile
         Exactly as Linux 2.6.34, or with its plain defects repaired.
     topology
         Distances between nodes; by default 10 and 20.
+    pageblock_frames
+        Frames in a pageblock, which is what can go offline: a power of two.
 
     Raises
     ------
@@ -73,7 +87,7 @@ class Machine:
     256
     """
 
-    __slots__ = ("_system",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -84,13 +98,16 @@ class Machine:
         swap: int = 0,
         profile: Profile = Profile.EXACT,
         topology: Topology | None = None,
+        pageblock_frames: int = 512,
     ) -> None:
         if not isinstance(contents, bool):
             raise UsageError(f"contents is {contents!r}; it must be True or False")
         if not isinstance(profile, Profile):
             raise UsageError(f"profile is {profile!r}; it must be Profile.EXACT or Profile.REPAIRED")
-        if integer(swap, "swap"):
-            raise UsageError(f"swap is {swap}, but swap space is not there yet: leave it out")
+        swap_pages = integer(page_multiple(swap, "swap") // PAGE_SIZE, "pages of swap", high=_SWAP_PAGES_MAX)
+        block = integer(pageblock_frames, "pageblock_frames", 1, 1 << 31)
+        if block & (block - 1):
+            raise UsageError(f"pageblock_frames is {block}; it must be a power of two")
         made = plan(nodes, cpus, topology, contents=contents)
         core = _core.Machine(
             nodes=made.nodes,
@@ -99,38 +116,10 @@ class Machine:
             distances=made.distances,
             contents=contents,
             repaired=profile is Profile.REPAIRED,
+            swap_pages=swap_pages,
+            pageblock_frames=block,
         )
         self._system = System(core, made, contents=contents, profile=profile, make_task=Task)
-
-    # what it is --------------------------------------------------------------------------
-
-    @property
-    def nodes(self) -> dict[int, int]:
-        """Bytes of each node, by id."""
-        sizes = dict.fromkeys(self._system.plan.nodes, 0)
-        for node, _, frames, *_ in self._system.plan.zones:
-            sizes[node] += frames * PAGE_SIZE
-        return sizes
-
-    @property
-    def cpus(self) -> tuple[int, ...]:
-        """The node of each CPU."""
-        return self._system.plan.cpu_nodes
-
-    @property
-    def contents(self) -> bool:
-        """Whether frames have bytes."""
-        return self._system.contents
-
-    @property
-    def profile(self) -> Profile:
-        """Which of the modelled behaviours it has."""
-        return self._system.profile
-
-    @property
-    def frame_count(self) -> int:
-        """How many frames it has; their numbers are below this."""
-        return self._system.frames
 
     @property
     def security_hook(self) -> SecurityHook:
@@ -155,7 +144,7 @@ class Machine:
         capabilities: Capability | None = None,
         mems_allowed: Iterable[int] | None = None,
         cpu: int = 0,
-        memcg: None = None,
+        memcg: Memcg | None = None,
         kernel_thread: bool = False,
         stack: bool = True,
     ) -> Task:
@@ -170,23 +159,22 @@ class Machine:
         capabilities
             What it may do; by default everything for uid 0 and nothing for others.
         mems_allowed
-            The nodes of its cpuset; by default all with memory.
+            The nodes it may allocate from; by default all with memory.
         cpu
             The CPU it runs on.
         memcg
-            Its memory cgroup; not there yet.
+            The memory cgroup that pays for its pages; by default the root.
         kernel_thread
             Whether it has no memory of its own.
         stack
             Whether 16 untouched pages are mapped just below the top of user space.
         """
         system = self._system
-        if memcg is not None:
-            raise UsageError("memory cgroups are not there yet: leave out memcg")
+        group = 0 if memcg is None else own(system, memcg, Memcg, "memcg")
         real = integer(uid, "uid", high=_ID_MAX)
         default = Capability.ALL if real == 0 else Capability.NONE
         pid = system.core.spawn(
-            require_name(name),
+            calls.require_name(name),
             real,
             real if euid is None else integer(euid, "euid", high=_ID_MAX),
             real if suid is None else integer(suid, "suid", high=_ID_MAX),
@@ -196,6 +184,8 @@ class Machine:
             bool(kernel_thread),
             bool(stack) and not kernel_thread,
         )
+        if group:
+            system.core.attach_memcg(group, pid)
         return Task(system, pid)
 
     def task(self, pid: int) -> Task:
@@ -213,53 +203,7 @@ class Machine:
         """Make a task with the memory of a captured process; see `pagemig.inputs`."""
         return address_space.place(self)
 
-    # its frames --------------------------------------------------------------------------
-
-    def frame(self, pfn: int) -> FrameInfo:
-        """Return what is known of one frame."""
-        return FrameInfo.from_core(self._system.core.frame(self._system.pfn(pfn)))
-
-    def frames(self, node: int) -> dict[str, npt.NDArray[Any]]:
-        """Return the allocated frames of a node as columns, in frame order.
-
-        The names are those of the fields of `pagemig.FrameInfo`; ``owner`` is the kind of the
-        owner, 0 for none, and ``owner_id`` its number.
-        """
-        columns = self._system.core.frames(self._system.node(node))
-        return {name: read_only(column) for name, column in columns.items()}
-
-    def frame_bytes(self, pfn: int) -> bytes:
-        """Return the contents of a frame; `UsageError` on a machine without."""
-        return self._system.core.frame_bytes(self._system.pfn(pfn))
-
-    def lru(self, node: int, which: LruList, zone: ZoneKind = ZoneKind.NORMAL) -> tuple[int, ...]:
-        """Return the frames of one LRU list of a zone, head first."""
-        if not isinstance(which, LruList) or not isinstance(zone, ZoneKind):
-            raise UsageError(f"{which!r} of {zone!r}; they must be a LruList and a ZoneKind")
-        return tuple(self._system.core.lru(self._system.node(node), int(zone), int(which)))
-
-    def pagevec(self, cpu: int, which: LruList) -> tuple[int, ...]:
-        """Return the frames that wait on a CPU for an LRU list, in the order of their coming."""
-        if not isinstance(which, LruList):
-            raise UsageError(f"which is {which!r}; it must be a LruList")
-        return tuple(self._system.core.pagevec(self._system.cpu(cpu), int(which)))
-
-    def zonelist(self, node: int) -> tuple[tuple[int, ZoneKind], ...]:
-        """Return the zones in which an allocation for a node looks, in that order."""
-        return tuple((n, ZoneKind(z)) for n, z in self._system.core.zonelist(self._system.node(node)))
-
-    @property
-    def pins(self) -> dict[int, int]:
-        """The pinned frames, and how often each is pinned."""
-        return self._system.core.pins()
-
-    def vmstat(self) -> dict[str, int]:
-        """Return the counters of the whole machine, spelled as in ``/proc/vmstat``."""
-        return self._system.core.vmstat()
-
-    def zone_counters(self, node: int) -> dict[str, int]:
-        """Return the same for one node."""
-        return self._system.core.zone_counters(self._system.node(node))
+    # what the kernel does ----------------------------------------------------------------
 
     def drain(self, *, cpu: int | None = None) -> None:
         """Drain all pagevecs of all CPUs, or of one."""
@@ -281,6 +225,78 @@ class Machine:
         """Put a page back that `isolate` took, by way of CPU 0."""
         self._system.core.putback(self._system.pfn(pfn))
 
+    def set_page_flag(self, pfn: int, flag: PageFlags, on: bool = True) -> None:
+        """Set or clear a flag of a page by hand, as a filesystem or firmware might.
+
+        Parameters
+        ----------
+        pfn
+            The frame, which must be in use.
+        flag
+            ``ERROR``, ``REFERENCED``, ``CHECKED``, ``RESERVED``, ``PRIVATE_2``, ``MAPPEDTODISK`` or
+            ``RECLAIM``; what else a page is follows from what is done with it.
+        on
+            Whether to set it.
+        """
+        if not isinstance(flag, PageFlags) or flag not in _BY_HAND or flag.bit_count() != 1:
+            raise UsageError(f"flag is {flag!r}; by hand it must be one of {_BY_HAND!r}")
+        self._system.core.set_page_flag(self._system.pfn(pfn), int(flag), calls.require_bool(on, "on"))
+
+    def reclaim(
+        self, node: int, pages: int = 32, *, family: PageFamily = PageFamily.ANON, by: HasPid | None = None
+    ) -> int:
+        """Scan the tail of a node's inactive list and free what can be freed.
+
+        Parameters
+        ----------
+        node
+            Whose list.
+        pages
+            How many pages are looked at, at most.
+        family
+            Which of its two inactive lists.
+        by
+            Who; by default the kernel.
+
+        Returns
+        -------
+        int
+            How many pages were freed.
+        """
+        return int(self._by(by, calls.reclaim(node, pages, family=family)))
+
+    def offline(
+        self, first_pfn: int, count: int, *, timeout: int = OFFLINE_TICKS, by: HasPid | None = None
+    ) -> None:
+        """Move everything out of a range of frames, and withdraw the range.
+
+        Parameters
+        ----------
+        first_pfn, count
+            The range, frames: whole pageblocks of one zone.
+        timeout
+            Ticks after which it gives up.
+        by
+            Who; by default the kernel.
+
+        Raises
+        ------
+        OSError
+            EINVAL: no whole pageblocks, or not of one zone; EBUSY: something cannot be moved;
+            EAGAIN: it took too long; ENOMEM: no room elsewhere; EINTR: a signal is pending.
+        """
+        self._by(by, calls.offline(first_pfn, count, timeout=timeout))
+
+    def soft_offline(self, pfn: int, *, by: HasPid | None = None) -> None:
+        """Take one frame out of use, moving or dropping what is in it.
+
+        Raises
+        ------
+        OSError
+            EIO, EBUSY: it could not be emptied.
+        """
+        self._by(by, calls.soft_offline(pfn))
+
     def migrate_pages(
         self, pfns: Iterable[int], target: ToNode | Anywhere | ByPage, *, offlining: bool = False
     ) -> MigrationResult:
@@ -295,7 +311,7 @@ class Machine:
         offlining
             Whether it is done for memory that goes away, which moves KSM pages too.
         """
-        what = migrate_frames(pfns, target, offlining=offlining)
+        what = calls.migrate_frames(pfns, target, offlining=offlining)
         result: MigrationResult = run_now(self._system, KERNEL, what)
         return result
 
@@ -329,9 +345,7 @@ class Machine:
             raise UsageError(f"call is {call!r}; it must be a value of pagemig.calls")
         if not isinstance(granularity, Granularity):
             raise UsageError(f"granularity is {granularity!r}; it must be Granularity.FINE or COARSE")
-        if isinstance(by, Task) and by._system is not system:
-            raise UsageError(f"task {by.pid} belongs to another machine; use machine.task({by.pid})")
-        pid = by.pid if isinstance(by, Task) else self.task(by).pid
+        pid = system.pid_of(by)
         request = call._request(system, pid)
         with system.alone():
             number = system.core.start(pid, request, granularity is Granularity.FINE)
@@ -352,19 +366,17 @@ class Machine:
         """The calls in flight, in the order in which they were started."""
         return tuple(call for _, call in sorted(self._system.calls.items()))
 
-    @property
-    def steps(self) -> int:
-        """Steps made so far by calls that were stepped; a call that runs through counts none."""
-        return self._system.core.steps
-
-    @property
-    def now(self) -> int:
-        """Virtual time, ticks: it passes only when `advance` says so."""
-        return self._system.core.now
-
     def advance(self, ticks: int) -> None:
-        """Let virtual time pass, ticks of 1 ms."""
+        """Let virtual time pass, ticks of 1 ms; transfers that are due end."""
         self._system.core.advance(integer(ticks, "ticks"))
+
+    def complete_io(self) -> bool:
+        """End the transfer that ends next, at once; return whether there was one."""
+        return bool(self._by(None, calls.complete_io()))
+
+    def record(self, limit: int = 100_000) -> None:
+        """Keep the last ``limit`` events for `trace`; 0 stops and forgets."""
+        self._system.core.record(integer(limit, "limit", high=1 << 32))
 
     def clone(self) -> Machine:
         """Return an equal machine that shares nothing with this one, calls in flight included."""
@@ -372,30 +384,8 @@ class Machine:
         twin._system = self._system.clone()
         return twin
 
-    # what can be said of it --------------------------------------------------------------
-
-    def audit(self) -> list[Finding]:
-        """Run the invariants; return what they find, nothing if all hold."""
-        return [Finding(*row) for row in self._system.core.audit()]
-
-    def check(self) -> None:
-        """Run the invariants; raise `InvariantError` for the first that does not hold."""
-        for finding in self.audit():
-            raise InvariantError(finding.rule, f"{finding.detail} ({finding.invariants})")
-
-    @property
-    def cost(self) -> dict[str, int]:
-        """How many of each elementary operation have been made so far."""
-        return self._system.core.cost()
-
-    def record(self, limit: int = 100_000) -> None:
-        """Keep the last ``limit`` events for `trace`; 0 stops and forgets."""
-        self._system.core.record(integer(limit, "limit", high=1 << 32))
-
-    @property
-    def trace(self) -> Trace:
-        """What happened since `record`."""
-        return Trace(self._system.core.trace())
-
     def __repr__(self) -> str:
         return f"Machine(nodes={self.nodes}, cpus={len(self.cpus)})"
+
+    def _by(self, by: HasPid | None, what: CallValue) -> Any:
+        return run_now(self._system, self._system.acting(by), what)

@@ -3,7 +3,7 @@
 Each rule answers with 0 or with the errno, positive, that Linux gives. They are small on
 purpose: `pagemig.syscalls` decides in which order they are asked.
 
-Source: syscalls 1, 2, 5.2, 6.1 and 6.5, migration MV-1 to MV-6.
+Source: syscalls 1, 2, 5.2, 6.1 and 6.5, migration MV-1 to MV-6, data-model 10.
 """
 
 from __future__ import annotations
@@ -42,6 +42,13 @@ class TaskFacts(NamedTuple):
     cpu: int
     has_memory: bool
     is_kernel_thread: bool
+
+
+class CpusetFacts(NamedTuple):
+    """What the rules look at in a cpuset."""
+
+    parent: int | None
+    mems: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,5 +166,20 @@ def get_mempolicy_flags_are_known(flags: int) -> int:
 
 
 def allowed_nodes(task: TaskFacts, memory_mask: int) -> int:
-    """Return the nodes of the task's cpuset that have memory; all with memory if none has."""
+    """Return the nodes that a task was given by hand and that have memory; all with memory if none has."""
     return task.mems_allowed & memory_mask or memory_mask
+
+
+def cpuset_nodes(cpuset: int, cpusets: Mapping[int, CpusetFacts], memory_mask: int) -> int:
+    """Return the nodes of the nearest cpuset towards the root that has some with memory (data-model 10).
+
+    >>> cpuset_nodes(1, {0: CpusetFacts(None, 0b11), 1: CpusetFacts(0, 0b100)}, memory_mask=0b11)
+    3
+    """
+    at: int | None = cpuset
+    while at is not None:
+        nodes = cpusets[at].mems & memory_mask
+        if nodes:
+            return nodes
+        at = cpusets[at].parent
+    return memory_mask

@@ -3,8 +3,8 @@
 Start with `Policy`, a value; `decode` makes one from a mode word. `contextualise` turns it into
 the mode and the nodes that hold for one task, or into the errno with which Linux refuses it.
 
-Source: syscalls 6.1 (steps 8 and 11), data-model 10. Left out: re-binding after a change of
-cpuset.
+Source: syscalls 6.1 (steps 8 and 11), data-model 10. Re-binding after a change of
+cpuset is the core's.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from .arguments import integers
 from .errors import UsageError
-from .flags import EntryKind, LruList, OwnerKind, PageFlags, ZoneKind
+from .flags import BlockState, EntryKind, LruList, OwnerKind, PageFlags, RecordFlags, ZoneKind
+from .storage import SwapEntry
 
 
 class ArrayValue:
@@ -53,6 +54,8 @@ class Owner:
 
     kind: OwnerKind
     id: int
+    """Of a file `pagemig.File.number` (0 is the swap cache), of KSM `pagemig.KsmNode.number`; of
+    anonymous memory the reverse-map list, under a number of the model's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,11 @@ class Entry:
         kind, writable, dirty, accessed, special, pfn, raw = row
         is_frame = kind in (EntryKind.PRESENT, EntryKind.MIGRATION) and not special
         return Entry(EntryKind(kind), writable, dirty, accessed, special, pfn if is_frame else None, raw)
+
+    @property
+    def swap(self) -> SwapEntry | None:
+        """The slot that it names, of a swap entry; None of all others."""
+        return SwapEntry.from_leaf(self.raw) if self.kind is EntryKind.SWAP else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +180,35 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.rule} ({self.invariants}): {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What documented quirks carried off one ledger since the machine was built (invariants)."""
+
+    ledger: str
+    """A zone counter (Q15, Q19), ``anon`` or ``file`` (Q16), ``mapped_file`` (Q17), ``charge`` (Q18)."""
+    where: int
+    """The node of the zone, the number of the address space, or that of the memory cgroup."""
+    by: int
+    """How much more it shows than there is; pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pageblock:
+    """A run of frames that goes offline as one."""
+
+    first_pfn: int
+    state: BlockState
+
+
+@dataclass(frozen=True, slots=True)
+class MemcgRecord:
+    """Which memory cgroup pays for a frame (data-model 9)."""
+
+    flags: RecordFlags
+    owner: int
+    """`pagemig.Memcg.number`; what it was last, if the frame is not charged."""
 
 
 @dataclass(frozen=True, slots=True)

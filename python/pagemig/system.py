@@ -1,8 +1,8 @@
 """A machine as the rooms below `pagemig.machine` see it.
 
 The core holds all simulated state. Beside it stand a few facts that only Python asks for:
-the plan the machine was built from, and the security hook. Task, Machine and Call handles all
-hold one `System`; they hold no other state.
+the plan the machine was built from, what its filesystems can do, and the security hook. All
+handles, such as Task, Machine, File and Call, hold one `System` and no other state.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from . import _core
 from .arguments import integer, node_mask, nodes_in
 from .errors import MachineBusyError, UsageError
+from .filesystems import FileSystem
 from .flags import Profile, ZoneKind
-from .permissions import SecurityHook, TaskFacts
+from .permissions import CpusetFacts, SecurityHook, TaskFacts, allowed_nodes, cpuset_nodes
+from .region import HasPid
 from .topology import Plan
 
 if TYPE_CHECKING:
@@ -31,14 +33,15 @@ class System:
     """The core, and what Python keeps beside it."""
 
     __slots__ = (
-        "bindable_mask",
+        "_has_cpusets",
+        "_masks",
         "calls",
         "contents",
         "core",
         "door",
+        "filesystems",
         "frames",
         "make_task",
-        "memory_mask",
         "plan",
         "profile",
         "security_hook",
@@ -60,10 +63,11 @@ class System:
         self.make_task = make_task
         """Makes the handle of a task, which is a room above this one."""
         self.frames = plan.frames
-        self.memory_mask = plan.memory_mask
-        """The nodes with memory, bit n for node n."""
-        self.bindable_mask = _nodes_below_movable(plan)
-        """The nodes with memory in a zone other than MOVABLE, at most ``policy_zone``."""
+        self._masks: tuple[int, int] | None = (plan.memory_mask, _nodes_below_movable(plan))
+        """`memory_mask` and `bindable_mask`; None once memory may have gone offline."""
+        self._has_cpusets = False
+        self.filesystems: dict[int, FileSystem] = {}
+        """What each file that was created by name is made of, by its number."""
         self.security_hook = SecurityHook()
         self.door = Lock()
         """Held while calls in flight, and what is known of them here, change together."""
@@ -93,6 +97,8 @@ class System:
             profile=self.profile,
             make_task=self.make_task,
         )
+        twin._masks, twin._has_cpusets = self._masks, self._has_cpusets
+        twin.filesystems = dict(self.filesystems)
         twin.security_hook = self.security_hook
         twin.calls = {number: call._for_clone(twin) for number, call in self.calls.items()}
         return twin
@@ -111,6 +117,56 @@ class System:
             return self.facts(pid)
         except UsageError:
             return None
+
+    def acting(self, by: HasPid | None) -> int:
+        """Return the pid of who does something: a task of this machine, or the kernel for None."""
+        return KERNEL if by is None else self.pid_of(by)
+
+    def pid_of(self, task: HasPid | int) -> int:
+        """Return the pid of a task of this machine, given by its handle or its number."""
+        if getattr(task, "_system", self) is not self:
+            raise UsageError(f"{task!r} belongs to another machine; use machine.task(...) of this one")
+        number = integer(getattr(task, "pid", task), "task", high=PID_MAX)
+        self.facts(number)
+        return number
+
+    @property
+    def memory_mask(self) -> int:
+        """The nodes with memory, N_HIGH_MEMORY, bit n for node n."""
+        return self._masks[0] if self._masks else self._online_masks()[0]
+
+    @property
+    def bindable_mask(self) -> int:
+        """The nodes with memory in a zone other than MOVABLE, at most ``policy_zone``."""
+        return self._masks[1] if self._masks else self._online_masks()[1]
+
+    def expect_less_memory(self) -> None:
+        """From now on ask the core which nodes have memory: some is about to go offline."""
+        self._masks = None
+
+    def _online_masks(self) -> tuple[int, int]:
+        """Return `memory_mask` and `bindable_mask` as they are now."""
+        memory = bindable = 0
+        for node, kind in self.core.online_zones():
+            memory |= 1 << node
+            bindable |= (kind != ZoneKind.MOVABLE) << node
+        return memory, bindable
+
+    def expect_cpusets(self) -> None:
+        """From now on ask the core for the cpuset of a task: there may be one."""
+        self._has_cpusets = True
+
+    def cpuset_of(self, pid: int) -> int | None:
+        """Return the number of the cpuset that a task is in, None if in none."""
+        return self.core.task_groups(pid)[0] if self._has_cpusets else None
+
+    def allowed_nodes(self, pid: int, facts: TaskFacts) -> int:
+        """Return the nodes that the cpuset of a task permits, those that have memory."""
+        cpuset = self.cpuset_of(pid)
+        if cpuset is None:
+            return allowed_nodes(facts, self.memory_mask)
+        rows = {number: CpusetFacts(parent, mems) for number, _, parent, mems, *_ in self.core.cpusets()}
+        return cpuset_nodes(cpuset, rows, self.memory_mask)
 
     def allowed_mask(self, nodes: Iterable[int]) -> int:
         """Return the mask of a cpuset; at least one of its nodes must have memory."""

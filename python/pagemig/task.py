@@ -3,8 +3,8 @@
 `Task` is a handle: a machine and a pid. Verbs that take time run to their end at once; the
 same verbs as calls that can be stopped and raced are in `pagemig.calls`.
 
-Neighbours: `pagemig.region` for ranges of memory, `pagemig.syscalls` for what the kernel
-checks. Left out so far: file mappings, shared memory, swap, ``mremap``, ``madvise``, cpusets.
+Neighbours: `pagemig.task_view` for what a task is, `pagemig.region` for ranges of memory,
+`pagemig.syscalls` for what the kernel checks.
 """
 
 from __future__ import annotations
@@ -17,27 +17,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import calls, task_view
-from .arguments import Nodes, integer, node_array, nodes_in, page_multiple, read_only
+from . import calls
+from .arguments import Nodes, node_array, page_multiple
+from .calls.files import FILE_BYTES_MAX
+from .calls.memory import whole_pages
 from .calls.placement import require_policy
 from .calls.value import refuse, run_now, target_pid
+from .cpuset import Cpuset
 from .errors import UsageError, syscall_error
-from .flags import PAGE_SIZE, USER_END, Capability, MbindFlags, MoveScope, Protection, VmFlags
-from .permissions import TaskFacts
+from .file import File
+from .flags import USER_END, Advice, MbindFlags, MoveScope, Protection, VmFlags
+from .memcg import Memcg
 from .policy import Policy
 from .region import HasPid, Region, Where, addresses_in
-from .results import AccessResult, Entry, FrameInfo, MemoryCounters
+from .results import AccessResult
 from .syscalls.move_pages import prepare
 from .syscalls.set_mempolicy import replace as replace_policy
 from .system import System
-from .task_view import Vma
+from .task_view import TaskView
 
 _MAY = VmFlags.MAYREAD | VmFlags.MAYWRITE | VmFlags.MAYEXEC
 _BY_PROTECTION = VmFlags.READ | VmFlags.WRITE | VmFlags.EXEC | VmFlags.SHARED | VmFlags.MAYSHARE
-_ID_MAX = (1 << 32) - 1
 
 
-class Task:
+class Task(TaskView):
     """A simulated process. Made by `pagemig.Machine.spawn` and `Task.fork`.
 
     Two handles are equal if they name the same task of the same machine.
@@ -55,89 +58,32 @@ class Task:
     array([1, 1, 1], dtype=int32)
     """
 
-    __slots__ = ("_pid", "_system")
+    __slots__ = ()
 
     def __init__(self, system: System, pid: int) -> None:
         self._system = system
         self._pid = pid
 
-    # who it is ---------------------------------------------------------------------------
+    # its groups --------------------------------------------------------------------------
 
     @property
-    def pid(self) -> int:
-        """Its number on the machine."""
-        return self._pid
+    def cpuset(self) -> Cpuset | None:
+        """The cpuset it is in; None if its nodes were given to it by hand."""
+        number = self._system.core.task_groups(self._pid)[0]
+        return None if number is None else Cpuset(self._system, number)
 
     @property
-    def name(self) -> str:
-        """What it is called; names need not differ."""
-        return self._facts.name
+    def memcg(self) -> Memcg | None:
+        """The memory cgroup that pays for its pages; None while the machine has no groups."""
+        number = self._system.core.task_groups(self._pid)[1]
+        return Memcg(self._system, number) if self._system.core.memcgs() else None
 
-    @property
-    def is_kernel_thread(self) -> bool:
-        """Whether it has no memory of its own."""
-        return self._facts.is_kernel_thread
+    def signal(self, *, pending: bool = True) -> None:
+        """Send it a signal that nobody handles, or take it back.
 
-    @property
-    def uid(self) -> int:
-        """The real user id. Setting it changes nothing else, not even the capabilities."""
-        return self._facts.uid
-
-    @uid.setter
-    def uid(self, uid: int) -> None:
-        self._set_credentials(self._facts._replace(uid=integer(uid, "uid", high=_ID_MAX)))
-
-    @property
-    def euid(self) -> int:
-        """The effective user id."""
-        return self._facts.euid
-
-    @euid.setter
-    def euid(self, euid: int) -> None:
-        self._set_credentials(self._facts._replace(euid=integer(euid, "euid", high=_ID_MAX)))
-
-    @property
-    def suid(self) -> int:
-        """The saved user id."""
-        return self._facts.suid
-
-    @suid.setter
-    def suid(self, suid: int) -> None:
-        self._set_credentials(self._facts._replace(suid=integer(suid, "suid", high=_ID_MAX)))
-
-    @property
-    def capabilities(self) -> Capability:
-        """What it may do besides what its user ids permit."""
-        return Capability(self._facts.capabilities)
-
-    @capabilities.setter
-    def capabilities(self, capabilities: Capability) -> None:
-        self._set_credentials(self._facts._replace(capabilities=int(require_capabilities(capabilities))))
-
-    @property
-    def mems_allowed(self) -> frozenset[int]:
-        """The nodes its cpuset permits; set it to any that include one with memory."""
-        return frozenset(nodes_in(self._facts.mems_allowed))
-
-    @mems_allowed.setter
-    def mems_allowed(self, nodes: Iterable[int]) -> None:
-        self._system.core.set_mems_allowed(self._pid, self._system.allowed_mask(nodes))
-
-    @property
-    def cpu(self) -> int:
-        """The CPU it runs on."""
-        return self._facts.cpu
-
-    @cpu.setter
-    def cpu(self, cpu: int) -> None:
-        self._system.core.set_cpu(self._pid, self._system.cpu(cpu))
-
-    @property
-    def _facts(self) -> TaskFacts:
-        return self._system.facts(self._pid)
-
-    def _set_credentials(self, facts: TaskFacts) -> None:
-        self._system.core.set_credentials(self._pid, facts.uid, facts.euid, facts.suid, facts.capabilities)
+        Only offlining looks at signals, between its rounds (S48): it gives up with EINTR.
+        """
+        self._system.core.set_signal(self._pid, calls.require_bool(pending, "pending"))
 
     # its mappings ------------------------------------------------------------------------
 
@@ -147,12 +93,12 @@ class Task:
         *,
         at: int | None = None,
         protection: Protection = Protection.READ | Protection.WRITE,
-        file: None = None,
+        file: File | None = None,
         offset: int = 0,
         shared: bool = False,
         flags: VmFlags | Iterable[VmFlags] = (),
     ) -> Region:
-        """Map anonymous memory; areas are never merged.
+        """Map memory: a file, or anonymous memory without one. Areas are never merged.
 
         Parameters
         ----------
@@ -162,27 +108,42 @@ class Task:
             Where, page aligned; by default the kernel chooses.
         protection
             What accesses are permitted.
-        file, offset, shared
-            File mappings and shared memory; not there yet.
+        file
+            What to map; it may end before the mapping does.
+        offset
+            From which byte of the file on, a multiple of the page size.
+        shared
+            Whether stores reach the file, and others that map it. Without a file: whether children
+            share the memory, which is a new file of shmem then.
         flags
             Further flags of the area.
 
         Raises
         ------
         UsageError
-            The range is empty, taken, unaligned or beyond user space.
+            The range is empty, taken, unaligned or beyond user space, or leaves what a file can have.
         """
-        if file is not None or offset != 0:
-            raise UsageError("file mappings are not there yet: leave out file and offset")
-        if shared:
-            raise UsageError("shared anonymous memory is shmem, which is not there yet: leave out shared")
-        size = -(-integer(length, "length", 1, USER_END) // PAGE_SIZE) * PAGE_SIZE
+        system = self._system
+        size = whole_pages(length)
         start = None if at is None else page_multiple(at, "at")
         if start is not None and start + size > USER_END:
             raise UsageError(f"{size:#x} bytes at {start:#x} leave user space, which ends at {USER_END:#x}")
-        extra = _area_flags(flags)
-        vm_flags = int(calls.require_protection(protection)) | _MAY | extra
-        return Region(self._pid, self._system.core.mmap(self._pid, size, start, int(vm_flags)), size)
+        first = page_multiple(offset, "offset")
+        if file is None and first:
+            raise UsageError(f"offset is {first:#x}, but there is no file: leave it out")
+        if file is not None and not isinstance(file, File):
+            raise UsageError(f"file is {file!r}; it must be a File, such as machine.file('name')")
+        if file is not None and file._system is not system:
+            raise UsageError(f"{file!r} belongs to another machine")
+        if first + size > FILE_BYTES_MAX:
+            raise UsageError(
+                f"{size:#x} bytes from {first:#x} on end beyond {FILE_BYTES_MAX:#x}: no file does"
+            )
+        vm_flags = int(calls.require_protection(protection)) | _MAY | _area_flags(flags)
+        if calls.require_bool(shared, "shared"):
+            vm_flags |= VmFlags.SHARED | VmFlags.MAYSHARE
+        number = None if file is None else file.number
+        return Region(self._pid, system.core.mmap(self._pid, size, start, int(vm_flags), number, first), size)
 
     def munmap(self, region: Region) -> None:
         """Remove what is mapped in a region, which may have holes."""
@@ -211,6 +172,63 @@ class Task:
     def munlock(self, region: Region) -> None:
         """Undo `mlock`."""
         self._run(calls.munlock(region))
+
+    def mremap(self, region: Region, length: int | None = None, *, to: int | None = None) -> Region:
+        """Move a mapping, or change its length.
+
+        Parameters
+        ----------
+        region
+            What is mapped now.
+        length
+            How long it shall be, bytes, rounded up to pages; by default as it is.
+        to
+            Where it shall be, page aligned; what is mapped there goes. By default it stays if it
+            can, and the kernel chooses if it cannot.
+
+        Returns
+        -------
+        Region
+            Where it is now.
+
+        Raises
+        ------
+        OSError
+            EFAULT: nothing, or more than one area, is mapped there; EINVAL: old and new overlap;
+            ENOMEM: no room.
+        """
+        moved: Region = self._run(calls.mremap(region, length, to=to))
+        return moved
+
+    def madvise(self, region: Region, advice: Advice) -> None:
+        """Say what a region is for.
+
+        Raises
+        ------
+        OSError
+            ENOMEM: part of the region is not mapped; EINVAL: not for such areas.
+        """
+        self._run(calls.madvise(region, advice))
+
+    def swap_out(self, where: Where) -> int:
+        """Reclaim pages, one after the other, as the kernel does when memory is short.
+
+        Anonymous pages go to swap, file pages to their file; what has to be written first is
+        waited for. Uses before do not count, as if the pages had aged; whatever else keeps a page,
+        such as a pin or a full swap device, keeps it here.
+
+        Parameters
+        ----------
+        where
+            A region, or addresses.
+
+        Returns
+        -------
+        int
+            How many pages were freed.
+        """
+        addresses = addresses_in(where, self._pid, "where").tolist()
+        return sum(bool(self._run(calls.swap_out(address))) for address in addresses)
 
     def same(self, region: Region) -> Region:
         """Return this task's view of a region of another task, such as its parent's."""
@@ -283,54 +301,17 @@ class Task:
         """Drop a reference taken by `pin`."""
         self._run(calls.unpin(pfn))
 
-    # what is there -----------------------------------------------------------------------
+    # its files ---------------------------------------------------------------------------
 
-    def nodes_of(self, where: Where) -> Nodes:
-        """Return the node of each page, int32, -1 where nothing is present. Changes nothing."""
-        return read_only(self._system.core.nodes_of(self._pid, addresses_in(where, self._pid, "where")))
+    def read_file(self, file: File, offset: int, size: int) -> bytes:
+        """Read bytes of a file through the page cache; see `pagemig.File.read`."""
+        return file.read(offset, size, by=self)
 
-    def page_at(self, address: int) -> FrameInfo | None:
-        """Return the page that an address maps; None if none is present, or the zero page."""
-        entry = self.entry_at(address)
-        if entry.pfn is None or entry.kind.name != "PRESENT":
-            return None
-        return FrameInfo.from_core(self._system.core.frame(entry.pfn))
-
-    def entry_at(self, address: int) -> Entry:
-        """Return the page-table entry of an address."""
-        number = integer(address, "address", high=USER_END - 1)
-        return Entry.from_core(self._system.core.entry(self._pid, number))
-
-    @property
-    def regions(self) -> tuple[Region, ...]:
-        """Its areas (VMAs), lowest address first."""
-        return tuple(
-            Region(self._pid, start, end - start) for start, end, *_ in self._system.core.vmas(self._pid)
-        )
-
-    @property
-    def vmas(self) -> tuple[Vma, ...]:
-        """The same with all that the kernel keeps of each."""
-        return tuple(Vma.from_core(row) for row in self._system.core.vmas(self._pid))
-
-    @property
-    def counters(self) -> MemoryCounters:
-        """The resident counters as stored, pages."""
-        return MemoryCounters(*self._system.core.mm_counters(self._pid))
-
-    @property
-    def rss(self) -> int:
-        """Resident memory in pages, as the kernel shows it: negative counters read 0."""
-        counters = self.counters
-        return max(0, counters.file) + max(0, counters.anon)
-
-    def numa_maps(self) -> str:
-        """Return ``/proc/PID/numa_maps`` in the kernel's own format."""
-        return task_view.numa_maps(self._system, self._pid)
-
-    def status(self) -> str:
-        """Return ``/proc/PID/status`` in the kernel's own format, as far as it is modelled."""
-        return task_view.status(self._system, self._pid)
+    def write_file(
+        self, file: File, offset: int, data: bytes | None = None, *, size: int | None = None
+    ) -> int:
+        """Write bytes to a file through the page cache; see `pagemig.File.write`."""
+        return file.write(offset, data, size=size, by=self)
 
     # its life ----------------------------------------------------------------------------
 
@@ -445,32 +426,12 @@ class Task:
         made = calls.mbind(region, policy, flags=flags).prepare(self._system, self._pid)
         refuse(made if isinstance(made, int) else self._system.core.do(self._pid, made), "mbind")
 
-    # itself ------------------------------------------------------------------------------
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Task):
-            return NotImplemented
-        return self._system is other._system and self._pid == other._pid
-
-    def __hash__(self) -> int:
-        return hash((id(self._system), self._pid))
-
-    def __repr__(self) -> str:
-        return f"<Task {self._pid}>"
-
     def _run(self, what: Any) -> Any:
         return run_now(self._system, self._pid, what)
 
     def _accesses(self, where: Where, writes: npt.ArrayLike) -> AccessResult:
         request = calls.access_request(where, writes, self._pid)
         return calls.accesses_of(self._system.core.do(self._pid, request))
-
-
-def require_capabilities(capabilities: Capability) -> Capability:
-    """Return ``capabilities`` if they are a set of them."""
-    if not isinstance(capabilities, Capability):
-        raise UsageError(f"capabilities is {capabilities!r}; it must be Capability, such as Capability.NONE")
-    return capabilities
 
 
 def _area_flags(flags: VmFlags | Iterable[VmFlags]) -> VmFlags:

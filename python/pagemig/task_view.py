@@ -1,30 +1,29 @@
-"""A task's memory, area by area, and in the kernel's own words.
+"""A task as it is: its credentials, its cpuset, and what its memory looks like.
 
-`Vma` is one area; `numa_maps` and `status` are the texts.
+`TaskView` is what `pagemig.Task` is below its verbs. `Vma` is one area of its memory.
 
-The formats are those of ``/proc/PID/numa_maps`` (numa(7)) and ``/proc/PID/status`` (proc(5)).
-Left out: fields about things that the model does not have (threads, signals, groups), and the
-mark ``heap``, because no area of the model is the heap.
+Neighbours: `pagemig.proc_texts` for the kernel's own words.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .arguments import nodes_in
-from .flags import USER_END, PolicyMode, VmFlags
-from .policy import Effective, Policy
+from . import proc_texts
+from .arguments import Nodes, integer, nodes_in, read_only
+from .errors import UsageError
+from .flags import USER_END, Capability, PolicyMode, VmFlags
+from .permissions import TaskFacts
+from .policy import Policy
+from .region import Region, Where, addresses_in
+from .results import Entry, FrameInfo, MemoryCounters
 
 if TYPE_CHECKING:
     from .system import System
 
-_MODE_NAMES = {
-    PolicyMode.DEFAULT: "default",
-    PolicyMode.PREFERRED: "prefer",
-    PolicyMode.BIND: "bind",
-    PolicyMode.INTERLEAVE: "interleave",
-}
+_ID_MAX = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,99 +39,174 @@ class Vma:
     """Its own memory policy, as it holds; None to follow the task's."""
     anon_vmas: tuple[int, ...]
     """The reverse-map lists it is linked to, newest first, under numbers of the model's own."""
+    file: int | None = None
+    """The number of the file it maps (`pagemig.File.number`), None for anonymous memory."""
 
     @staticmethod
     def from_core(
         row: tuple[int, int, int, int, tuple[int, int, int, int] | None, int, tuple[int, ...]],
+        file: int | None,
     ) -> Vma:
         """Make one from the core's tuple."""
         start, end, flags, pgoff, holds, _, links = row
         policy = None if holds is None else Policy(PolicyMode(holds[0]), nodes_in(holds[1]))
-        return Vma(start, end, VmFlags(flags), pgoff, policy, tuple(links))
+        return Vma(start, end, VmFlags(flags), pgoff, policy, tuple(links), file)
 
 
-def numa_maps(system: System, pid: int) -> str:
-    """Return the text of ``/proc/PID/numa_maps``, one line an area, lowest address first."""
-    counted = {row[0]: row[1:] for row in system.core.vma_pages(pid)}
-    of_task = policy_text(Effective.from_core(system.core.task_policy(pid)))
-    lines = []
-    for start, end, _, _, holds, *_ in system.core.vmas(pid):
-        policy = of_task if holds is None else policy_text(Effective.from_core(holds))
-        words = [f"{start:08x}", policy]
-        if end == USER_END:
-            words.append("stack")
-        words += page_words(*counted[start])
-        lines.append(" ".join(words))
-    return "".join(f"{line}\n" for line in lines)
+class TaskView:
+    """The properties and questions of `pagemig.Task`."""
+
+    __slots__ = ("_pid", "_system")
+
+    _system: System
+    _pid: int
+
+    # who it is ---------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        """Its number on the machine."""
+        return self._pid
+
+    @property
+    def name(self) -> str:
+        """What it is called; names need not differ."""
+        return self._facts.name
+
+    @property
+    def is_kernel_thread(self) -> bool:
+        """Whether it has no memory of its own."""
+        return self._facts.is_kernel_thread
+
+    @property
+    def uid(self) -> int:
+        """The real user id. Setting it changes nothing else, not even the capabilities."""
+        return self._facts.uid
+
+    @uid.setter
+    def uid(self, uid: int) -> None:
+        self._set_credentials(self._facts._replace(uid=integer(uid, "uid", high=_ID_MAX)))
+
+    @property
+    def euid(self) -> int:
+        """The effective user id."""
+        return self._facts.euid
+
+    @euid.setter
+    def euid(self, euid: int) -> None:
+        self._set_credentials(self._facts._replace(euid=integer(euid, "euid", high=_ID_MAX)))
+
+    @property
+    def suid(self) -> int:
+        """The saved user id."""
+        return self._facts.suid
+
+    @suid.setter
+    def suid(self, suid: int) -> None:
+        self._set_credentials(self._facts._replace(suid=integer(suid, "suid", high=_ID_MAX)))
+
+    @property
+    def capabilities(self) -> Capability:
+        """What it may do besides what its user ids permit."""
+        return Capability(self._facts.capabilities)
+
+    @capabilities.setter
+    def capabilities(self, capabilities: Capability) -> None:
+        self._set_credentials(self._facts._replace(capabilities=int(require_capabilities(capabilities))))
+
+    @property
+    def mems_allowed(self) -> frozenset[int]:
+        """The nodes it may allocate from.
+
+        In a `pagemig.Cpuset` they are that one's, and change with it. Set by hand, to any that
+        include one with memory, they are its own: it is in no cpuset then.
+        """
+        return frozenset(nodes_in(self._facts.mems_allowed))
+
+    @mems_allowed.setter
+    def mems_allowed(self, nodes: Iterable[int]) -> None:
+        self._system.core.set_mems_allowed(self._pid, self._system.allowed_mask(nodes))
+
+    @property
+    def cpu(self) -> int:
+        """The CPU it runs on."""
+        return self._facts.cpu
+
+    @cpu.setter
+    def cpu(self, cpu: int) -> None:
+        self._system.core.set_cpu(self._pid, self._system.cpu(cpu))
+
+    @property
+    def _facts(self) -> TaskFacts:
+        return self._system.facts(self._pid)
+
+    def _set_credentials(self, facts: TaskFacts) -> None:
+        self._system.core.set_credentials(self._pid, facts.uid, facts.euid, facts.suid, facts.capabilities)
+
+    # what is there -----------------------------------------------------------------------
+
+    def nodes_of(self, where: Where) -> Nodes:
+        """Return the node of each page, int32, -1 where nothing is present. Changes nothing."""
+        return read_only(self._system.core.nodes_of(self._pid, addresses_in(where, self._pid, "where")))
+
+    def page_at(self, address: int) -> FrameInfo | None:
+        """Return the page that an address maps; None if none is present, or the zero page."""
+        entry = self.entry_at(address)
+        if entry.pfn is None or entry.kind.name != "PRESENT":
+            return None
+        return FrameInfo.from_core(self._system.core.frame(entry.pfn))
+
+    def entry_at(self, address: int) -> Entry:
+        """Return the page-table entry of an address."""
+        number = integer(address, "address", high=USER_END - 1)
+        return Entry.from_core(self._system.core.entry(self._pid, number))
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """Its areas (VMAs), lowest address first."""
+        return tuple(
+            Region(self._pid, start, end - start) for start, end, *_ in self._system.core.vmas(self._pid)
+        )
+
+    @property
+    def vmas(self) -> tuple[Vma, ...]:
+        """The same with all that the kernel keeps of each."""
+        core, pid = self._system.core, self._pid
+        return tuple(map(Vma.from_core, core.vmas(pid), core.vma_files(pid)))
+
+    @property
+    def counters(self) -> MemoryCounters:
+        """The resident counters as stored, pages."""
+        return MemoryCounters(*self._system.core.mm_counters(self._pid))
+
+    @property
+    def rss(self) -> int:
+        """Resident memory in pages, as the kernel shows it: negative counters read 0."""
+        counters = self.counters
+        return max(0, counters.file) + max(0, counters.anon)
+
+    def numa_maps(self) -> str:
+        """Return ``/proc/PID/numa_maps`` in the kernel's own format."""
+        return proc_texts.numa_maps(self._system, self._pid)
+
+    def status(self) -> str:
+        """Return ``/proc/PID/status`` in the kernel's own format, as far as it is modelled."""
+        return proc_texts.status(self._system, self._pid)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TaskView):
+            return NotImplemented
+        return self._system is other._system and self._pid == other._pid
+
+    def __hash__(self) -> int:
+        return hash((id(self._system), self._pid))
+
+    def __repr__(self) -> str:
+        return f"<Task {self._pid}>"
 
 
-def page_words(anon: int, dirty: int, mapmax: int, active: int, per_node: tuple[int, ...]) -> list[str]:
-    """Return the counts of one area, in the kernel's order, without those it leaves out.
-
-    >>> page_words(3, 2, 1, 0, (1, 2))
-    ['anon=3', 'dirty=2', 'active=0', 'N0=1', 'N1=2']
-    """
-    pages = sum(per_node)
-    if not pages:
-        return []
-    words = [f"anon={anon}"] if anon else []
-    if dirty:
-        words.append(f"dirty={dirty}")
-    if pages not in (anon, dirty):
-        words.append(f"mapped={pages}")
-    if mapmax > 1:
-        words.append(f"mapmax={mapmax}")
-    if active < pages:
-        words.append(f"active={active}")
-    return words + [f"N{node}={count}" for node, count in enumerate(per_node) if count]
-
-
-def policy_text(policy: Effective) -> str:
-    """Return a policy as ``numa_maps`` writes it.
-
-    >>> policy_text(Effective(PolicyMode.BIND, 0b1011))
-    'bind:0-1,3'
-    """
-    if policy.mode is PolicyMode.DEFAULT:
-        return "default"
-    if not policy.mask:
-        return "local"
-    return f"{_MODE_NAMES[policy.mode]}:{node_ranges(policy.mask)}"
-
-
-def node_ranges(mask: int) -> str:
-    """Return a set of nodes as the kernel lists it: ``0-1,3``."""
-    runs: list[list[int]] = []
-    for node in nodes_in(mask):
-        if runs and runs[-1][1] == node - 1:
-            runs[-1][1] = node
-        else:
-            runs.append([node, node])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
-
-
-def status(system: System, pid: int) -> str:
-    """Return the text of ``/proc/PID/status``, those fields that the model has."""
-    facts = system.facts(pid)
-    lines = [
-        f"Name:\t{facts.name}",
-        f"Pid:\t{pid}",
-        f"Uid:\t{facts.uid}\t{facts.euid}\t{facts.suid}\t{facts.euid}",
-    ]
-    if facts.has_memory:
-        areas = [(end - start, flags) for start, end, flags, *_ in system.core.vmas(pid)]
-        file, anon, swap = (max(0, pages) for pages in system.core.mm_counters(pid))
-        sizes = {
-            "VmSize": sum(size for size, _ in areas) >> 10,
-            "VmLck": sum(size for size, flags in areas if flags & VmFlags.LOCKED) >> 10,
-            "VmRSS": (file + anon) * 4,
-            "VmSwap": swap * 4,
-        }
-        lines += [f"{name}:\t{kib:8d} kB" for name, kib in sizes.items()]
-    mask = facts.mems_allowed
-    lines += [
-        f"CapEff:\t{facts.capabilities:016x}",
-        f"Mems_allowed:\t{mask >> 32:08x},{mask & 0xFFFFFFFF:08x}",
-        f"Mems_allowed_list:\t{node_ranges(mask)}",
-    ]
-    return "".join(f"{line}\n" for line in lines)
+def require_capabilities(capabilities: Capability) -> Capability:
+    """Return ``capabilities`` if they are a set of them."""
+    if not isinstance(capabilities, Capability):
+        raise UsageError(f"capabilities is {capabilities!r}; it must be Capability, such as Capability.NONE")
+    return capabilities

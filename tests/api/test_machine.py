@@ -75,7 +75,7 @@ def test_zones_have_watermarks_that_are_kept() -> None:
         ({"nodes": [pm.MiB] * 65}, "65 nodes"),
         ({"nodes": [1 << 44, 4096]}, "4294967280"),
         ({"nodes": [pm.MiB], "cpus": 0}, "cpus is 0"),
-        ({"nodes": [pm.MiB], "swap": pm.MiB}, "swap"),
+        ({"nodes": [pm.MiB], "swap": -1}, "swap is -1"),
         ({"nodes": [pm.MiB], "contents": 1}, "contents is 1"),
         ({"nodes": [pm.MiB], "profile": "exact"}, "Profile.EXACT"),
         ({"nodes": [pm.MiB], "topology": [[10]]}, "Topology"),

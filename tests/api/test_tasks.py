@@ -135,7 +135,7 @@ def test_mappings_are_whole_pages_where_asked_for(app: pm.Task) -> None:
         (4096, {"at": 0x20000}),
         (4096, {"file": "x"}),
         (4096, {"offset": 4096}),
-        (4096, {"shared": True}),
+        (4096, {"shared": 1}),
         (4096, {"protection": 3}),
         (4096, {"flags": 1}),
         (4096, {"flags": [pm.VmFlags.WRITE]}),

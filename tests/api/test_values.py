@@ -24,7 +24,21 @@ VALUES = [
     pm.AccessResult(1, 2, 0, 0, 0, ADDRESSES, ADDRESSES[:0]),
     pm.MigrationResult(0, None, np.array([1], np.int32), np.array([1], np.uint32), 1, 0),
     pm.Vma(4096, 8192, pm.VmFlags.READ, 1, pm.Policy(pm.PolicyMode.PREFERRED), (2, 1)),
+    pm.Vma(4096, 8192, pm.VmFlags.READ, 1, None, (), file=3),
     pm.Finding("rule", "I-10", None, "detail"),
+    pm.Drift("nr_shmem", 1, -2),
+    pm.Pageblock(512, pm.BlockState.ISOLATED),
+    pm.MemcgRecord(pm.RecordFlags.USED | pm.RecordFlags.CACHE, 2),
+    pm.MemcgStatistics(4096, 0, -4096, 0),
+    pm.Buffer(pm.BufferState.DIRTY, 1, 77),
+    pm.SwapEntry(1, 5),
+    pm.SwapInfo(16, 3, 1),
+    pm.SwapSlot(2, True, False),
+    pm.Transfer(3, 4, pm.IoDirection.READ, None),
+    pm.KsmPlace(1, 4096),
+    pm.KsmNode(1, 2, (pm.KsmPlace(1, 4096),)),
+    pm.FileSystem("odd", -5, write_script=[5, pm.WriteOutcome.ACTIVATE], io_ticks=None),
+    pm.filesystems.EXT,
     pm.ToNode(1),
     pm.Anywhere(),
     pm.ByPage({3: 1}),
@@ -34,6 +48,7 @@ VALUES = [
     pm.Topology([[10, 20], [20, 10]]),
     pm.SecurityHook({(1, 2): errno.EACCES}),
     pm.WaitFor("page_lock", 3, 1),
+    pm.WaitFor("writeback", 3, pm.Holder.DISK),
     pm.Event(0, 1, 1, "step", "UM-1", -1, 0, 0),
     pm.calls.move_pages(REGION, 1),
     pm.calls.move_pages([4096], [1], target=3, scope=pm.MoveScope.SHARED, status=np.zeros(1, np.int32)),
@@ -51,10 +66,30 @@ VALUES = [
     pm.calls.pin(4096, write=True),
     pm.calls.unpin(3),
     pm.calls.drain(),
+    pm.calls.read_file(1, 0, 4),
+    pm.calls.write_file(1, 0, b"x"),
+    pm.calls.write_file(1, 0, size=4),
+    pm.calls.truncate(1, 0),
+    pm.calls.lookup(1, 0),
+    pm.calls.writeback(1, 0),
+    pm.calls.invalidate(1, 0),
+    pm.calls.complete_io(),
+    pm.calls.mremap(REGION, 4096, to=0x20000),
+    pm.calls.madvise(REGION, pm.Advice.MERGEABLE),
+    pm.calls.swap_out(4096),
+    pm.calls.reclaim(0, 32, family=pm.PageFamily.FILE),
+    pm.calls.ksm_scan(),
+    pm.calls.offline(0, 512, timeout=5),
+    pm.calls.soft_offline(3),
+    pm.calls.set_cpuset_mems(1, [0, 2]),
+    pm.calls.attach_cpuset(1, 3),
     *(member for kind in (pm.Protection, pm.VmFlags, pm.PageFlags, pm.MoveScope) for member in kind),
     *(member for kind in (pm.Profile, pm.Granularity, pm.PolicyMode, pm.EntryKind) for member in kind),
     *(member for kind in (pm.Capability, pm.MbindFlags, pm.LruList, pm.OwnerKind) for member in kind),
-    *pm.ZoneKind,
+    *(member for kind in (pm.ZoneKind, pm.PageFamily, pm.MappingFlags, pm.BufferState) for member in kind),
+    *(member for kind in (pm.IoDirection, pm.Written, pm.Advice, pm.BlockState) for member in kind),
+    *(member for kind in (pm.RecordFlags, pm.Holder, pm.MigrateMethod, pm.WriteMethod) for member in kind),
+    *(member for kind in (pm.DirtyMethod, pm.ReleaseMethod, pm.WriteOutcome) for member in kind),
 ]
 ERRORS = [
     pm.PagemigError("a"),
@@ -90,6 +125,7 @@ def test_an_exception_survives_pickling(error: Exception) -> None:
 def test_every_public_value_and_exception_is_pickled_here() -> None:
     """Goal: a new one cannot be forgotten. Method: compare with what the package exports."""
     handles = {"Call", "Machine", "Replay", "SyscallError", "Task", "Trace", "UserMemory"}
+    handles |= {"Cpuset", "File", "Ksm", "Memcg"}
     classes = {
         name
         for name in pm.__all__
@@ -176,6 +212,12 @@ def test_call_values_check_what_can_be_checked_without_a_machine() -> None:
         lambda: pm.calls.pin(1 << 47),
         lambda: pm.calls.unpin(-1),
         lambda: pm.calls.mprotect(REGION, 7),  # type: ignore[arg-type]
+        lambda: pm.calls.read_file("data", 0, 1),  # type: ignore[arg-type]
+        lambda: pm.calls.write_file(1, 0, "text"),  # type: ignore[arg-type]
+        lambda: pm.calls.truncate(1, 1 << 52),
+        lambda: pm.calls.swap_out(1 << 47),
+        lambda: pm.calls.offline(0, 0),
+        lambda: pm.calls.reclaim(0, 1, family=True),  # type: ignore[arg-type]
     ]
     for make in wrong:
         with pytest.raises(pm.UsageError):

@@ -28,13 +28,19 @@ CORE_FLOORS = (
     ("state/frame", "state/lock"),
     ("state/pagetable", "state/zone"),
     ("state/lru", "state/policy"),
-    ("state/mm", "state/task"),
-    ("state/rmap",),
+    ("state/cpuset", "state/io", "state/mapping", "state/memcg"),
+    ("state/mm", "state/swap", "state/task"),
+    ("state/ksm", "state/rmap"),
     ("kernel",),
-    ("audit", "unmap"),
+    ("pagecache",),
+    ("unmap",),
+    ("audit", "zap"),
+    ("filemap",),
     ("fault",),
     ("mmap",),
+    ("ksm", "reclaim"),
     ("migrate",),
+    ("cpuset",),
     ("machine",),
 )
 
@@ -44,6 +50,7 @@ PYTHON_FLOORS = (
     ("_core", "arguments"),
     (
         "call",
+        "filesystems",
         "host",
         "numa_maps",
         "permissions",
@@ -51,12 +58,14 @@ PYTHON_FLOORS = (
         "policy",
         "region",
         "report",
+        "storage",
         "topology",
     ),
-    ("results", "trace", "user_memory"),
-    ("syscalls", "system", "task_view"),
+    ("proc_texts", "results", "trace", "user_memory"),
+    ("machine_view", "syscalls", "system", "task_view"),
     ("calls",),
-    ("task",),
+    ("cpuset", "file", "ksm", "memcg"),
+    ("machine_stores", "task"),
     ("machine",),
     ("explore", "inputs"),
     ("pagemig",),
@@ -247,4 +256,4 @@ def test_the_floors_find_a_stair_that_leads_up() -> None:
     rooms = [core_room(path) for _, path in paths_in(code, ("state", "lru", "list"))]
     assert rooms == ["base", "machine", "machine", "kernel"]
     assert judge("state/lru", "base", CORE_FLOORS) is None
-    assert judge("state/lru", "machine", CORE_FLOORS) == "state/lru (floor 5) imports machine (floor 13)"
+    assert judge("state/lru", "machine", CORE_FLOORS) == "state/lru (floor 5) imports machine (floor 19)"

@@ -224,3 +224,38 @@ def test_sy65_node_alone_tells_where_an_interleaving_task_goes_next(machine: pm.
     app.set_mempolicy(pm.Policy(pm.PolicyMode.INTERLEAVE, [1, 2]))
     assert pm.syscalls.get_mempolicy(app, word, None, 0, 0, 1) == 0
     assert word.tolist() == [1]
+
+
+def test_sy65_memory_of_shmem_has_the_policies_of_its_file(machine: pm.Machine, app: pm.Task) -> None:
+    """Step 3: the ops' policy where the area has that method, by place in the file, for whoever maps it."""
+    file = machine.create_file("shm", 4 * pm.PAGE_SIZE, filesystem=pm.filesystems.TMPFS)
+    other = machine.spawn("other")
+    mine = app.mmap(4 * pm.PAGE_SIZE, file=file, shared=True)
+    theirs = other.mmap(3 * pm.PAGE_SIZE, file=file, offset=pm.PAGE_SIZE, shared=True)
+    app.mbind(mine[2], pm.Policy(pm.PolicyMode.BIND, [3]))
+    assert ask(app, mine[2].start, ADDR) == (0, BIND, {3})
+    assert ask(other, theirs[1].start, ADDR) == (0, BIND, {3})
+    assert ask(other, theirs[0].start, ADDR) == ask(other, theirs[2].start, ADDR) == (0, DEFAULT, set())
+    other.touch(theirs[1])
+    assert other.nodes_of(theirs[1]).tolist() == [3]
+    assert ask(app, mine[2].start, NODE | ADDR)[:2] == (0, 3)
+
+
+def test_sy65_the_node_of_a_page_of_a_file_is_found_by_reading_it(machine: pm.Machine, app: pm.Task) -> None:
+    """Step 4: the page is faulted in; beyond the end of the file that fails with -EFAULT."""
+    file = machine.create_file("data", pm.PAGE_SIZE)
+    region = app.mmap(2 * pm.PAGE_SIZE, file=file)
+    assert ask(app, region.start, NODE | ADDR)[:2] == (0, 0)
+    assert file.cached == 1
+    assert machine.pins == {}
+    assert ask(app, region[1].start, NODE | ADDR)[0] == -errno.EFAULT
+
+
+def test_sy65_the_policy_of_other_files_is_that_of_the_area(machine: pm.Machine, app: pm.Task) -> None:
+    """Files without a policy method: each area has its own."""
+    file = machine.create_file("data", pm.PAGE_SIZE)
+    other = machine.spawn("other")
+    mine, theirs = (task.mmap(pm.PAGE_SIZE, file=file, shared=True) for task in (app, other))
+    app.mbind(mine, pm.Policy(pm.PolicyMode.BIND, [1]))
+    assert ask(app, mine.start, ADDR) == (0, BIND, {1})
+    assert ask(other, theirs.start, ADDR) == (0, DEFAULT, set())

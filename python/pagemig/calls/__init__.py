@@ -1,9 +1,10 @@
 """Everything a task can be in the middle of, as values for `pagemig.Machine.start`.
 
-Each function here has the name and the arguments of a verb of `pagemig.Task`, and returns a
-frozen value that does nothing by itself. `run_now` drives one to its end at once: that is what
-the verbs are. So a verb and a call in flight are the same code. `placement` has the calls that
-move whole nodes and ranges.
+Each function here has the name and the arguments of a verb of `pagemig.Task`, `pagemig.Machine`
+or one of its handles, and returns a frozen value that does nothing by itself. `run_now` drives
+one to its end at once: that is what the verbs are. So a verb and a call in flight are the same
+code. `placement` has the calls that move whole nodes and ranges, `files`, `memory`, `cpusets`
+and `kernel` those that their names say.
 
 Source: architecture "Steps"; errors and order of checks as in each verb.
 """
@@ -24,7 +25,19 @@ from ..region import HasPid, Region, Where, addresses_in, require_own
 from ..results import AccessResult, ArrayValue
 from ..syscalls.move_pages import prepare
 from ..user_memory import UserPointer, writable_bytes, write_bytes
+from .cpusets import attach_cpuset, set_cpuset_mems
 from .engine import migrate_frames
+from .files import (
+    complete_io,
+    invalidate,
+    lookup,
+    read_file,
+    truncate,
+    write_file,
+    writeback,
+)
+from .kernel import ksm_scan, offline, reclaim, soft_offline
+from .memory import madvise, mremap, swap_out
 from .placement import mbind, migrate_pages
 from .value import Plain, refuse, target_pid
 
@@ -424,20 +437,36 @@ def drain() -> Drain:
 
 __all__ = [
     "access",
+    "attach_cpuset",
+    "complete_io",
     "drain",
     "exit",
     "fork",
+    "invalidate",
+    "ksm_scan",
+    "lookup",
+    "madvise",
     "mbind",
     "migrate_frames",
     "migrate_pages",
     "mlock",
     "move_pages",
     "mprotect",
+    "mremap",
     "munlock",
     "munmap",
+    "offline",
     "pin",
     "read",
+    "read_file",
+    "reclaim",
+    "set_cpuset_mems",
+    "soft_offline",
+    "swap_out",
     "touch",
+    "truncate",
     "unpin",
     "write",
+    "write_file",
+    "writeback",
 ]

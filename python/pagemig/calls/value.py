@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .. import _core
 from ..call import CallValue
@@ -19,6 +19,13 @@ _Value = TypeVar("_Value", bound="Plain")
 def run_now(system: System, pid: int, what: CallValue) -> Any:
     """Run a call to its end and return what its verb returns."""
     return what._result(system, pid, system.core.do(pid, what._request(system, pid)))
+
+
+class HasNumber(Protocol):
+    """A handle of a file or a cpuset, as far as a call needs one."""
+
+    @property
+    def number(self) -> int: ...
 
 
 class Plain:

@@ -108,10 +108,10 @@ def _policy_answer(system: System, pid: int, address: int, flags: int) -> _Answe
 
 
 def _area_policy(system: System, pid: int, address: int) -> Effective | None:
-    """The policy of the area that contains an address; None where there is no area."""
-    for start, end, _, _, policy, *_ in system.core.vmas(pid):
+    """The policy of the area that contains an address, or of its file there; None where there is no area."""
+    for start, end, *_ in system.core.vmas(pid):
         if start <= address < end:
-            return Effective.from_core(policy)
+            return Effective.from_core(system.core.policy_at(pid, address))
     return None
 
 
@@ -120,8 +120,9 @@ def _node_at(system: System, pid: int, address: int) -> int:
     pfn = system.core.do(pid, Request.pin(address, False))
     if pfn is None:
         return -errno.EFAULT
-    # The frame beyond the last is the zero page, which counts to the lowest node with memory.
-    lowest = (system.memory_mask & -system.memory_mask).bit_length() - 1
+    # The frame beyond the last is the zero page, which counts to the first node built with memory.
+    built = system.plan.memory_mask
+    lowest = (built & -built).bit_length() - 1
     node = lowest if pfn == system.frames else system.core.frame(pfn)[1]
     system.core.do(pid, Request.unpin(pfn))
     return node

@@ -17,7 +17,6 @@ from ..arguments import register
 from ..errors import UsageError
 from ..flags import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT, PAGE_SIZE, USER_END, PolicyMode
 from ..permissions import (
-    allowed_nodes,
     mbind_flags_are_known,
     shared_pages_are_permitted,
     start_is_page_aligned,
@@ -113,7 +112,7 @@ def prepare(
     if refusal:
         return -refusal
     may_move = flags & _MOVES != 0
-    allowed = allowed_nodes(facts, system.memory_mask)
+    allowed = system.allowed_nodes(caller, facts)
     effective = contextualise(policy, allowed, system.bindable_mask)
     if isinstance(effective, int) or start >= USER_END:
         if may_move:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from .._core import Request
 from ..arguments import register
 from ..permissions import (
-    allowed_nodes,
     has_nice,
     new_nodes_are_permitted,
     new_nodes_have_memory,
@@ -82,7 +81,7 @@ def prepare(system: System, caller: int, pid: int, old_mask: int, new_mask: int)
     if target is None:
         return -errno.ESRCH
     number = pid or caller
-    allowed = allowed_nodes(target, system.memory_mask)
+    allowed = system.allowed_nodes(number, target)
     refusal = (
         target_has_memory(target)
         or target_is_permitted(source, target)

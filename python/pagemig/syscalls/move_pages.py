@@ -25,7 +25,6 @@ from ..errors import UsageError
 from ..flags import MPOL_MF_MOVE_ALL, NODES_MAX
 from ..permissions import (
     TaskFacts,
-    allowed_nodes,
     flags_are_known,
     node_is_permitted,
     shared_pages_are_permitted,
@@ -159,7 +158,7 @@ def prepare(
         return -refusal
     if nodes is None:
         return Request.query_pages(number, count, pages, pages.size, min(status_bytes, 4 * count))
-    entries, fill_error = _readable_entries(system, target, count, pages, nodes)
+    entries, fill_error = _readable_entries(system, number, target, count, pages, nodes)
     return Request.move_pages(
         number,
         count,
@@ -172,12 +171,11 @@ def prepare(
 
 
 def _readable_entries(
-    system: System, target: TaskFacts, count: int, pages: Addresses, nodes: Nodes
+    system: System, number: int, target: TaskFacts, count: int, pages: Addresses, nodes: Nodes
 ) -> tuple[int, tuple[int, int] | None]:
     """Return how many entries pass the checks of DP-5b, and where and why the next does not."""
     entries = min(count, pages.size, nodes.size)
-    allowed = allowed_nodes(target, system.memory_mask)
-    verdicts, table = _verdicts(system.memory_mask, allowed)
+    verdicts, table = _verdicts(system.memory_mask, system.allowed_nodes(number, target))
     if entries <= _FEW:
         few = nodes[:entries].tolist()
         for entry, node in enumerate(few):

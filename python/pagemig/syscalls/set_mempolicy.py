@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..arguments import register
-from ..permissions import allowed_nodes
 from ..policy import Policy, contextualise, decode
 from .node_masks import NodeMask, read_node_mask
 
@@ -52,7 +51,7 @@ def set_mempolicy(caller: Caller, mode: int, nodemask: NodeMask, maxnode: int) -
 
 def replace(system: System, caller: int, policy: Policy) -> int:
     """Replace the task policy of ``caller``; return 0 or a negative errno."""
-    allowed = allowed_nodes(system.facts(caller), system.memory_mask)
+    allowed = system.allowed_nodes(caller, system.facts(caller))
     effective = contextualise(policy, allowed, system.bindable_mask)
     if isinstance(effective, int):
         return -effective

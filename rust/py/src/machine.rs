@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use numpy::{PyArray1, PyReadonlyArray1};
+use pagemig_core::base::MemcgId;
 use pagemig_core::base::{
-    CallId, CpuId, MachineSpec, MappingId, Misuse, NodeId, NodeMask, Pfn, Profile, SwapEntry,
-    TaskId, Watermarks, ZoneKind, ZoneSpec,
+    CallId, CpuId, CpusetId, Errno, MachineSpec, MappingId, Misuse, NodeId, NodeMask, Pfn, Profile,
+    SwapEntry, TaskId, Watermarks, ZoneKind, ZoneSpec,
 };
 use pagemig_core::machine::verbs::Birth;
 use pagemig_core::machine::{KERNEL_TASK, Machine, Request};
@@ -22,11 +23,13 @@ use crate::areas::{self, PagesRow, VmaRow};
 use crate::errors::{Refusal, usage};
 use crate::files;
 use crate::gate::Gate;
+use crate::groups::{self, KsmNodeRow, MemcgRow};
 use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
 use crate::swap;
 use crate::views::{self, CallRow, EntryRow, FrameRow};
+use crate::zones::{self, CpusetRow, DriftRow};
 
 /// (node, kind, frames, min, low, high)
 type ZoneRow = (u8, u8, u64, u64, u64, u64);
@@ -157,6 +160,48 @@ impl PyMachine {
         self.enter(py, |machine| machine.set_mems_allowed(TaskId(pid), NodeMask(mask)))
     }
 
+    fn set_signal(&self, py: Python<'_>, pid: u32, pending: bool) -> PyResult<()> {
+        self.enter(py, |machine| machine.set_signal(TaskId(pid), pending))
+    }
+
+    fn create_cpuset(
+        &self,
+        py: Python<'_>,
+        name: String,
+        mems: u64,
+        memory_migrate: bool,
+        parent: u16,
+    ) -> PyResult<i32> {
+        let (mems, parent) = (NodeMask(mems), CpusetId(parent));
+        let made =
+            self.enter(py, |machine| machine.create_cpuset(name, mems, memory_migrate, parent))?;
+        Ok(made.map_or_else(Errno::negative, |cpuset| i32::from(cpuset.0)))
+    }
+
+    fn cpusets(&self) -> PyResult<Vec<CpusetRow>> {
+        self.look(|machine| Ok(zones::cpusets(machine.kernel())))
+    }
+
+    fn set_memory_migrate(&self, py: Python<'_>, cpuset: u16, on: bool) -> PyResult<()> {
+        self.enter(py, |machine| machine.set_memory_migrate(CpusetId(cpuset), on))
+    }
+
+    fn drift(&self) -> PyResult<Vec<DriftRow>> {
+        self.look(|machine| Ok(zones::drift(machine.kernel())))
+    }
+
+    fn online_zones(&self) -> PyResult<Vec<(u8, u8)>> {
+        self.look(|machine| Ok(zones::online(machine.kernel())))
+    }
+
+    fn present_pages(&self, node: u8) -> PyResult<u64> {
+        self.look(|machine| Ok(machine.kernel().zones.present(NodeId(node))))
+    }
+
+    fn pageblocks(&self, node: u8) -> PyResult<Vec<(u32, u8)>> {
+        self.look(|machine| Ok(zones::pageblocks(machine.kernel(), NodeId(node))))
+    }
+
     fn set_cpu(&self, py: Python<'_>, pid: u32, cpu: u16) -> PyResult<()> {
         self.enter(py, |machine| machine.set_cpu(TaskId(pid), CpuId(cpu)))
     }
@@ -248,6 +293,55 @@ impl PyMachine {
             let resident = views::memory(machine, pid)?.resident;
             Ok((resident.file, resident.anon, resident.swap))
         })
+    }
+
+    #[pyo3(signature = (name, limit_pages, parent))]
+    fn create_memcg(
+        &self,
+        py: Python<'_>,
+        name: String,
+        limit_pages: Option<u64>,
+        parent: u16,
+    ) -> PyResult<u16> {
+        let made = |machine: &mut Machine| machine.create_memcg(name, limit_pages, MemcgId(parent));
+        self.enter(py, made).map(|memcg| memcg.0)
+    }
+
+    fn memcgs(&self) -> PyResult<Vec<MemcgRow>> {
+        self.look(|machine| Ok(groups::memcgs(machine.kernel())))
+    }
+
+    #[pyo3(signature = (memcg, limit_pages))]
+    fn set_memcg_limit(
+        &self,
+        py: Python<'_>,
+        memcg: u16,
+        limit_pages: Option<u64>,
+    ) -> PyResult<i32> {
+        self.enter(py, |machine| machine.set_memcg_limit(MemcgId(memcg), limit_pages)).map(code)
+    }
+
+    fn attach_memcg(&self, py: Python<'_>, memcg: u16, pid: u32) -> PyResult<()> {
+        self.enter(py, |machine| machine.attach_memcg(MemcgId(memcg), TaskId(pid)))
+    }
+
+    fn task_groups(&self, pid: u32) -> PyResult<(Option<u16>, u16)> {
+        self.look(|machine| groups::of_task(machine.kernel(), pid))
+    }
+
+    fn frame_memcg(&self, pfn: u32) -> PyResult<(u8, u16)> {
+        self.look(|machine| {
+            machine.check_frame(Pfn(pfn))?;
+            Ok(groups::of_frame(machine.kernel(), Pfn(pfn)))
+        })
+    }
+
+    fn ksm(&self) -> PyResult<(u64, u64, u64)> {
+        self.look(|machine| Ok(groups::ksm(machine.kernel())))
+    }
+
+    fn ksm_nodes(&self) -> PyResult<Vec<KsmNodeRow>> {
+        self.look(|machine| Ok(groups::ksm_nodes(machine.kernel())))
     }
 
     fn frame(&self, pfn: u32) -> PyResult<FrameRow> {

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use super::RULES;
 use crate::base::{
-    AnonVmaId, CallId, CpuId, MachineSpec, MappingId, MemcgId, NodeMask, Pfn, RingId, SwapEntry,
-    TaskId, VmaId,
+    AnonVmaId, CallId, CpuId, MachineSpec, MappingId, MemcgId, NodeMask, Pfn, RingId, TaskId, VmaId,
 };
 use crate::fault::Pages;
 use crate::kernel::Kernel;
@@ -149,6 +148,18 @@ const WRECKS: &[(&str, Wreck)] = &[
     ("entries_are_found_from_their_page", |kernel, _| {
         kernel.frames[Pfn(0)].set_index(7);
     }),
+    ("every_frame_is_one_thing", |kernel, _| {
+        let zone = kernel.zones.zone_of(Pfn(20));
+        kernel.zones[zone].withheld.insert(Pfn(1));
+    }),
+    ("isolated_blocks_give_nothing_out", |kernel, _| {
+        let zone = kernel.zones.zone_of(Pfn(20));
+        kernel.zones[zone].blocks.set_kind(Pfn(20), crate::state::zone::MigrateType::Isolate);
+    }),
+    ("tasks_follow_their_cpuset", |kernel, _| {
+        kernel.tasks[TaskId(1)].cpuset = Some(crate::base::CpusetId(0));
+        kernel.tasks[TaskId(1)].mems_allowed = NodeMask(2);
+    }),
     ("charges_add_up", |kernel, _| {
         let group = kernel.memcgs.create("full".into(), MemcgId::ROOT, Some(0), 64);
         kernel.memcgs[group].usage = 1;
@@ -174,29 +185,6 @@ const WRECKS: &[(&str, Wreck)] = &[
     ("lists_and_areas_agree", |kernel, _| {
         let area: VmaId = kernel.vmas.iter().next().unwrap().0;
         kernel.vmas[area].links.push(AnonVmaId(0));
-    }),
-    ("lists_and_areas_agree", |kernel, _| {
-        let area: VmaId = kernel.vmas.iter().next().unwrap().0;
-        kernel.vmas[area].file = Some(MappingId(1));
-    }),
-    ("lists_and_areas_agree", |kernel, _| {
-        let area: VmaId = kernel.vmas.iter().next().unwrap().0;
-        kernel.mappings[MappingId(1)].areas.push(area);
-    }),
-    ("entries_lie_inside_areas", |kernel, start| {
-        set_entry(kernel, start + 0x1000, |_| Entry::swap(SwapEntry::new(0, 1)));
-    }),
-    ("entries_are_found_from_their_page", |kernel, start| {
-        // A page of a file (frame 4 holds page 0) where no area maps that file.
-        set_entry(kernel, start, |entry| Entry::page(Pfn(4), entry.0 & 0xfff));
-    }),
-    ("resident_counters_count", |kernel, _| {
-        let mm = kernel.mms.iter().next().unwrap().0;
-        kernel.mms[mm].resident.swap += 1;
-    }),
-    ("resident_counters_count", |kernel, _| {
-        let mm = kernel.mms.iter().next().unwrap().0;
-        kernel.mms[mm].file_drift += 1;
     }),
 ];
 

@@ -91,6 +91,13 @@ impl Errno {
     pub fn from_code(code: i32) -> Option<Errno> {
         Errno::ALL.into_iter().find(|errno| errno.code() == code)
     }
+
+    /// What a scripted method returned, other than 0. A positive number is no success either
+    /// (migration 13).
+    pub fn returned(value: i32) -> Errno {
+        let code = value.wrapping_neg();
+        Errno::from_code(code).unwrap_or(Errno::Other(code))
+    }
 }
 
 impl fmt::Display for Errno {
@@ -127,5 +134,13 @@ mod tests {
             assert_eq!(Errno::from_code(errno.code()), Some(errno));
         }
         assert_eq!(Errno::from_code(0), None);
+    }
+
+    #[test]
+    fn what_a_method_returned_reads_back_as_it_was() {
+        assert_eq!(Errno::returned(-11), Errno::Again);
+        assert_eq!(Errno::returned(-12), Errno::NoMemory);
+        assert_eq!(Errno::returned(-71).negative(), -71);
+        assert_eq!(Errno::returned(3).negative(), 3, "no error number, and no success");
     }
 }

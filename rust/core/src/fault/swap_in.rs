@@ -237,6 +237,7 @@ impl SwapIn {
         mapcount::add_anon(kernel, page, self.vma, self.address);
         kernel.commit_charge(charge, page, ChargeKind::Mapped);
         kernel.swaps.free(self.slot);
+        kernel.forget_free_slot(self.slot);
         let is_locked = kernel.vmas[self.vma].flags.contains(VmFlags::LOCKED);
         if kernel.swaps.is_full() || is_locked || kernel.frames[page].has(PageFlags::MLOCKED) {
             swapcache::try_to_free_swap(kernel, page);

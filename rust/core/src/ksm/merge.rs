@@ -40,6 +40,8 @@ pub(super) struct Merge {
     address: u64,
     page: Pfn,
     into: Option<Pfn>,
+    /// Whether the shared page's node was told that no place leads here yet.
+    is_stray: bool,
     phase: Phase,
 }
 
@@ -47,7 +49,14 @@ impl Merge {
     /// Will merge `page`, which `item` says where to find, into `into`, or upgrade it.
     pub(super) fn new(kernel: &Kernel, item: RmapItemId, page: Pfn, into: Option<Pfn>) -> Merge {
         let item = kernel.ksm.items[item];
-        Merge { mm: item.mm, address: item.address, page, into, phase: Phase::Entering }
+        let (mm, address) = (item.mm, item.address);
+        Merge { mm, address, page, into, is_stray: false, phase: Phase::Entering }
+    }
+
+    /// The address, if the shared page is mapped there already and its node knows that as an
+    /// exception, until the place is entered.
+    pub(super) const fn stray(&self) -> Option<u64> {
+        if self.is_stray { Some(self.address) } else { None }
     }
 
     /// The list that leads to the place, if the merge came about. Only once done.
@@ -179,6 +188,9 @@ impl Merge {
             kernel.cost.flushes += 1;
             mapcount::remove(kernel, self.page);
             kernel.put_page(self.page);
+            if let Owner::Ksm(Some(node)) = kernel.frames[into].owner() {
+                self.is_stray = kernel.ksm.nodes[node].strays.insert(self.address);
+            }
         }
         kernel.unlock::<M>(me, LockId::Leaf(leaf));
         let is_mlocked = kernel.vmas[vma].flags.contains(VmFlags::LOCKED);

@@ -1,7 +1,10 @@
 //! What a call shall do, before it has begun.
 
+use super::KERNEL_TASK;
 use super::{Call, files};
+use crate::base::CpusetId;
 use crate::base::{MappingId, Misuse, MmId, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
+use crate::cpuset::{self, Change, ChangeCpuset};
 use crate::fault::{Access, Pages, Pin, What};
 use crate::kernel::Kernel;
 use crate::ksm::KsmScan;
@@ -10,7 +13,9 @@ use crate::migrate::frames::MigrateFrames;
 use crate::migrate::mbind::Mbind;
 use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::{self, MovePages};
+use crate::migrate::offline::Offline;
 use crate::migrate::query::{QueryPages, Question};
+use crate::migrate::soft_offline::SoftOffline;
 use crate::migrate::target::Target;
 use crate::mmap::{Advice, Madvise, Mremap};
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
@@ -54,6 +59,12 @@ pub enum Request {
     Unpin(Pfn),
     /// All CPUs' pagevecs.
     Drain,
+    /// Memory offlining of `count` frames, within `timeout` ticks.
+    Offline { first: Pfn, count: u32, timeout: u64 },
+    /// Soft offline of one frame.
+    SoftOffline(Pfn),
+    /// Other nodes for a cpuset, or another cpuset for a task; the caller is who writes.
+    ChangeCpuset { cpuset: CpusetId, change: Change },
     /// Reclaim of the page at an address.
     SwapOut { address: u64 },
     /// Reclaim of at most `pages` pages of one node and family.
@@ -102,6 +113,10 @@ impl Request {
             Request::Mremap { .. } => "mremap",
             Request::Madvise { .. } => "madvise",
             Request::Drain => "drain",
+            Request::Offline { .. } => "offline",
+            Request::SoftOffline(_) => "soft_offline",
+            Request::ChangeCpuset { change: Change::Mems(_), .. } => "set_cpuset_mems",
+            Request::ChangeCpuset { .. } => "attach_cpuset",
             Request::SwapOut { .. } => "swap_out",
             Request::Reclaim { .. } => "reclaim",
             Request::KsmScan => "ksm_scan",
@@ -139,6 +154,8 @@ impl Request {
             }
             Request::Mbind { start, len, policy, wanted } => {
                 let (start, end) = range(start, len)?;
+                let mems = kernel.tasks[task].mems_allowed;
+                let policy = policy.map(|policy| policy.bound_to(mems));
                 Call::Mbind(Mbind::new(memory_of(kernel, task)?, start..end, policy, wanted))
             }
             Request::MigrateFrames { frames, target, is_offlining } => {
@@ -191,6 +208,29 @@ impl Request {
                 Call::Unpin(page)
             }
             Request::Drain => Call::Drain,
+            Request::Offline { first, count, timeout } => {
+                let last = count.checked_sub(1).ok_or_else(|| {
+                    Misuse::Other("no frames to take offline; at least a pageblock".into())
+                })?;
+                let end = u64::from(first.0) + u64::from(count);
+                if end > kernel.frames.len() as u64 {
+                    let last = u64::from(first.0) + u64::from(last);
+                    return Err(Misuse::NoSuchFrame(last, kernel.frames.len() as u64 - 1));
+                }
+                Call::Offline(Offline::new(first..Pfn(first.0 + count), timeout))
+            }
+            Request::SoftOffline(page) => {
+                check_frames(kernel, &[page])?;
+                Call::SoftOffline(SoftOffline::new(page))
+            }
+            Request::ChangeCpuset { cpuset, change } => {
+                cpuset::check(kernel, cpuset)?;
+                if let Change::Attach(pid) = change {
+                    let found = kernel.tasks.find(pid).filter(|_| pid != KERNEL_TASK);
+                    found.ok_or(Misuse::NoSuchTask(pid))?;
+                }
+                Call::ChangeCpuset(ChangeCpuset::new(cpuset, change))
+            }
             Request::SwapOut { address } => {
                 let mm = memory_of(kernel, task)?;
                 if address >= USER_END {

@@ -29,7 +29,7 @@ impl MigrateFrames {
     /// Will move the pages in `frames`, after draining all pagevecs; as memory offlining does, with KSM
     /// pages, if `is_offlining`.
     pub fn new(frames: Vec<Pfn>, target: Target, is_offlining: bool) -> MigrateFrames {
-        let batch = Batch::new(target, frames.len()).for_offlining(is_offlining);
+        let batch = Batch::new(target, frames.len()).offlining(is_offlining);
         let refused = vec![None; frames.len()];
         MigrateFrames { frames, refused, batch, phase: Phase::Preparing }
     }

@@ -18,11 +18,10 @@ use crate::kernel::Kernel;
 use crate::pagecache::writeback::{self, Wrote};
 use crate::pagecache::{buffers, dirty, tree};
 use crate::state::frame::PageFlags;
-use crate::state::lock::Want;
-use crate::state::mapping::{BufferState, Migrate, Write, buffer_lock};
+use crate::state::mapping::{Migrate, Write, buffer_lock};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::trace::EventKind;
-use crate::unmap::{Restoring, passes};
+use crate::unmap::Restoring;
 
 /// `migrate_page`, first half (MG-1, MG-2), without address space: the point of no return.
 ///
@@ -69,14 +68,13 @@ impl Way {
     /// The method of the page's address space.
     #[inline]
     pub fn of(kernel: &Kernel, page: Pfn) -> Way {
-        let frame = &kernel.frames[page];
-        if !frame.has(PageFlags::SWAPCACHE) && (frame.is_anon() || frame.is_unowned()) {
+        if kernel.frames[page].is_plain_anon() {
             return Way::Alone;
         }
         Way::of_cached(kernel, page)
     }
 
-    #[inline(never)]
+    #[cold]
     fn of_cached(kernel: &Kernel, page: Pfn) -> Way {
         let Some(mapping) = tree::page_mapping(kernel, page) else { return Way::Alone };
         let frame = &kernel.frames[page];
@@ -87,7 +85,7 @@ impl Way {
             Migrate::Fallback if frame.has(PageFlags::DIRTY) => Way::Dirty,
             Migrate::Fallback => Way::Clean,
             Migrate::Fail => Way::Refusing(Errno::InputOutput),
-            Migrate::Returns(value) => Way::Refusing(returned(value)),
+            Migrate::Returns(value) => Way::Refusing(Errno::returned(value)),
         }
     }
 
@@ -105,12 +103,6 @@ impl Way {
             Way::Refusing(_) => &["UM-10", "MN-1", "MN-2", "MN-3"],
         }
     }
-}
-
-/// What a method returned, other than 0. A positive number is no success either (migration 13).
-fn returned(value: i32) -> Errno {
-    let code = value.wrapping_neg();
-    Errno::from_code(code).unwrap_or(Errno::Other(code))
 }
 
 /// How far the method has got.
@@ -265,11 +257,8 @@ impl MethodCall {
         match self.way {
             Way::Refusing(errno) => return Phase::Done(Err(errno)),
             Way::Dirty => return start_writeout(kernel, old),
-            // FB-2
-            Way::Clean if kernel.frames[old].has_private() => {
-                if !buffers::try_to_release_page(kernel, old) {
-                    return Phase::Done(Err(Errno::Again));
-                }
+            Way::Clean if !has_let_go_of_buffers(kernel, old) => {
+                return Phase::Done(Err(Errno::Again));
             }
             _ => {}
         }
@@ -303,20 +292,12 @@ impl MethodCall {
         let Phase::LockingBuffer { at, is_counted } = &mut self.phase else { return Ok(()) };
         let ring = ring_of(kernel, old);
         let place = usize::from(*at);
-        let buffer = &mut kernel.rings[ring].buffers[place];
         if !std::mem::replace(is_counted, true) {
-            buffer.count += 1;
+            kernel.rings[ring].buffers[place].count += 1;
         }
-        let lock = buffer_lock(ring, place);
-        if !kernel.lock::<M>(me, lock, Want::Exclusive) {
-            return Err(lock);
+        if !buffers::lock_buffer::<M>(kernel, me, ring, place) {
+            return Err(buffer_lock(ring, place));
         }
-        let buffer = &mut kernel.rings[ring].buffers[place];
-        assert!(
-            !buffer.state.contains(BufferState::LOCK),
-            "buffer {place} of page {old} is locked"
-        );
-        buffer.state.insert(BufferState::LOCK);
         self.phase = if place + 1 == kernel.rings[ring].buffers.len() {
             Phase::MovingBuffers
         } else {
@@ -347,10 +328,8 @@ impl MethodCall {
         kernel.frames[new].set(PageFlags::PRIVATE);
         transfer::<M>(kernel, me, new, old);
         for place in 0..kernel.rings[ring].buffers.len() {
-            let buffer = &mut kernel.rings[ring].buffers[place];
-            buffer.state.remove(BufferState::LOCK);
-            buffer.count -= 1;
-            kernel.unlock::<M>(me, buffer_lock(ring, place));
+            buffers::unlock_buffer(kernel, ring, place);
+            kernel.rings[ring].buffers[place].count -= 1;
         }
         self.phase = Phase::Done(Ok(()));
         Ok(())
@@ -385,6 +364,11 @@ impl MethodCall {
     }
 }
 
+/// FB-2: whether the page has no private data any more.
+fn has_let_go_of_buffers(kernel: &mut Kernel, page: Pfn) -> bool {
+    !kernel.frames[page].has_private() || buffers::try_to_release_page(kernel, page)
+}
+
 /// WO-1 and WO-2. The page is unmapped, so there is no entry to clean. The entries come back before
 /// the write starts (WO-3), writable if they were (Q29): a store through them is not noticed, though
 /// the page counts as clean. Profile REPAIRED restores them read-only.
@@ -404,25 +388,12 @@ fn start_writeout(kernel: &mut Kernel, old: Pfn) -> Phase {
 
 /// Dirty tags and writeback tags are set under `tree_lock`.
 fn tree_is_free<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<(), LockId> {
-    match tree::page_mapping(kernel, page).filter(|_| M::STEPS) {
-        Some(mapping) => passes::<M>(kernel, me, LockId::Tree(mapping)),
-        None => Ok(()),
+    match tree::page_mapping(kernel, page) {
+        Some(mapping) if !tree::is_free::<M>(kernel, me, mapping) => Err(LockId::Tree(mapping)),
+        _ => Ok(()),
     }
 }
 
 fn ring_of(kernel: &Kernel, page: Pfn) -> RingId {
     buffers::ring_of(kernel, page).expect("a page with PG_private has buffers")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_positive_return_value_is_an_error_that_reads_back_as_it_was() {
-        assert_eq!(returned(-11), Errno::Again);
-        assert_eq!(returned(-12), Errno::NoMemory);
-        assert_eq!(returned(-71).negative(), -71);
-        assert_eq!(returned(3).negative(), 3);
-    }
 }

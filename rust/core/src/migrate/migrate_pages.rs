@@ -3,6 +3,7 @@
 use super::batch::Batch;
 use super::collect::{Collect, Wanted};
 use super::target::Target;
+use super::vmas::migrate_vmas;
 use crate::base::{Errno, MmId, NodeId, NodeMask, Pfn, USER_END};
 use crate::kernel::Kernel;
 use crate::mmap::MmRelease;
@@ -13,7 +14,7 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 enum Phase {
     /// Step 1: `migrate_prep`.
     Preparing,
-    /// Step 2: `mmap_sem`.
+    /// Steps 2 and 3: `mmap_sem`, and areas that move their own pages.
     Entering,
     /// Step 5: the next pair of nodes.
     Pairing,
@@ -61,6 +62,11 @@ impl MigratePages {
     /// How many isolated pages did not move, or an errno.
     pub fn result(&self) -> Result<u32, Errno> {
         self.result.map(|()| self.busy)
+    }
+
+    /// Whether the first step is still to come.
+    pub const fn is_starting(&self) -> bool {
+        matches!(self.phase, Phase::Preparing)
     }
 
     /// The batch under way.
@@ -112,7 +118,7 @@ impl MigratePages {
                     if !kernel.lock::<M>(me, sem, Want::Shared) {
                         return Progress::Waiting(sem);
                     }
-                    self.phase = Phase::Pairing;
+                    self.phase = self.ask_areas::<M>(kernel, me);
                 }
                 Phase::Pairing => self.pair(),
                 Phase::Collecting(collect) => {
@@ -143,6 +149,20 @@ impl MigratePages {
             }
             if Point::Open.stops::<M>(me) {
                 return Progress::Ran;
+            }
+        }
+    }
+
+    /// Step 3. What an area's method returns ends the call: a negative number is its result, a
+    /// positive one is lost (step 6).
+    fn ask_areas<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Phase {
+        match migrate_vmas::<M>(kernel, me, self.mm, [self.from, self.to]) {
+            Ok(()) => Phase::Pairing,
+            Err(errno) => {
+                if errno.negative() < 0 {
+                    self.result = Err(errno);
+                }
+                Phase::Leaving
             }
         }
     }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`replace`] | 6 `migrate_page_move_mapping`: is the page ours alone? |
 //! | [`copy`] | 7 `migrate_page_copy`: bytes and flags |
-//! | [`methods`] | 9 `migrate_page`: how a kind of page is moved |
+//! | [`methods`] | 8 to 12 `migrate_page`, `fail_migrate_page` and so on: how a kind of page moves |
 //! | [`page_move`] | 13 `move_to_new_page`, 14 `unmap_and_move`: one page, phase by phase |
 //! | [`target`] | 17 `new_page_node` and the other allocators: where the new frame comes from |
 //! | `pointers` | 16 and 17: which record names a page first |
@@ -15,11 +15,14 @@
 //! | [`query`] | 20 and 21: its query mode |
 //! | [`collect`] | syscalls 6.3 `check_range`: which pages of a range are wanted |
 //! | [`migrate_pages`] | syscalls 5.3: `migrate_pages(2)`, node by node |
+//! | `vmas` | 23 `migrate_vmas`: areas that move their own pages |
 //! | [`mbind`] | syscalls 6.2: `mbind(2)` |
+//! | [`offline`] | syscalls 7: `offline_pages`, `do_migrate_range` |
+//! | [`soft_offline`] | syscalls 8: one frame |
 //! | [`frames`] | the engine itself, for a list of frames |
 //!
 //! Below us: [`crate::unmap`] replaces the entries. Above us: [`crate::machine`] runs the calls.
-//! Left out: everything that has an address space, KSM, memory cgroups.
+//! Left out: `lru_to_page` (section 0), which nothing uses.
 
 pub mod batch;
 pub mod collect;
@@ -29,8 +32,19 @@ pub mod mbind;
 pub mod methods;
 pub mod migrate_pages;
 pub mod move_pages;
+pub mod offline;
+#[cfg(test)]
+mod offline_kinds_tests;
+#[cfg(test)]
+mod offline_tests;
 pub mod page_move;
 mod pointers;
 pub mod query;
 pub mod replace;
+pub mod soft_offline;
+#[cfg(test)]
+mod soft_offline_tests;
 pub mod target;
+#[cfg(test)]
+mod tests;
+mod vmas;

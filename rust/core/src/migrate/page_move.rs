@@ -6,7 +6,7 @@
 
 use super::methods::{MethodCall, Way, claim, transfer};
 use super::target::Target;
-use crate::base::{Errno, MemcgId, Pfn, Profile};
+use crate::base::{Errno, MemcgId, Pfn};
 use crate::kernel::Kernel;
 use crate::pagecache::buffers::try_to_free_buffers;
 use crate::pagecache::transfer::writeback_is_over;
@@ -58,6 +58,23 @@ enum Phase {
 
 /// What an attempt came to.
 pub type Outcome = Result<(), Errno>;
+
+/// An attempt that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// What it came to.
+    pub outcome: Outcome,
+    /// Which item of the batch it was.
+    pub item: usize,
+    /// The target frame, or what was it.
+    pub target: Pfn,
+    /// Whether there was no target frame (UM-1).
+    pub is_starved: bool,
+    /// Whether the old page has left the caller's list.
+    pub has_let_go: bool,
+    /// Whether the target frame was thrown away.
+    pub has_wasted_frame: bool,
+}
 
 /// One attempt to move one isolated page.
 #[derive(Clone, Copy, Debug)]
@@ -123,12 +140,6 @@ impl PageMove {
         self.old
     }
 
-    /// Which item of the batch this is.
-    #[inline]
-    pub const fn item(&self) -> usize {
-        self.item as usize
-    }
-
     /// The target frame, while the attempt owns a reference to it.
     pub const fn new_page(&self) -> Option<Pfn> {
         match self.phase {
@@ -137,9 +148,22 @@ impl PageMove {
         }
     }
 
+    /// What a batch has to know of an attempt. Only once done.
+    #[inline]
+    pub fn ended(&self) -> Ended {
+        Ended {
+            outcome: self.outcome(),
+            item: self.item as usize,
+            target: self.new,
+            is_starved: self.is_starved(),
+            has_let_go: self.has_let_go(),
+            has_wasted_frame: self.has_wasted_frame(),
+        }
+    }
+
     /// Whether no target frame was to be had: then nothing was done at all (UM-1).
     #[inline]
-    pub fn is_starved(&self) -> bool {
+    fn is_starved(&self) -> bool {
         self.new == self.old
     }
 
@@ -156,14 +180,8 @@ impl PageMove {
 
     /// Whether the target frame was thrown away.
     #[inline]
-    pub const fn has_wasted_frame(&self) -> bool {
+    const fn has_wasted_frame(&self) -> bool {
         matches!(self.phase, Phase::Done(Err(_))) || self.was_freed
-    }
-
-    /// The target frame, or what was it.
-    #[inline]
-    pub const fn target(&self) -> Pfn {
-        self.new
     }
 
     /// Whether migration entries may name the old page (I-21).
@@ -189,7 +207,7 @@ impl PageMove {
 
     /// What the attempt came to. Only once done.
     #[inline]
-    pub fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> Outcome {
         match self.phase {
             Phase::Done(outcome) => outcome,
             _ => unreachable!("asked before the attempt was done"),
@@ -197,91 +215,156 @@ impl PageMove {
     }
 
     /// Makes one step; in mode `Run`, all of them.
+    ///
+    /// No phase leads back to an earlier one, so they stand here one after the other, and not as arms
+    /// of a loop: what runs straight through never asks which phase it is in.
     #[inline]
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, target: &Target) -> Progress {
-        loop {
-            match &mut self.phase {
-                Phase::Allocating => self.allocate::<M>(kernel, me, target),
-                Phase::Locking => {
-                    if let Err(lock) = self.lock::<M>(kernel, me) {
-                        return Progress::Waiting(lock);
-                    }
-                }
-                Phase::Checking => self.check::<M>(kernel, me),
-                Phase::Settling => {
-                    if !writeback_is_over::<M>(kernel, me, self.old) {
-                        return Progress::Waiting(LockId::Writeback(self.old));
-                    }
-                    self.begin::<M>(kernel);
-                }
-                Phase::Unmapping(walk) => match walk.advance::<M>(kernel, me) {
-                    Progress::Done => self.phase = Phase::Claiming(self.way::<M>(kernel)),
-                    other => return other,
-                },
-                Phase::Claiming(_) => {
-                    self.claim::<M>(kernel, me);
-                    // The method begins in the step that has chosen it.
-                    if let Phase::Moving(_) = self.phase {
-                        continue;
-                    }
-                }
-                Phase::Moving(method) => {
-                    match method.advance::<M>(kernel, me, self.old, self.new) {
-                        Progress::Done => {
-                            let outcome = method.outcome();
-                            self.end_method::<M>(kernel, me, outcome);
-                        }
-                        other => return other,
-                    }
-                }
-                Phase::Transferring => {
-                    transfer::<M>(kernel, me, self.new, self.old);
-                    self.phase = Phase::Mapping(Restoring::new(self.old, self.new));
-                }
-                Phase::Mapping(walk) => match walk.advance::<M>(kernel, me) {
-                    Progress::Done => self.phase = Phase::Opening,
-                    other => return other,
-                },
-                Phase::Opening => {
-                    kernel.unlock_page::<M>(me, self.new);
-                    self.phase = Phase::Closing(Ok(()));
-                }
-                Phase::Returning(walk, errno) => match walk.advance::<M>(kernel, me) {
-                    Progress::Done => self.phase = Phase::Closing(Err(*errno)),
-                    other => return other,
-                },
-                Phase::Closing(outcome) => {
-                    let outcome = *outcome;
-                    if self.charge.is_some() {
-                        self.end_charge(kernel, outcome);
-                    }
-                    kernel.unlock_page::<M>(me, self.old);
-                    self.phase = Phase::Leaving(outcome);
-                }
-                Phase::Leaving(outcome) => {
-                    let outcome = *outcome;
-                    // UM-16: only a page that may be retried stays on the caller's list.
-                    if outcome != Err(Errno::Again) {
-                        kernel.put_back_isolated(me.cpu, self.old);
-                        kernel.note::<M>(me, EventKind::PutBack, Some(self.old), 0, 0);
-                    }
-                    self.phase = Phase::Discarding(outcome);
-                }
-                Phase::Discarding(outcome) => {
-                    let outcome = *outcome;
-                    self.discard::<M>(kernel, me, outcome);
-                    self.phase = Phase::Done(outcome);
-                    return Progress::Done;
-                }
-                Phase::Done(_) => return Progress::Done,
-            }
-            if let Phase::Done(_) = self.phase {
-                return Progress::Done;
-            }
-            if Point::Open.stops::<M>(me) {
-                return Progress::Ran;
+        let stopped = self.prepare::<M>(kernel, me, target).or_else(|| self.carry::<M>(kernel, me));
+        stopped.or_else(|| self.finish::<M>(kernel, me)).unwrap_or(Progress::Done)
+    }
+
+    /// Whether others may run now: why the call returns.
+    #[inline(always)]
+    fn stops<M: Mode>(&self, me: Me) -> bool {
+        Point::Open.stops::<M>(me) && !matches!(self.phase, Phase::Done(_))
+    }
+
+    /// UM-1 to UM-8: a target frame, the page lock, and whether the page may go at all.
+    #[inline(always)]
+    fn prepare<M: Mode>(
+        &mut self,
+        kernel: &mut Kernel,
+        me: Me,
+        target: &Target,
+    ) -> Option<Progress> {
+        if let Phase::Allocating = self.phase {
+            self.allocate::<M>(kernel, me, target);
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
             }
         }
+        if let Phase::Locking = self.phase {
+            if let Err(lock) = self.lock::<M>(kernel, me) {
+                return Some(Progress::Waiting(lock));
+            }
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Checking = self.phase {
+            self.check::<M>(kernel, me);
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Settling = self.phase {
+            if !writeback_is_over::<M>(kernel, me, self.old) {
+                return Some(Progress::Waiting(LockId::Writeback(self.old)));
+            }
+            self.begin::<M>(kernel);
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        None
+    }
+
+    /// UM-9 to UM-11: the entries go, the page goes, the entries come back.
+    #[inline(always)]
+    fn carry<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Option<Progress> {
+        if let Phase::Unmapping(walk) = &mut self.phase {
+            match walk.advance::<M>(kernel, me) {
+                Progress::Done => self.phase = Phase::Claiming(self.way::<M>(kernel)),
+                other => return Some(other),
+            }
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Claiming(_) = self.phase {
+            self.claim::<M>(kernel, me);
+            // A method begins in the step that has chosen it.
+            if !matches!(self.phase, Phase::Moving(_)) && self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Moving(method) = &mut self.phase {
+            match method.advance::<M>(kernel, me, self.old, self.new) {
+                Progress::Done => {
+                    let outcome = method.outcome();
+                    self.end_method::<M>(kernel, me, outcome);
+                }
+                other => return Some(other),
+            }
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Transferring = self.phase {
+            transfer::<M>(kernel, me, self.new, self.old);
+            self.begin_mapping(kernel);
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Mapping(walk) = &mut self.phase {
+            match walk.advance::<M>(kernel, me) {
+                Progress::Done => self.phase = Phase::Opening,
+                other => return Some(other),
+            }
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        None
+    }
+
+    /// The rest of UM-11, MN-5, and UM-12 to UM-18: locks are given back, and references.
+    #[inline(always)]
+    fn finish<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Option<Progress> {
+        if let Phase::Opening = self.phase {
+            kernel.unlock_page::<M>(me, self.new);
+            self.phase = Phase::Closing(Ok(()));
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Returning(walk, errno) = &mut self.phase {
+            match walk.advance::<M>(kernel, me) {
+                Progress::Done => self.phase = Phase::Closing(Err(*errno)),
+                other => return Some(other),
+            }
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Closing(outcome) = self.phase {
+            // UM-14
+            kernel.end_migration(self.charge, self.old, self.new, outcome.is_ok());
+            self.charge = None;
+            kernel.unlock_page::<M>(me, self.old);
+            self.phase = Phase::Leaving(outcome);
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Leaving(outcome) = self.phase {
+            // UM-16: only a page that may be retried stays on the caller's list.
+            if outcome != Err(Errno::Again) {
+                kernel.put_back_isolated(me.cpu, self.old);
+                kernel.note::<M>(me, EventKind::PutBack, Some(self.old), 0, 0);
+            }
+            self.phase = Phase::Discarding(outcome);
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Discarding(outcome) = self.phase {
+            self.discard::<M>(kernel, me, outcome);
+            self.phase = Phase::Done(outcome);
+        }
+        None
     }
 
     /// UM-1 and UM-2. A page that its users freed while it was isolated counts as moved and stays
@@ -321,6 +404,17 @@ impl PageMove {
     /// writeback ends the attempt or, in forced passes, is waited for.
     #[inline]
     fn check<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) {
+        let frame = &kernel.frames[self.old];
+        let is_plain = frame.is_plain_anon() && !frame.has(PageFlags::WRITEBACK);
+        if is_plain && !kernel.memcgs.are_on() {
+            self.phase = Phase::Unmapping(Unmapping::new(self.old));
+        } else {
+            self.check_all::<M>(kernel, me);
+        }
+    }
+
+    #[cold]
+    fn check_all<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) {
         if kernel.frames[self.old].is_ksm() && !self.is_offlining {
             self.phase = Phase::Closing(Err(Errno::Busy));
             return;
@@ -386,17 +480,19 @@ impl PageMove {
         }
     }
 
-    /// The method has returned. In profile REPAIRED the charge of a page of a file goes to the new
-    /// page before that is mapped, and the group's mapped-file statistic is right (Q17).
+    /// The method has returned.
     #[cold]
     fn end_method<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, outcome: Outcome) {
-        if let Err(errno) = outcome {
-            self.refuse::<M>(kernel, me, errno);
-            return;
+        match outcome {
+            Ok(()) => self.begin_mapping(kernel),
+            Err(errno) => self.refuse::<M>(kernel, me, errno),
         }
-        if kernel.profile == Profile::Repaired && !kernel.frames[self.new].is_anon() {
-            self.end_charge(kernel, outcome);
-        }
+    }
+
+    /// MN-4 of a success. In profile REPAIRED the charge moves before the page is mapped (Q17).
+    #[inline]
+    fn begin_mapping(&mut self, kernel: &mut Kernel) {
+        kernel.commit_migration_early(self.charge, self.old, self.new);
         self.phase = Phase::Mapping(Restoring::new(self.old, self.new));
     }
 
@@ -406,20 +502,6 @@ impl PageMove {
         kernel.frames[self.new].set_owner(Owner::None);
         kernel.unlock_page::<M>(me, self.new);
         self.phase = Phase::Returning(Restoring::new(self.old, self.old), errno);
-    }
-
-    /// UM-14. The kernel tells failure from the old page's owner, and so charges a page that is
-    /// thrown away if the old one lost its owner meanwhile (Q18); profile REPAIRED gives the charge
-    /// back then.
-    #[cold]
-    fn end_charge(&mut self, kernel: &mut Kernel, outcome: Outcome) {
-        let charge = self.charge.take();
-        let is_orphan = outcome.is_err() && kernel.frames[self.old].is_unowned();
-        if is_orphan && kernel.profile == Profile::Repaired {
-            kernel.cancel_charge(charge);
-        } else {
-            kernel.end_migration(charge, self.old, self.new, outcome.is_ok());
-        }
     }
 
     /// UM-17 and UM-18: our reference to the new page goes; on failure a pagevec keeps the frame

@@ -2,11 +2,12 @@
 
 use crate::base::{MappingId, Misuse, MmId, PAGE_SHIFT, PAGE_SIZE};
 use crate::kernel::Kernel;
-use crate::pagecache::tree;
-use crate::state::mapping::{FILE_BYTES_MAX, FileSystem};
+use crate::state::mapping::FileSystem;
 use crate::state::mm::{VmFlags, Vma, check_range};
 use crate::state::rmap::link_file;
 
+/// Page offsets from here on do not fit a descriptor: files end at 2 PiB.
+const PGOFF_END: u64 = 1 << 39;
 /// What the files behind shared anonymous memory are called.
 const NAMELESS: &str = "/dev/zero (deleted)";
 
@@ -81,7 +82,7 @@ fn of_file(
 
 /// The file behind one area of shared anonymous memory: shmem, forgotten when nothing maps it.
 fn nameless_file(kernel: &mut Kernel, size: u64) -> MappingId {
-    let file = tree::create(kernel, NAMELESS.into(), size, FileSystem::tmpfs());
+    let file = kernel.mappings.create(NAMELESS.into(), size, FileSystem::tmpfs());
     let host = kernel.mappings[file].host.as_mut().expect("just made");
     host.is_nameless = true;
     file
@@ -94,9 +95,10 @@ fn check_file(kernel: &Kernel, file: MappingId, offset: u64, len: u64) -> Result
     if offset % PAGE_SIZE != 0 {
         return Err(Misuse::Unaligned(offset, offset - offset % PAGE_SIZE));
     }
-    if offset.checked_add(len).is_none_or(|end| end > FILE_BYTES_MAX) {
+    if offset.checked_add(len).is_none_or(|end| end >> PAGE_SHIFT > PGOFF_END) {
         return Err(Misuse::Other(format!(
-            "{len:#x} bytes from offset {offset:#x} reach beyond {FILE_BYTES_MAX:#x}, where files end"
+            "{len:#x} bytes from offset {offset:#x} reach beyond {:#x}, where files end",
+            PGOFF_END << PAGE_SHIFT
         )));
     }
     Ok(())

@@ -17,6 +17,8 @@ mod mremap;
 mod munlock;
 mod munmap;
 mod teardown;
+#[cfg(test)]
+mod tests;
 mod unmerge;
 
 pub use exit::{Exit, MmRelease};

@@ -101,13 +101,10 @@ impl Teardown {
                 }
                 Phase::Flushing => {
                     self.gather.flush::<M>(kernel, me);
-                    for id in std::mem::take(&mut self.areas) {
-                        kernel.vmas.remove(id);
-                    }
-                    self.phase = self.next_orphan();
+                    self.phase = self.next_orphan(kernel);
                 }
                 Phase::Emptying(truncate) => match truncate.advance::<M>(kernel, me) {
-                    Progress::Done => self.phase = self.next_orphan(),
+                    Progress::Done => self.phase = self.next_orphan(kernel),
                     other => return other,
                 },
                 Phase::Done => return Progress::Done,
@@ -168,11 +165,15 @@ impl Teardown {
         }
     }
 
-    fn next_orphan(&mut self) -> Phase {
-        match self.orphans.pop() {
-            Some(file) => Phase::Emptying(Truncate::new(file, 0)),
-            None => Phase::Done,
+    /// The next file to be emptied; after the last one the areas are no more.
+    fn next_orphan(&mut self, kernel: &mut Kernel) -> Phase {
+        if let Some(file) = self.orphans.pop() {
+            return Phase::Emptying(Truncate::new(file, 0));
         }
+        for id in std::mem::take(&mut self.areas) {
+            kernel.vmas.remove(id);
+        }
+        Phase::Done
     }
 
     fn free_tables(&mut self, kernel: &mut Kernel) {

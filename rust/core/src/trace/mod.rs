@@ -34,6 +34,8 @@ pub enum EventKind {
     Attempt,
     /// A fault was served; the value tells how (0 minor, 1 major, 2 copy-on-write, 3 nothing to do).
     Fault,
+    /// An area's `migrate` method was called; the value is the mask that it took for the source.
+    MigrateArea,
 }
 
 impl EventKind {
@@ -51,6 +53,7 @@ impl EventKind {
             EventKind::Copy => "copy",
             EventKind::Attempt => "attempt",
             EventKind::Fault => "fault",
+            EventKind::MigrateArea => "migrate_area",
         }
     }
 }

@@ -48,6 +48,7 @@ pub fn writable_if_permitted(kernel: &Kernel, vma: VmaId) -> u64 {
 ///
 /// # Errors
 /// The lock, if somebody is: it is to be waited for.
+#[inline]
 pub(crate) fn passes<M: Mode>(kernel: &mut Kernel, me: Me, lock: LockId) -> Result<(), LockId> {
     if M::STEPS {
         let is_mine = kernel.locks.holders(lock).contains(&me.call);

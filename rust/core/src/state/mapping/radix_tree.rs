@@ -2,21 +2,23 @@
 //!
 //! An index is eleven digits of six bits. A tree of height h has only the last h of them, so it
 //! covers indices 0 .. 64^h - 1; height 0 is one page, at index 0, in the root itself. Below the
-//! root are *branches* of 64 slots. A slot's two tags say what [`writeback`](super) has still to do
-//! below it; a branch repeats them upwards, so that a search for tagged pages passes by whatever
+//! root are *branches* of 64 slots, each slot with two tags. A tag of a slot whose branch is not a
+//! leaf says that something below has it, so that a search for tagged pages passes by whatever
 //! has none.
 //!
 //! Start with [`RadixTree::get`], then [`RadixTree::insert`] and [`RadixTree::delete`], which keep
 //! the height as small as the largest index allows. [`RadixTree::replace`] is what a migration
 //! does to the slot of its page (MM-9). Above us: the address spaces, file and swap, which hold
-//! the tree lock around every change. [`RadixTree::check`] is the audit's side of I-64; which
-//! pages must carry which tag (I-65 to I-67) is a matter of pages, and of the audit.
+//! the tree lock around every change. [`RadixTree::check`], in a file of its own, is for the audit
+//! (I-64); which pages must carry which tag (I-65 to I-67) is a matter of pages, not of the tree.
 //!
 //! Source: data-model 5.2. Left out: the slot handle of `lookup_slot`. A reader without the lock
 //! asks for the index again instead, which tells him what re-reading the handle would
 //! (supporting-paths 9). A branch counts its items with a word, one bit a slot, rather than with a
 //! number: the count of its ones is the population, and it finds the next item as a tag word
 //! finds the next tagged one.
+
+mod check;
 
 use std::{iter, mem};
 
@@ -138,23 +140,21 @@ impl RadixTree {
         expect_a_frame(item);
         // An occupied slot is covered, so a refusal has neither grown the tree nor branched it.
         self.grow_to(index);
-        let is_vacant = if self.height == 0 {
-            let is_vacant = self.root == VACANT;
-            if is_vacant {
-                self.root = item.0;
+        if self.height == 0 {
+            if self.root != VACANT {
+                return false;
             }
-            is_vacant
+            self.root = item.0;
         } else {
             let leaf = self.leaf_for(index);
             let branch = &mut self.pool[leaf as usize];
-            let is_vacant = branch.slots[digit(index, 0)] == VACANT;
-            if is_vacant {
-                branch.put(digit(index, 0), item.0);
+            if branch.slots[digit(index, 0)] != VACANT {
+                return false;
             }
-            is_vacant
-        };
-        self.len += u64::from(is_vacant);
-        is_vacant
+            branch.put(digit(index, 0), item.0);
+        }
+        self.len += 1;
+        true
     }
 
     /// The item at `index`.
@@ -442,108 +442,5 @@ impl RadixTree {
             ahead &= ahead - 1;
         }
         None
-    }
-}
-
-/// What a walk found at and below a slot.
-#[derive(Clone, Copy, Default)]
-struct Census {
-    items: u64,
-    largest: u64,
-    tagged: [bool; Tag::ALL.len()],
-}
-
-impl RadixTree {
-    /// Counts everything anew and compares it with what the tree says of itself (I-64).
-    ///
-    /// The height is checked whatever the last operation was: inserting grows it only as far as
-    /// the new index needs, so it is as small after an insertion as I-64 wants it after a delete.
-    ///
-    /// # Errors
-    /// The first difference, in words.
-    pub fn check(&self) -> Result<(), String> {
-        let mut is_seen = vec![false; self.pool.len()];
-        let root = match (self.root, self.height) {
-            (VACANT, 0) => Census::default(),
-            (_, 0) => Census { items: 1, largest: 0, tagged: self.root_tagged },
-            (root, 1..=HEIGHT_MAX) => self.census(root, self.height - 1, 0, &mut is_seen)?,
-            (_, height) => return Err(format!("height is {height}, the most is {HEIGHT_MAX}")),
-        };
-        for tag in Tag::ALL
-            .into_iter()
-            .filter(|tag| root.tagged[tag.number()] != self.root_tagged[tag.number()])
-        {
-            return Err(format!("the root's {tag:?} bit is not the OR of all"));
-        }
-        if root.items != self.len {
-            return Err(format!("len is {}, but there are {} items", self.len, root.items));
-        }
-        if self.height > 0 && root.largest >> ((self.height - 1) * DIGIT_BITS) == 0 {
-            return Err(format!("height {} for indices up to {}", self.height, root.largest));
-        }
-        self.check_spares(is_seen)
-    }
-
-    /// Every branch is either in the tree or blank and spare, once.
-    fn check_spares(&self, mut is_seen: Vec<bool>) -> Result<(), String> {
-        for &number in &self.spare {
-            match is_seen.get_mut(number as usize) {
-                None => return Err(format!("spare branch {number} is not in the pool")),
-                Some(true) => return Err(format!("branch {number} is spare and in use")),
-                Some(seen) => *seen = true,
-            }
-            if self.pool[number as usize] != Branch::BLANK {
-                return Err(format!("spare branch {number} is not blank"));
-            }
-        }
-        match is_seen.iter().position(|&seen| !seen) {
-            Some(lost) => Err(format!("branch {lost} is neither in the tree nor spare")),
-            None => Ok(()),
-        }
-    }
-
-    /// Counts a branch that begins at index `base`, and everything below it.
-    fn census(
-        &self,
-        number: u32,
-        level: u32,
-        base: u64,
-        is_seen: &mut [bool],
-    ) -> Result<Census, String> {
-        let Some(branch) = self.pool.get(number as usize) else {
-            return Err(format!("branch {number}, wanted at {base:#x}, is not in the pool"));
-        };
-        let name = format!("the branch of level {level} at {base:#x}");
-        if mem::replace(&mut is_seen[number as usize], true) {
-            return Err(format!("{name} is in the tree twice"));
-        }
-        let mut all = Census::default();
-        for (position, &slot) in branch.slots.iter().enumerate() {
-            if (slot != VACANT) != (branch.occupied >> position & 1 == 1) {
-                return Err(format!("{name} counts slot {position} wrongly"));
-            }
-            let here = base + ((position as u64) << (level * DIGIT_BITS));
-            let below = match (slot, level) {
-                (VACANT, _) => Census::default(),
-                _ if digit(here, level) != position => {
-                    return Err(format!("{name} has slot {position} for no index"));
-                }
-                (_, 0) => Census {
-                    items: 1,
-                    largest: here,
-                    tagged: Tag::ALL.map(|tag| branch.has_tag(position, tag)),
-                },
-                _ => self.census(slot, level - 1, here, is_seen)?,
-            };
-            for tag in Tag::ALL {
-                if branch.has_tag(position, tag) != below.tagged[tag.number()] {
-                    return Err(format!("{name}: {tag:?} of slot {position} is not what is below"));
-                }
-                all.tagged[tag.number()] |= below.tagged[tag.number()];
-            }
-            all.items += below.items;
-            all.largest = all.largest.max(below.largest);
-        }
-        if all.items == 0 { Err(format!("{name} is empty")) } else { Ok(all) }
     }
 }

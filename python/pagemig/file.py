@@ -1,0 +1,267 @@
+"""A file of the simulated machine: its pages in the page cache, and what is on disk.
+
+`File` is a handle: a machine and a number. Verbs run to their end at once; the same verbs as
+calls that can be stopped and raced are in `pagemig.calls`. What a filesystem can do is data:
+`pagemig.filesystems`. Files are mapped by `pagemig.Task.mmap`.
+
+Source: data-model 5, supporting-paths 7 to 10. Files are never deleted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import calls
+from .arguments import integer, read_only
+from .calls.files import file_page
+from .calls.value import run_now
+from .errors import UsageError
+from .filesystems import TMPFS, FileSystem
+from .flags import BufferState, MappingFlags, Written
+from .region import HasPid, Region
+from .storage import Buffer
+from .system import System
+
+
+class File:
+    """A file. Made by `pagemig.Machine.create_file`.
+
+    Two handles are equal if they name the same file of the same machine. ``by`` of a verb is the
+    task that does it and pays for its pages; by default the kernel does.
+
+    Examples
+    --------
+    >>> import pagemig as pm
+    >>> machine = pm.Machine(nodes=[pm.MiB], contents=True)
+    >>> file = machine.create_file("notes", 0)
+    >>> file.write(0, b"hello")
+    5
+    >>> file.read(1, 3), file.size, file.cached
+    (b'ell', 5, 1)
+    """
+
+    __slots__ = ("_number", "_system")
+
+    def __init__(self, system: System, number: int) -> None:
+        self._system = system
+        self._number = number
+
+    # what it is --------------------------------------------------------------------------
+
+    @property
+    def number(self) -> int:
+        """Its number on the machine: what the owner of its pages is called by."""
+        return self._number
+
+    @property
+    def name(self) -> str:
+        """What it is called; no two files of a machine are called the same."""
+        return str(self._row[1])
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(self._row[2])
+
+    @property
+    def filesystem(self) -> FileSystem:
+        """What its filesystem can do; shared anonymous memory is `pagemig.filesystems.TMPFS`."""
+        return self._system.filesystems.get(self._number, TMPFS)
+
+    @property
+    def flags(self) -> MappingFlags:
+        """What its address space remembers: errors of writes, whether it can be reclaimed."""
+        return MappingFlags(self._row[4])
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether it has dirty pages that are to be written some day."""
+        return bool(self._row[5])
+
+    @property
+    def cached(self) -> int:
+        """Pages in the page cache."""
+        return int(self._row[3])
+
+    @property
+    def areas(self) -> tuple[Region, ...]:
+        """The areas that map it, in the order in which they are visited (``i_mmap``)."""
+        core = self._system.core
+        by_id = {
+            vma: Region(pid, start, end - start)
+            for pid in core.pids()
+            if self._system.facts(pid).has_memory
+            for start, end, _, _, _, vma, _ in core.vmas(pid)
+        }
+        return tuple(by_id[vma] for vma in core.file_areas(self._number))
+
+    # its pages ---------------------------------------------------------------------------
+
+    @property
+    def pages(self) -> dict[str, npt.NDArray[Any]]:
+        """Its pages in the page cache as columns, in ascending order.
+
+        ``offset`` (uint64, in pages), ``pfn`` (uint32), ``dirty`` and ``writeback`` (bool: the
+        tags of the tree, which are not the flags of the page).
+        """
+        rows = self._system.core.file_pages(self._number)
+        kinds = {"offset": np.uint64, "pfn": np.uint32, "dirty": np.bool_, "writeback": np.bool_}
+        return {
+            name: read_only(np.array([row[column] for row in rows], dtype=kind))
+            for column, (name, kind) in enumerate(kinds.items())
+        }
+
+    def pfn_of(self, page: int) -> int | None:
+        """Return the frame that holds a page, None if it is not in the page cache."""
+        wanted = file_page(page)
+        rows = self._system.core.file_pages(self._number)
+        return next((pfn for offset, pfn, *_ in rows if offset == wanted), None)
+
+    def disk(self, page: int) -> bytes:
+        """Return what is on disk of a page; zeroes where nothing was ever written.
+
+        Raises
+        ------
+        UsageError
+            The machine has no contents.
+        """
+        return self._system.core.file_disk(self._number, file_page(page))
+
+    def buffers(self, page: int) -> tuple[Buffer, ...]:
+        """Return the buffers of a page, in the order of their offsets; nothing without."""
+        pfn = self.pfn_of(page)
+        rows = [] if pfn is None else self._system.core.buffers(pfn)
+        return tuple(Buffer(BufferState(state), count, block) for state, count, block in rows)
+
+    def hold_buffer(self, page: int, at: int, *, lock: bool = False) -> None:
+        """Take a reference on a buffer by hand, and its lock if ``lock``, as a filesystem might.
+
+        Parameters
+        ----------
+        page
+            Which page, which must be in the page cache and have buffers.
+        at
+            Which of its buffers, from 0.
+        lock
+            Whether to lock it too.
+
+        Raises
+        ------
+        UsageError
+            There is no such buffer, or it is locked already.
+        """
+        pfn, index = self._buffer(page, at)
+        self._system.core.hold_buffer(pfn, index, calls.require_bool(lock, "lock"))
+
+    def release_buffer(self, page: int, at: int) -> None:
+        """Undo `hold_buffer`, wherever the page is now."""
+        self._system.core.release_buffer(*self._buffer(page, at))
+
+    def _buffer(self, page: int, at: int) -> tuple[int, int]:
+        pfn = self.pfn_of(page)
+        if pfn is None:
+            raise UsageError(f"page {page} of {self.name!r} is not in the page cache")
+        buffers = len(self._system.core.buffers(pfn))
+        if not buffers:
+            raise UsageError(f"page {page} of {self.name!r} has no buffers")
+        return pfn, integer(at, "at", high=buffers - 1)
+
+    # what can be done with it ------------------------------------------------------------
+
+    def read(self, offset: int, size: int, *, by: HasPid | None = None) -> bytes:
+        """Read bytes through the page cache, up to the end of the file.
+
+        On a machine without contents what comes back is zeroes.
+
+        Raises
+        ------
+        OSError
+            EIO: the disk failed; ENOMEM: no frame, or a refused charge.
+        """
+        return bytes(self._run(calls.read_file(self, offset, size), by))
+
+    def write(
+        self,
+        offset: int,
+        data: bytes | None = None,
+        *,
+        size: int | None = None,
+        by: HasPid | None = None,
+    ) -> int:
+        """Write through the page cache; the file grows if it must.
+
+        Parameters
+        ----------
+        offset
+            Where, bytes.
+        data
+            What.
+        size
+            Instead of ``data``: how many bytes that nobody looks at.
+        by
+            Who; by default the kernel.
+
+        Returns
+        -------
+        int
+            How many bytes were written.
+
+        Raises
+        ------
+        OSError
+            EIO: the disk failed; ENOMEM: no frame, or a refused charge.
+        """
+        return int(self._run(calls.write_file(self, offset, data, size=size), by))
+
+    def truncate(self, size: int, *, by: HasPid | None = None) -> None:
+        """Change its size; pages beyond are unmapped and leave the page cache."""
+        self._run(calls.truncate(self, size), by)
+
+    def lookup(self, page: int, *, by: HasPid | None = None) -> int | None:
+        """Look a page up without locks and keep the reference, as ``read(2)`` does for a moment.
+
+        Returns the frame number, None if the page is not in the page cache. The reference counts
+        as a pin: drop it with `pagemig.Task.unpin`.
+        """
+        pfn: int | None = self._run(calls.lookup(self, page), by)
+        return pfn
+
+    def writeback(self, page: int, *, by: HasPid | None = None) -> Written:
+        """Write a page back, if it is dirty and not being written already.
+
+        The page is under writeback until the transfer ends: when somebody waits for it, or by
+        `pagemig.Machine.advance` or `pagemig.Machine.complete_io`.
+
+        Raises
+        ------
+        OSError
+            What the ``writepage`` method failed with.
+        """
+        return Written(self._run(calls.writeback(self, page), by))
+
+    def invalidate(self, page: int, *, by: HasPid | None = None) -> bool:
+        """Drop a page that is clean, unmapped and can be locked at once; return whether it is gone."""
+        return bool(self._run(calls.invalidate(self, page), by))
+
+    # itself ------------------------------------------------------------------------------
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, File):
+            return NotImplemented
+        return self._system is other._system and self._number == other._number
+
+    def __hash__(self) -> int:
+        return hash((id(self._system), self._number))
+
+    def __repr__(self) -> str:
+        return f"<File {self._number} {self.name!r}>"
+
+    @property
+    def _row(self) -> tuple[int, str, int, int, int, bool]:
+        return next(row for row in self._system.core.files() if row[0] == self._number)
+
+    def _run(self, what: Any, by: HasPid | None) -> Any:
+        return run_now(self._system, self._system.acting(by), what)

@@ -1,0 +1,194 @@
+"""A machine as it is: what it is made of, and everything that can be seen of it.
+
+`MachineView` is what `pagemig.Machine` is below its verbs: nothing here changes the machine.
+
+Source: data-model 1 to 4 and 8; spec README, section 3.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from .arguments import nodes_in, read_only
+from .errors import InvariantError, UsageError
+from .flags import PAGE_SIZE, BlockState, BufferState, IoDirection, LruList, Profile, RecordFlags, ZoneKind
+from .results import Drift, Finding, FrameInfo, MemcgRecord, Pageblock
+from .storage import Buffer, SwapEntry, SwapInfo, SwapSlot, Transfer
+from .trace import Trace
+
+if TYPE_CHECKING:
+    from .system import System
+
+
+class MachineView:
+    """The properties and questions of `pagemig.Machine`."""
+
+    __slots__ = ("_system",)
+
+    _system: System
+
+    # what it is --------------------------------------------------------------------------
+
+    @property
+    def nodes(self) -> dict[int, int]:
+        """Bytes of each node, by id."""
+        sizes = dict.fromkeys(self._system.plan.nodes, 0)
+        for node, _, frames, *_ in self._system.plan.zones:
+            sizes[node] += frames * PAGE_SIZE
+        return sizes
+
+    @property
+    def cpus(self) -> tuple[int, ...]:
+        """The node of each CPU."""
+        return self._system.plan.cpu_nodes
+
+    @property
+    def contents(self) -> bool:
+        """Whether frames have bytes."""
+        return self._system.contents
+
+    @property
+    def profile(self) -> Profile:
+        """Which of the modelled behaviours it has."""
+        return self._system.profile
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames it has; their numbers are below this."""
+        return self._system.frames
+
+    @property
+    def nodes_with_memory(self) -> frozenset[int]:
+        """The nodes that have memory now (N_HIGH_MEMORY): going offline can take one out."""
+        return frozenset(nodes_in(self._system.memory_mask))
+
+    # its frames --------------------------------------------------------------------------
+
+    def frame(self, pfn: int) -> FrameInfo:
+        """Return what is known of one frame."""
+        return FrameInfo.from_core(self._system.core.frame(self._system.pfn(pfn)))
+
+    def frames(self, node: int) -> dict[str, npt.NDArray[Any]]:
+        """Return the allocated frames of a node as columns, in frame order.
+
+        The names are those of the fields of `pagemig.FrameInfo`; ``owner`` is the kind of the
+        owner, 0 for none, and ``owner_id`` its number.
+        """
+        columns = self._system.core.frames(self._system.node(node))
+        return {name: read_only(column) for name, column in columns.items()}
+
+    def frame_bytes(self, pfn: int) -> bytes:
+        """Return the contents of a frame; `UsageError` on a machine without."""
+        return self._system.core.frame_bytes(self._system.pfn(pfn))
+
+    def lru(self, node: int, which: LruList, zone: ZoneKind = ZoneKind.NORMAL) -> tuple[int, ...]:
+        """Return the frames of one LRU list of a zone, head first."""
+        if not isinstance(which, LruList) or not isinstance(zone, ZoneKind):
+            raise UsageError(f"{which!r} of {zone!r}; they must be a LruList and a ZoneKind")
+        return tuple(self._system.core.lru(self._system.node(node), int(zone), int(which)))
+
+    def pagevec(self, cpu: int, which: LruList) -> tuple[int, ...]:
+        """Return the frames that wait on a CPU for an LRU list, in the order of their coming."""
+        if not isinstance(which, LruList):
+            raise UsageError(f"which is {which!r}; it must be a LruList")
+        return tuple(self._system.core.pagevec(self._system.cpu(cpu), int(which)))
+
+    def zonelist(self, node: int) -> tuple[tuple[int, ZoneKind], ...]:
+        """Return the zones in which an allocation for a node looks, in that order."""
+        return tuple((n, ZoneKind(z)) for n, z in self._system.core.zonelist(self._system.node(node)))
+
+    @property
+    def pins(self) -> dict[int, int]:
+        """The pinned frames, and how often each is pinned."""
+        return self._system.core.pins()
+
+    def vmstat(self) -> dict[str, int]:
+        """Return the counters of the whole machine, spelled as in ``/proc/vmstat``."""
+        return self._system.core.vmstat()
+
+    def zone_counters(self, node: int) -> dict[str, int]:
+        """Return the same for one node."""
+        return self._system.core.zone_counters(self._system.node(node))
+
+    def buffers(self, pfn: int) -> tuple[Buffer, ...]:
+        """Return the buffers of the page in a frame, in the order of their offsets; nothing without."""
+        rows = self._system.core.buffers(self._system.pfn(pfn))
+        return tuple(Buffer(BufferState(state), count, block) for state, count, block in rows)
+
+    def memcg_record(self, pfn: int) -> MemcgRecord:
+        """Return which memory cgroup pays for a frame."""
+        flags, owner = self._system.core.frame_memcg(self._system.pfn(pfn))
+        return MemcgRecord(RecordFlags(flags), owner)
+
+    def present_pages(self, node: int) -> int:
+        """Return how many frames of a node are not offline."""
+        return self._system.core.present_pages(self._system.node(node))
+
+    def pageblocks(self, node: int) -> tuple[Pageblock, ...]:
+        """Return the pageblocks of a node, in frame order: what can go offline, and what has."""
+        rows = self._system.core.pageblocks(self._system.node(node))
+        return tuple(Pageblock(first, BlockState(state)) for first, state in rows)
+
+    # its swap and its transfers ----------------------------------------------------------
+
+    @property
+    def swap(self) -> SwapInfo:
+        """Its swap space."""
+        return SwapInfo(*self._system.core.swap())
+
+    def swap_slot(self, entry: SwapEntry) -> SwapSlot:
+        """Return what is known of a slot of swap space; `UsageError` if there is none such."""
+        if not isinstance(entry, SwapEntry):
+            raise UsageError(f"entry is {entry!r}; it must be a SwapEntry, such as task.entry_at(...).swap")
+        slots = self._system.core.swap()[0]
+        if entry.device or not 1 <= entry.offset <= slots:
+            raise UsageError(
+                f"no slot {entry.offset} of device {entry.device}; device 0 has slots 1 to {slots}"
+            )
+        return SwapSlot(*self._system.core.swap_slot(entry.value))
+
+    @property
+    def pending_io(self) -> tuple[Transfer, ...]:
+        """Transfers that have not ended, in the order in which they will."""
+        return tuple(
+            Transfer(number, pfn, IoDirection(direction), due)
+            for number, pfn, direction, due in self._system.core.pending_io()
+        )
+
+    @property
+    def now(self) -> int:
+        """Virtual time, ticks: it passes when it is told to, and when everybody waits for a transfer."""
+        return self._system.core.now
+
+    @property
+    def steps(self) -> int:
+        """Steps made so far by calls that were stepped; a call that runs through counts none."""
+        return self._system.core.steps
+
+    # what can be said of it --------------------------------------------------------------
+
+    def audit(self) -> list[Finding]:
+        """Run the invariants; return what they find, nothing if all hold."""
+        return [Finding(*row) for row in self._system.core.audit()]
+
+    def check(self) -> None:
+        """Run the invariants; raise `InvariantError` for the first that does not hold."""
+        for finding in self.audit():
+            raise InvariantError(finding.rule, f"{finding.detail} ({finding.invariants})")
+
+    @property
+    def drift(self) -> tuple[Drift, ...]:
+        """What documented quirks have carried off the counters; always nothing in Profile.REPAIRED."""
+        return tuple(Drift(*row) for row in self._system.core.drift())
+
+    @property
+    def cost(self) -> dict[str, int]:
+        """How many of each elementary operation have been made so far."""
+        return self._system.core.cost()
+
+    @property
+    def trace(self) -> Trace:
+        """What happened since `record`."""
+        return Trace(self._system.core.trace())

@@ -13,6 +13,8 @@ fn a_child_shares_what_is_in_swap_and_each_gets_its_own_when_it_writes() {
     assert_eq!((world.slot(1).uses, world.slot(2).uses), (2, 2));
     world.task = child;
     assert_eq!(world.resident(), (0, 2));
+    let tally = world.touch(0, true);
+    assert_eq!((tally.major, tally.minor, tally.copy_on_write), (1, 0, 0), "read, then copied");
     world.write(0, 77);
     world.holds(1, 2);
     world.task = parent;

@@ -223,6 +223,9 @@ class Machine:
     def set_credentials(self, pid: int, uid: int, euid: int, suid: int, capabilities: int) -> None: ...
     def set_mems_allowed(self, pid: int, mask: int) -> None: ...
     def set_cpu(self, pid: int, cpu: int) -> None: ...
+    def set_signal(self, pid: int, pending: bool) -> None:
+        """A signal is pending for the task, or none any more; only offlining looks."""
+
     def set_task_policy(self, pid: int, row: _Policy) -> None: ...
     def task_policy(self, pid: int) -> _Policy: ...
     def next_interleave(self, pid: int) -> int:
@@ -333,6 +336,12 @@ class Machine:
 
         Ledgers: a zone counter's name with the zone's node (Q15, Q19), ``"anon"``/``"file"`` with the mm (Q16),
         ``"mapped_file"`` (Q17) and ``"charge"`` (Q18) with the memcg."""
+
+    def online_zones(self) -> list[tuple[int, int]]:
+        """(node, zone kind) of every zone that has present pages, in frame order."""
+
+    def present_pages(self, node: int) -> int:
+        """Frames of a node that are not offline."""
 
     def pageblocks(self, node: int) -> list[tuple[int, int]]:
         """(first pfn, migrate type: MOVABLE 2, ISOLATE 4, and 5 for a block that is offline)."""

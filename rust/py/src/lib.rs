@@ -1,6 +1,8 @@
 //! The door between Python and the simulated kernel: translation only.
 //!
 //! One file a class ([`machine`], [`request`], [`lackey`]), [`gate`] through which every call into
+//! a machine goes, [`errors`] for what comes back wrong, [`outcome`], [`views`], [`swap`] and
+//! [`zones`] for what comes back right. No rule of the kernel is here.
 //! a machine goes, [`errors`] for what comes back wrong, [`outcome`], [`views`], [`areas`] and
 //! [`swap`] for what comes back right. No rule of the kernel is here.
 
@@ -15,6 +17,7 @@ mod outcome;
 mod request;
 mod swap;
 mod views;
+mod zones;
 
 /// The extension module; `_core.pyi` beside the Python code says what is in it.
 #[pyo3::pymodule]

@@ -9,6 +9,7 @@ use pagemig_core::base::{
     CallId, CpuId, MachineSpec, MappingId, Misuse, NodeId, NodeMask, Pfn, Profile, TaskId,
     Watermarks, ZoneKind, ZoneSpec,
 };
+use pagemig_core::base::{CpusetId, Errno};
 use pagemig_core::machine::verbs::Birth;
 use pagemig_core::machine::{KERNEL_TASK, Machine, Request};
 use pagemig_core::state::frame::PageFlags;
@@ -29,6 +30,7 @@ use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
 use crate::swap;
 use crate::views::{self, CallRow, EntryRow, FrameRow};
+use crate::zones::{self, CpusetRow, DriftRow};
 
 /// (node, kind, frames, min, low, high)
 type ZoneRow = (u8, u8, u64, u64, u64, u64);
@@ -157,6 +159,48 @@ impl PyMachine {
 
     fn set_mems_allowed(&self, py: Python<'_>, pid: u32, mask: u64) -> PyResult<()> {
         self.enter(py, |machine| machine.set_mems_allowed(TaskId(pid), NodeMask(mask)))
+    }
+
+    fn set_signal(&self, py: Python<'_>, pid: u32, pending: bool) -> PyResult<()> {
+        self.enter(py, |machine| machine.set_signal(TaskId(pid), pending))
+    }
+
+    fn create_cpuset(
+        &self,
+        py: Python<'_>,
+        name: String,
+        mems: u64,
+        memory_migrate: bool,
+        parent: u16,
+    ) -> PyResult<i32> {
+        let (mems, parent) = (NodeMask(mems), CpusetId(parent));
+        let made =
+            self.enter(py, |machine| machine.create_cpuset(name, mems, memory_migrate, parent))?;
+        Ok(made.map_or_else(Errno::negative, |cpuset| i32::from(cpuset.0)))
+    }
+
+    fn cpusets(&self) -> PyResult<Vec<CpusetRow>> {
+        self.look(|machine| Ok(zones::cpusets(machine.kernel())))
+    }
+
+    fn set_memory_migrate(&self, py: Python<'_>, cpuset: u16, on: bool) -> PyResult<()> {
+        self.enter(py, |machine| machine.set_memory_migrate(CpusetId(cpuset), on))
+    }
+
+    fn drift(&self) -> PyResult<Vec<DriftRow>> {
+        self.look(|machine| Ok(zones::drift(machine.kernel())))
+    }
+
+    fn online_zones(&self) -> PyResult<Vec<(u8, u8)>> {
+        self.look(|machine| Ok(zones::online(machine.kernel())))
+    }
+
+    fn present_pages(&self, node: u8) -> PyResult<u64> {
+        self.look(|machine| Ok(machine.kernel().zones.present(NodeId(node))))
+    }
+
+    fn pageblocks(&self, node: u8) -> PyResult<Vec<(u32, u8)>> {
+        self.look(|machine| Ok(zones::pageblocks(machine.kernel(), NodeId(node))))
     }
 
     fn set_cpu(&self, py: Python<'_>, pid: u32, cpu: u16) -> PyResult<()> {

@@ -1,7 +1,9 @@
 //! What a call shall do, made in Python.
 
 use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
+use pagemig_core::base::CpusetId;
 use pagemig_core::base::{Errno, MappingId, NODES_MAX, NodeId, NodeMask, Pfn, TaskId};
+use pagemig_core::cpuset::Change;
 use pagemig_core::fault::Pages;
 use pagemig_core::machine::Request;
 use pagemig_core::migrate::collect::Wanted;
@@ -208,6 +210,28 @@ impl PyRequest {
     #[staticmethod]
     fn drain() -> PyRequest {
         PyRequest(Request::Drain)
+    }
+
+    #[staticmethod]
+    fn offline(first_pfn: u32, count: u32, timeout: u64) -> PyRequest {
+        PyRequest(Request::Offline { first: Pfn(first_pfn), count, timeout })
+    }
+
+    #[staticmethod]
+    fn soft_offline(pfn: u32) -> PyRequest {
+        PyRequest(Request::SoftOffline(Pfn(pfn)))
+    }
+
+    #[staticmethod]
+    fn set_cpuset_mems(cpuset: u16, mems: u64) -> PyRequest {
+        let change = Change::Mems(NodeMask(mems));
+        PyRequest(Request::ChangeCpuset { cpuset: CpusetId(cpuset), change })
+    }
+
+    #[staticmethod]
+    fn attach_cpuset(cpuset: u16, pid: u32) -> PyRequest {
+        let change = Change::Attach(TaskId(pid));
+        PyRequest(Request::ChangeCpuset { cpuset: CpusetId(cpuset), change })
     }
 
     #[staticmethod]

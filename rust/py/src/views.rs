@@ -71,8 +71,9 @@ pub(crate) fn frames<'py>(
     let of_node = kernel.zones.iter().filter(|(_, zone)| zone.node == node);
     let rows: Vec<FrameRow> = of_node
         .flat_map(|(_, zone)| {
-            let taken = (0..zone.free.touched()).filter(|&at| !zone.free.is_free(at));
-            taken.map(|at| frame(kernel, Pfn::from(zone.first.index() + at)))
+            let page = |at| Pfn::from(zone.first.index() + at);
+            let taken = (0..zone.free.touched()).map(page).filter(|&page| zone.is_in_use(page));
+            taken.map(|page| frame(kernel, page))
         })
         .collect();
     let columns = PyDict::new(py);

@@ -148,6 +148,18 @@ const WRECKS: &[(&str, Wreck)] = &[
     ("entries_are_found_from_their_page", |kernel, _| {
         kernel.frames[Pfn(0)].set_index(7);
     }),
+    ("every_frame_is_one_thing", |kernel, _| {
+        let zone = kernel.zones.zone_of(Pfn(20));
+        kernel.zones[zone].withheld.insert(Pfn(1));
+    }),
+    ("isolated_blocks_give_nothing_out", |kernel, _| {
+        let zone = kernel.zones.zone_of(Pfn(20));
+        kernel.zones[zone].blocks.set_kind(Pfn(20), crate::state::zone::MigrateType::Isolate);
+    }),
+    ("tasks_follow_their_cpuset", |kernel, _| {
+        kernel.tasks[TaskId(1)].cpuset = Some(crate::base::CpusetId(0));
+        kernel.tasks[TaskId(1)].mems_allowed = NodeMask(2);
+    }),
     ("charges_add_up", |kernel, _| {
         let group = kernel.memcgs.create("full".into(), MemcgId::ROOT, Some(0), 64);
         kernel.memcgs[group].usage = 1;

@@ -23,7 +23,7 @@ pub struct Row {
     pub private: u32,
     /// Whether it is on a private list, a call's or by hand.
     pub isolated: u32,
-    /// References of calls in flight and pins.
+    /// References of calls in flight, of pins, and those that were forgotten.
     pub held: u32,
 }
 
@@ -69,6 +69,9 @@ impl Census {
         }
         for (&page, &pins) in &kernel.pins {
             census.row(page).held += pins;
+        }
+        for (page, references) in kernel.ledger.leaked_references() {
+            census.row(page).held += references;
         }
         census
     }

@@ -1,12 +1,9 @@
 //! Rules about frames: conservation, references, map counts.
 
-use bytemuck::Zeroable;
-
 use super::census::touched;
 use super::{Report, Row, View};
-use crate::state::frame::Frame;
 
-/// A free frame is all zeroes and nothing refers to it; free frames are counted.
+/// A free frame is all zeroes, but for poison, and nothing refers to it; free frames are counted.
 pub(super) fn free_frames_are_blank(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     for (_, zone) in kernel.zones.iter() {
@@ -15,7 +12,7 @@ pub(super) fn free_frames_are_blank(view: &View<'_>, report: Report<'_>) {
             let page = crate::base::Pfn::from(zone.first.index() + at);
             if !zone.free.is_free(at) {
                 taken += 1;
-            } else if kernel.frames[page] != Frame::zeroed() {
+            } else if !kernel.frames[page].is_blank() {
                 report(
                     Some(page),
                     format!("free, but its descriptor is {:?}", kernel.frames[page]),
@@ -39,7 +36,7 @@ pub(super) fn references_add_up(view: &View<'_>, report: Report<'_>) {
     for page in touched(kernel) {
         let frame = &kernel.frames[page];
         let zone = &kernel.zones[kernel.zones.zone_of(page)];
-        if zone.free.is_free(page.index() - zone.first.index()) {
+        if !zone.is_in_use(page) {
             continue;
         }
         let row = view.census.of(page);

@@ -20,6 +20,7 @@ mod locks;
 mod reverse;
 mod spaces;
 mod swap;
+mod zones;
 
 pub use census::{Census, Row};
 
@@ -189,6 +190,21 @@ pub const RULES: &[Rule] = &[
         name: "entries_are_found_from_their_page",
         ids: "I-70 I-71 I-73",
         check: reverse::entries_are_found_from_their_page,
+    },
+    Rule {
+        name: "every_frame_is_one_thing",
+        ids: "I-01 I-06 I-128",
+        check: zones::every_frame_is_one_thing,
+    },
+    Rule {
+        name: "isolated_blocks_give_nothing_out",
+        ids: "I-02 I-07 I-129",
+        check: zones::isolated_blocks_give_nothing_out,
+    },
+    Rule {
+        name: "tasks_follow_their_cpuset",
+        ids: "data-model 10",
+        check: zones::tasks_follow_their_cpuset,
     },
     Rule {
         name: "swap_slots_count_their_users",

@@ -4,13 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::ZoneId;
+use crate::base::{Pfn, ZoneId};
 use crate::state::zone::Counter;
 
-/// Drift of zone counters. Profile REPAIRED leaves it empty.
+/// Drift of zone counters, which profile REPAIRED leaves empty; and references that nobody drops,
+/// in any profile.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     drift: BTreeMap<(ZoneId, usize), i64>,
+    leaked: BTreeMap<Pfn, u32>,
 }
 
 impl Ledger {
@@ -31,5 +33,15 @@ impl Ledger {
     /// Every counter that has drifted: zone, counter, by how much.
     pub fn iter(&self) -> impl Iterator<Item = (ZoneId, Counter, i64)> {
         self.drift.iter().map(|(&(zone, at), &by)| (zone, Counter::ALL[at], by))
+    }
+
+    /// The kernel forgot a reference that it holds: the page stays for ever (syscalls 8).
+    pub fn leak_reference(&mut self, page: Pfn) {
+        *self.leaked.entry(page).or_default() += 1;
+    }
+
+    /// References that nobody will drop, by page.
+    pub fn leaked_references(&self) -> impl Iterator<Item = (Pfn, u32)> {
+        self.leaked.iter().map(|(&page, &references)| (page, references))
     }
 }

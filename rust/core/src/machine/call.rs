@@ -3,6 +3,7 @@
 use super::Request;
 use crate::audit::Holdings;
 use crate::base::{Errno, MmId, Pfn, TaskId};
+use crate::cpuset::ChangeCpuset;
 use crate::fault::{Access, Pin, Tally};
 use crate::filemap::{Invalidate, Lookup, PageWritten, ReadFile, Truncate, WriteFile, WritePage};
 use crate::kernel::Kernel;
@@ -12,7 +13,9 @@ use crate::migrate::frames::MigrateFrames;
 use crate::migrate::mbind::Mbind;
 use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::MovePages;
+use crate::migrate::offline::Offline;
 use crate::migrate::query::QueryPages;
+use crate::migrate::soft_offline::SoftOffline;
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
 use crate::mmap::{Madvise, Mremap};
 use crate::pagecache::transfer;
@@ -38,6 +41,9 @@ pub enum Call {
     Pin(Pin),
     Unpin(Pfn),
     Drain,
+    Offline(Offline),
+    SoftOffline(SoftOffline),
+    ChangeCpuset(ChangeCpuset),
     SwapOut(SwapOut),
     Reclaim(Reclaim),
     KsmScan(KsmScan),
@@ -119,6 +125,9 @@ impl Call {
                 kernel.drain_all();
                 Progress::Done
             }
+            Call::Offline(call) => call.advance::<M>(kernel, me),
+            Call::SoftOffline(call) => call.advance::<M>(kernel, me),
+            Call::ChangeCpuset(call) => call.advance::<M>(kernel, me),
             Call::KsmScan(call) => call.advance::<M>(kernel, me),
             Call::Mremap(call) => call.advance::<M>(kernel, me),
             Call::Madvise(call) => call.advance::<M>(kernel, me),
@@ -161,6 +170,9 @@ impl Call {
             Call::Pin(call) => call.labels(),
             Call::Unpin(_) => &["SP17-unpin"],
             Call::Drain => &["PREP-1"],
+            Call::Offline(call) => call.labels(),
+            Call::SoftOffline(call) => call.labels(),
+            Call::ChangeCpuset(call) => call.labels(),
             Call::KsmScan(call) => call.labels(),
             Call::Mremap(call) => call.labels(),
             Call::Madvise(call) => call.labels(),
@@ -217,6 +229,19 @@ impl Call {
             }
             Call::Madvise(call) => call.held_pages(),
             Call::Mprotect(_) | Call::Unpin(_) | Call::Drain => Vec::new(),
+            Call::Offline(call) => {
+                call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
+                holdings.isolated.extend(call.putting_back());
+                Vec::new()
+            }
+            Call::SoftOffline(call) => {
+                call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
+                call.held_page().into_iter().collect()
+            }
+            Call::ChangeCpuset(call) => {
+                call.batch().into_iter().for_each(|batch| hold_batch(batch, holdings));
+                call.held_pages()
+            }
             Call::KsmScan(call) => {
                 holdings.uses.extend(call.mms_in_use());
                 call.held_pages()
@@ -241,6 +266,7 @@ impl Call {
             Call::MigratePages(call) => call.mm_in_use(),
             Call::Exit(call) => call.mm_in_use(),
             Call::Fork(call) => call.unborn(),
+            Call::ChangeCpuset(call) => call.mm_in_use(),
             _ => None,
         }
     }
@@ -286,6 +312,9 @@ impl Call {
             Call::Madvise(call) => Outcome::Returned(call.result()),
             Call::Pin(call) => Outcome::Pinned(call.result()),
             Call::Exit(_) | Call::Unpin(_) | Call::Drain => Outcome::Nothing,
+            Call::Offline(call) => Outcome::Returned(call.result()),
+            Call::SoftOffline(call) => Outcome::Returned(call.result()),
+            Call::ChangeCpuset(call) => Outcome::Returned(call.result()),
             Call::KsmScan(call) => Outcome::Merged(call.merged()),
             Call::ReadFile(call) => Outcome::FileRead(call.into_result()),
             Call::WriteFile(call) => Outcome::FileWritten(call.result()),

@@ -5,6 +5,7 @@
 //! it has begun. Verbs that are one step whatever the mode are in [`verbs`].
 
 mod call;
+mod cpusets;
 mod files;
 mod flight;
 #[cfg(test)]
@@ -57,6 +58,7 @@ impl Machine {
             mems_allowed: NodeMask(u64::MAX),
             cpuset: None,
             memcg: MemcgId(0),
+            has_signal: false,
             is_exiting: false,
         };
         kernel.tasks.insert(task);

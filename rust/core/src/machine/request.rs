@@ -1,9 +1,11 @@
 //! What a call shall do, before it has begun.
 
-use super::Call;
+use super::KERNEL_TASK;
+use super::{Call, files};
+use crate::base::CpusetId;
 use crate::base::{MappingId, Misuse, MmId, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
+use crate::cpuset::{self, Change, ChangeCpuset};
 use crate::fault::{Access, Pages, Pin, What};
-use crate::filemap::{Invalidate, Lookup, ReadFile, Truncate, WriteFile, WritePage};
 use crate::kernel::Kernel;
 use crate::ksm::KsmScan;
 use crate::migrate::collect::Wanted;
@@ -11,7 +13,9 @@ use crate::migrate::frames::MigrateFrames;
 use crate::migrate::mbind::Mbind;
 use crate::migrate::migrate_pages::MigratePages;
 use crate::migrate::move_pages::{self, MovePages};
+use crate::migrate::offline::Offline;
 use crate::migrate::query::{QueryPages, Question};
+use crate::migrate::soft_offline::SoftOffline;
 use crate::migrate::target::Target;
 use crate::mmap::{Advice, Madvise, Mremap};
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
@@ -55,6 +59,12 @@ pub enum Request {
     Unpin(Pfn),
     /// All CPUs' pagevecs.
     Drain,
+    /// Memory offlining of `count` frames, within `timeout` ticks.
+    Offline { first: Pfn, count: u32, timeout: u64 },
+    /// Soft offline of one frame.
+    SoftOffline(Pfn),
+    /// Other nodes for a cpuset, or another cpuset for a task; the caller is who writes.
+    ChangeCpuset { cpuset: CpusetId, change: Change },
     /// Reclaim of the page at an address.
     SwapOut { address: u64 },
     /// Reclaim of at most `pages` pages of one node and family.
@@ -103,6 +113,10 @@ impl Request {
             Request::Mremap { .. } => "mremap",
             Request::Madvise { .. } => "madvise",
             Request::Drain => "drain",
+            Request::Offline { .. } => "offline",
+            Request::SoftOffline(_) => "soft_offline",
+            Request::ChangeCpuset { change: Change::Mems(_), .. } => "set_cpuset_mems",
+            Request::ChangeCpuset { .. } => "attach_cpuset",
             Request::SwapOut { .. } => "swap_out",
             Request::Reclaim { .. } => "reclaim",
             Request::KsmScan => "ksm_scan",
@@ -140,6 +154,8 @@ impl Request {
             }
             Request::Mbind { start, len, policy, wanted } => {
                 let (start, end) = range(start, len)?;
+                let mems = kernel.tasks[task].mems_allowed;
+                let policy = policy.map(|policy| policy.bound_to(mems));
                 Call::Mbind(Mbind::new(memory_of(kernel, task)?, start..end, policy, wanted))
             }
             Request::MigrateFrames { frames, target, is_offlining } => {
@@ -192,6 +208,29 @@ impl Request {
                 Call::Unpin(page)
             }
             Request::Drain => Call::Drain,
+            Request::Offline { first, count, timeout } => {
+                let last = count.checked_sub(1).ok_or_else(|| {
+                    Misuse::Other("no frames to take offline; at least a pageblock".into())
+                })?;
+                let end = u64::from(first.0) + u64::from(count);
+                if end > kernel.frames.len() as u64 {
+                    let last = u64::from(first.0) + u64::from(last);
+                    return Err(Misuse::NoSuchFrame(last, kernel.frames.len() as u64 - 1));
+                }
+                Call::Offline(Offline::new(first..Pfn(first.0 + count), timeout))
+            }
+            Request::SoftOffline(page) => {
+                check_frames(kernel, &[page])?;
+                Call::SoftOffline(SoftOffline::new(page))
+            }
+            Request::ChangeCpuset { cpuset, change } => {
+                cpuset::check(kernel, cpuset)?;
+                if let Change::Attach(pid) = change {
+                    let found = kernel.tasks.find(pid).filter(|_| pid != KERNEL_TASK);
+                    found.ok_or(Misuse::NoSuchTask(pid))?;
+                }
+                Call::ChangeCpuset(ChangeCpuset::new(cpuset, change))
+            }
             Request::SwapOut { address } => {
                 let mm = memory_of(kernel, task)?;
                 if address >= USER_END {
@@ -208,26 +247,13 @@ impl Request {
             }
             Request::KsmScan if !kernel.contents.exist() => return Err(Misuse::NoContents),
             Request::KsmScan => Call::KsmScan(KsmScan::new()),
-            Request::ReadFile { file, offset, size } => {
-                Call::ReadFile(ReadFile::new(checked_file(kernel, file)?, offset, size))
-            }
-            Request::WriteFile { file, offset, size, data } => {
-                check_data(size, data.as_deref())?;
-                Call::WriteFile(WriteFile::new(checked_file(kernel, file)?, offset, size, data))
-            }
-            Request::Truncate { file, size } => {
-                Call::Truncate(Truncate::new(checked_file(kernel, file)?, size))
-            }
-            Request::Lookup { file, page } => {
-                Call::Lookup(Lookup::new(checked_file(kernel, file)?, page))
-            }
-            Request::Writeback { file, page } => {
-                Call::WritePage(WritePage::new(checked_file(kernel, file)?, page))
-            }
+            of_file @ (Request::ReadFile { .. }
+            | Request::WriteFile { .. }
+            | Request::Truncate { .. }
+            | Request::Lookup { .. }
+            | Request::Writeback { .. }
+            | Request::Invalidate { .. }) => files::begin(kernel, of_file)?,
             Request::CompleteIo => Call::CompleteIo(None),
-            Request::Invalidate { file, page } => {
-                Call::Invalidate(Invalidate::new(checked_file(kernel, file)?, page))
-            }
         })
     }
 }
@@ -275,21 +301,6 @@ fn check_mostly_mapped(kernel: &Kernel, mm: MmId, pages: &Pages) -> Result<(), M
         )));
     }
     Ok(())
-}
-
-/// The number of a file that somebody made: not the swap cache.
-pub(super) fn checked_file(kernel: &Kernel, file: MappingId) -> Result<MappingId, Misuse> {
-    let is_file = kernel.mappings.find(file).is_some_and(|space| space.host.is_some());
-    if is_file { Ok(file) } else { Err(Misuse::Other(format!("no file number {file}"))) }
-}
-
-fn check_data(size: u64, data: Option<&[u8]>) -> Result<(), Misuse> {
-    match data.map(|data| data.len() as u64) {
-        Some(len) if len != size => {
-            Err(Misuse::Other(format!("{len} bytes to write, but a size of {size}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn check_frames(kernel: &Kernel, frames: &[Pfn]) -> Result<(), Misuse> {

@@ -2,6 +2,7 @@
 
 use super::request::memory_of;
 use super::{KERNEL_TASK, Machine};
+use crate::base::CpusetId;
 use crate::base::USER_END;
 use crate::base::{CpuId, Errno, MappingId, MemcgId, Misuse, NodeMask, PAGE_SIZE, Pfn, TaskId};
 use crate::mmap::{self, Backing};
@@ -49,6 +50,8 @@ impl Machine {
                 .expect("nothing is mapped yet");
         }
         let first_node = kernel.zones.nodes()[0];
+        // Who may use every node is in the root cpuset; others had their nodes given by hand.
+        let is_root = birth.mems_allowed == kernel.cpusets.rows[0].mems;
         Ok(kernel.tasks.insert(Task {
             name: birth.name,
             mm,
@@ -59,8 +62,9 @@ impl Machine {
             policy: Policy::default(),
             next_interleave: first_node,
             mems_allowed: birth.mems_allowed,
-            cpuset: None,
+            cpuset: is_root.then_some(CpusetId(0)),
             memcg: MemcgId(0),
+            has_signal: false,
             is_exiting: false,
         }))
     }
@@ -74,12 +78,23 @@ impl Machine {
         Ok(())
     }
 
-    /// Changes the nodes that a process may allocate from.
+    /// Gives a process nodes to allocate from by hand: it leaves its cpuset for none. No policy is
+    /// re-bound.
     ///
     /// # Errors
     /// If there is no such process.
     pub fn set_mems_allowed(&mut self, pid: TaskId, to: NodeMask) -> Result<(), Misuse> {
-        self.task_mut(pid)?.mems_allowed = to;
+        let task = self.task_mut(pid)?;
+        (task.mems_allowed, task.cpuset) = (to, None);
+        Ok(())
+    }
+
+    /// A signal is pending for a process, or none any more. Only offlining looks (S48).
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn set_signal(&mut self, pid: TaskId, is_pending: bool) -> Result<(), Misuse> {
+        self.task_mut(pid)?.has_signal = is_pending;
         Ok(())
     }
 
@@ -99,7 +114,7 @@ impl Machine {
     /// If there is no such process.
     pub fn set_task_policy(&mut self, pid: TaskId, policy: Policy) -> Result<(), Misuse> {
         let task = self.task_mut(pid)?;
-        task.policy = policy;
+        task.policy = policy.bound_to(task.mems_allowed);
         if let (Mode::Interleave, Some(first)) = (policy.mode, policy.nodes.first()) {
             task.next_interleave = first;
         }

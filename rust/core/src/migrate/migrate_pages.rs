@@ -64,6 +64,11 @@ impl MigratePages {
         self.result.map(|()| self.busy)
     }
 
+    /// Whether the first step is still to come.
+    pub const fn is_starting(&self) -> bool {
+        matches!(self.phase, Phase::Preparing)
+    }
+
     /// The batch under way.
     pub fn batch(&self) -> Option<&Batch> {
         matches!(self.phase, Phase::Collecting(_) | Phase::Moving).then_some(&self.batch)

@@ -17,6 +17,8 @@
 //! | [`migrate_pages`] | syscalls 5.3: `migrate_pages(2)`, node by node |
 //! | `vmas` | 23 `migrate_vmas`: areas that move their own pages |
 //! | [`mbind`] | syscalls 6.2: `mbind(2)` |
+//! | [`offline`] | syscalls 7: `offline_pages`, `do_migrate_range` |
+//! | [`soft_offline`] | syscalls 8: one frame |
 //! | [`frames`] | the engine itself, for a list of frames |
 //!
 //! Below us: [`crate::unmap`] replaces the entries. Above us: [`crate::machine`] runs the calls.
@@ -30,10 +32,18 @@ pub mod mbind;
 pub mod methods;
 pub mod migrate_pages;
 pub mod move_pages;
+pub mod offline;
+#[cfg(test)]
+mod offline_kinds_tests;
+#[cfg(test)]
+mod offline_tests;
 pub mod page_move;
 mod pointers;
 pub mod query;
 pub mod replace;
+pub mod soft_offline;
+#[cfg(test)]
+mod soft_offline_tests;
 pub mod target;
 #[cfg(test)]
 mod tests;

@@ -130,6 +130,28 @@ pub const LABELS: &[Label] = &[
     "SY6.2-13",
     "SY6.2-14",
     "SY6.2-15", //
+    "SY7-1",
+    "SY7-2",
+    "SY7-3",
+    "SY7-4",
+    "SY7-5a",
+    "SY7-5b",
+    "SY7-5c",
+    "SY7-5d",
+    "SY7-5d-putback",
+    "SY7-5d-yield",
+    "SY7-6",
+    "SY7-7",
+    "SY7-8",
+    "SY7-9",
+    "SY7-fail", //
+    "SY8-get",
+    "SY8-lru",
+    "SY8-shake",
+    "SY8-lock",
+    "SY8-writeback",
+    "SY8-invalidate",
+    "SY8-isolate", //
     "SP2-access",
     "SP2-fault",
     "SP2.2-read",
@@ -229,6 +251,11 @@ pub const LABELS: &[Label] = &[
     "SP16-unmerge", //
     "SP17-follow",
     "SP17-unpin", //
+    "SP18-check",
+    "SP18-1-union",
+    "SP18-1-new",
+    "SP18-2",
+    "SP18-3", //
     "SP2.5-2-read",
     "SP2.5-2-failed",
     "SP2.5-3",

@@ -30,6 +30,8 @@ pub struct Task {
     pub cpuset: Option<CpusetId>,
     /// The memory cgroup that pays for its pages.
     pub memcg: MemcgId,
+    /// Whether a signal is pending. Only offlining looks (S48).
+    pub has_signal: bool,
     /// Whether it is on its way out (PF_EXITING): it is charged nothing.
     pub is_exiting: bool,
 }

@@ -43,6 +43,11 @@ impl Pageblocks {
         !self.isolated.is_empty() && self.isolated.contains(&(pfn.0 >> self.shift))
     }
 
+    /// Whether any block is ISOLATE.
+    pub fn has_isolated(&self) -> bool {
+        !self.isolated.is_empty()
+    }
+
     /// Whether the block of a frame is offline.
     pub fn is_offline(&self, pfn: Pfn) -> bool {
         self.offline.contains(&(pfn.0 >> self.shift))

@@ -1,0 +1,66 @@
+//! Zones, cpusets and ledgers, as plain Python values.
+
+use std::collections::BTreeMap;
+
+use pagemig_core::base::{NodeId, Pfn};
+use pagemig_core::kernel::Kernel;
+
+/// (number, name, parent, nodes, memory_migrate, pids)
+pub(crate) type CpusetRow = (u16, String, Option<u16>, u64, bool, Vec<u32>);
+/// (ledger, where, by how much)
+pub(crate) type DriftRow = (&'static str, u32, i64);
+
+pub(crate) fn cpusets(kernel: &Kernel) -> Vec<CpusetRow> {
+    let row = |(number, cpuset): (usize, &pagemig_core::state::cpuset::Cpuset)| {
+        let number = number as u16;
+        let is_in = |task: &pagemig_core::state::task::Task| {
+            task.cpuset.is_some_and(|cpuset| cpuset.0 == number)
+        };
+        let tasks = kernel.tasks.iter().filter(|(_, task)| is_in(task));
+        let parent = cpuset.parent.map(|parent| parent.0);
+        let pids = tasks.map(|(pid, _)| pid.0).collect();
+        (number, cpuset.name.clone(), parent, cpuset.mems.0, cpuset.memory_migrate, pids)
+    };
+    kernel.cpusets.rows.iter().enumerate().map(row).collect()
+}
+
+/// What documented quirks carried off; zones of one node together.
+pub(crate) fn drift(kernel: &Kernel) -> Vec<DriftRow> {
+    let mut by_node: BTreeMap<(usize, u32), (&'static str, i64)> = BTreeMap::new();
+    for (zone, counter, by) in kernel.ledger.iter() {
+        let node = u32::from(kernel.zones[zone].node.0);
+        let row = by_node.entry((counter as usize, node)).or_insert((counter.name(), 0));
+        row.1 += by;
+    }
+    let mut rows: Vec<DriftRow> =
+        by_node.into_iter().map(|((_, node), (name, by))| (name, node, by)).collect();
+    for (mm, space) in kernel.mms.iter() {
+        rows.extend([("anon", mm.0, space.anon_drift), ("file", mm.0, space.file_drift)]);
+    }
+    for (group, row) in kernel.memcgs.iter() {
+        let group = u32::from(group.0);
+        rows.push(("mapped_file", group, row.mapped_file_drift));
+        rows.push(("charge", group, row.leaked as i64));
+    }
+    rows.retain(|&(_, _, by)| by != 0);
+    rows
+}
+
+/// (first frame, migrate type) of every pageblock of a node, cut to its zones.
+pub(crate) fn pageblocks(kernel: &Kernel, node: NodeId) -> Vec<(u32, u8)> {
+    let mut rows = Vec::new();
+    for (_, zone) in kernel.zones.iter().filter(|(_, zone)| zone.node == node) {
+        let mut first = zone.first.index();
+        while first < zone.end() {
+            rows.push((first as u32, zone.blocks.kind(Pfn::from(first)) as u8));
+            first = (first / zone.blocks.frames() + 1) * zone.blocks.frames();
+        }
+    }
+    rows
+}
+
+/// (node, zone kind) of every zone with present pages.
+pub(crate) fn online(kernel: &Kernel) -> Vec<(u8, u8)> {
+    let zones = kernel.zones.iter().filter(|(_, zone)| zone.present() > 0);
+    zones.map(|(_, zone)| (zone.node.0, zone.kind as u8)).collect()
+}

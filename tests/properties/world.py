@@ -168,6 +168,11 @@ class World:
             region = pm.Region(task, address, PAGE_SIZE)
             with contextlib.suppress(OSError):
                 task.mlock(region) if lock & 1 else task.munlock(region)
+            # To lock a page that may be stored to is to store to it: a private one is copied.
+            page, before = task.page_at(address), memory.load(address)
+            is_copied = page is not None and page.owner is not None and page.owner.kind is pm.OwnerKind.ANON
+            if is_copied and memory.areas[address].file is not None and before is not None:
+                memory.own.setdefault(address, before)
 
     # loads and stores
 

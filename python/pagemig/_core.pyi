@@ -344,9 +344,6 @@ class Machine:
     def online_zones(self) -> list[tuple[int, int]]:
         """(node, zone kind) of every zone that has present pages, in frame order."""
 
-    def online_zones(self) -> list[tuple[int, int]]:
-        """(node, zone kind) of every zone that has present pages, in frame order."""
-
     def present_pages(self, node: int) -> int:
         """Frames of a node that are not offline."""
 

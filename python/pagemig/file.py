@@ -121,7 +121,13 @@ class File:
         return next((pfn for offset, pfn, *_ in rows if offset == wanted), None)
 
     def disk(self, page: int) -> bytes:
-        """Return what is on disk of a page; zeroes where nothing was ever written."""
+        """Return what is on disk of a page; zeroes where nothing was ever written.
+
+        Raises
+        ------
+        UsageError
+            The machine has no contents.
+        """
         return self._system.core.file_disk(self._number, file_page(page))
 
     def buffers(self, page: int) -> tuple[Buffer, ...]:

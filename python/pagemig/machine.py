@@ -283,7 +283,7 @@ class Machine(MachineStores):
         ------
         OSError
             EINVAL: no whole pageblocks, or not of one zone; EBUSY: something cannot be moved;
-            EAGAIN: it took too long; ENOMEM: no room elsewhere.
+            EAGAIN: it took too long; ENOMEM: no room elsewhere; EINTR: a signal is pending.
         """
         self._by(by, calls.offline(first_pfn, count, timeout=timeout))
 

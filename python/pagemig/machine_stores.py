@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from . import calls
 from .arguments import integer, node_mask
@@ -57,10 +58,7 @@ class MachineStores(MachineView):
 
     def file(self, which: str | int) -> File:
         """Return the file of a name or a number; `UsageError` if there is none."""
-        for number, name, *_ in self._system.core.files():
-            if which == (name if isinstance(which, str) else number):
-                return File(self._system, number)
-        raise UsageError(f"no file {which!r} on this machine")
+        return File(self._system, _number_of(which, self._system.core.files(), "file"))
 
     def set_swap_device(self, *, io_ticks: int | None = 1, congested: bool = False) -> None:
         """Say how the disk behind swap behaves.
@@ -99,6 +97,10 @@ class MachineStores(MachineView):
         """All memory cgroups, the root first; nothing before the first is made."""
         return tuple(Memcg(self._system, number) for number, *_ in self._system.core.memcgs())
 
+    def memcg(self, which: str | int) -> Memcg:
+        """Return the memory cgroup of a name or a number; `UsageError` if there is none."""
+        return Memcg(self._system, _number_of(which, self._system.core.memcgs(), "memory cgroup"))
+
     def create_cpuset(
         self, name: str, *, mems: Iterable[int], memory_migrate: bool = False, parent: Cpuset | None = None
     ) -> Cpuset:
@@ -135,6 +137,10 @@ class MachineStores(MachineView):
         """All cpusets, the root first."""
         return tuple(Cpuset(self._system, number) for number, *_ in self._system.core.cpusets())
 
+    def cpuset(self, which: str | int) -> Cpuset:
+        """Return the cpuset of a name or a number; `UsageError` if there is none."""
+        return Cpuset(self._system, _number_of(which, self._system.core.cpusets(), "cpuset"))
+
     @property
     def ksm(self) -> Ksm:
         """What it merges."""
@@ -148,6 +154,15 @@ def own(system: System, group: Memcg | Cpuset, kind: type[Memcg | Cpuset], what:
     if group._system is not system:
         raise UsageError(f"{what} is {group!r} of another machine")
     return group.number
+
+
+def _number_of(which: str | int, rows: Iterable[tuple[Any, ...]], what: str) -> int:
+    """Return the number of what is called or numbered ``which``; rows begin with number and name."""
+    wanted = which if isinstance(which, str) else integer(which, what)
+    for number, name, *_ in rows:
+        if wanted in (number, name):
+            return int(number)
+    raise UsageError(f"no {what} {which!r} on this machine")
 
 
 def _require_new_name(name: str, taken: Iterable[str], what: str) -> None:

@@ -122,6 +122,10 @@ class MachineView:
         flags, owner = self._system.core.frame_memcg(self._system.pfn(pfn))
         return MemcgRecord(RecordFlags(flags), owner)
 
+    def present_pages(self, node: int) -> int:
+        """Return how many frames of a node are not offline."""
+        return self._system.core.present_pages(self._system.node(node))
+
     def pageblocks(self, node: int) -> tuple[Pageblock, ...]:
         """Return the pageblocks of a node, in frame order: what can go offline, and what has."""
         rows = self._system.core.pageblocks(self._system.node(node))

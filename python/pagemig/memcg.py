@@ -90,7 +90,7 @@ class Memcg:
         Raises
         ------
         OSError
-            EBUSY: set below what is used, and not enough could be reclaimed.
+            EBUSY: set below what is used.
         UsageError
             The root has no limit, and can be given none.
         """

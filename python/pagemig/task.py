@@ -23,9 +23,11 @@ from .calls.files import FILE_BYTES_MAX
 from .calls.memory import whole_pages
 from .calls.placement import require_policy
 from .calls.value import refuse, run_now, target_pid
+from .cpuset import Cpuset
 from .errors import UsageError, syscall_error
 from .file import File
 from .flags import USER_END, Advice, MbindFlags, MoveScope, Protection, VmFlags
+from .memcg import Memcg
 from .policy import Policy
 from .region import HasPid, Region, Where, addresses_in
 from .results import AccessResult
@@ -61,6 +63,27 @@ class Task(TaskView):
     def __init__(self, system: System, pid: int) -> None:
         self._system = system
         self._pid = pid
+
+    # its groups --------------------------------------------------------------------------
+
+    @property
+    def cpuset(self) -> Cpuset | None:
+        """The cpuset it is in; None if its nodes were given to it by hand."""
+        number = self._system.core.task_groups(self._pid)[0]
+        return None if number is None else Cpuset(self._system, number)
+
+    @property
+    def memcg(self) -> Memcg | None:
+        """The memory cgroup that pays for its pages; None while the machine has no groups."""
+        number = self._system.core.task_groups(self._pid)[1]
+        return Memcg(self._system, number) if self._system.core.memcgs() else None
+
+    def signal(self, *, pending: bool = True) -> None:
+        """Send it a signal that nobody handles, or take it back.
+
+        Only offlining looks at signals, between its rounds (S48): it gives up with EINTR.
+        """
+        self._system.core.set_signal(self._pid, calls.require_bool(pending, "pending"))
 
     # its mappings ------------------------------------------------------------------------
 
@@ -190,8 +213,9 @@ class Task(TaskView):
     def swap_out(self, where: Where) -> int:
         """Reclaim pages, one after the other, as the kernel does when memory is short.
 
-        Anonymous pages go to swap, clean file pages are dropped; a page that cannot be reclaimed
-        now, for instance because it was used lately or has to be written first, stays.
+        Anonymous pages go to swap, file pages to their file; what has to be written first is
+        waited for. Uses before do not count, as if the pages had aged; whatever else keeps a page,
+        such as a pin or a full swap device, keeps it here.
 
         Parameters
         ----------

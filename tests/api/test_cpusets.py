@@ -46,6 +46,7 @@ def test_there_is_always_a_root_with_all_nodes_that_have_memory(machine: pm.Mach
     assert (root.number, root.mems, root.parent) == (0, frozenset({0, 1, 2}), None)
     group = machine.create_cpuset("group", mems=[1])
     assert (machine.cpusets, group.parent) == ((root, group), root)
+    assert (machine.cpuset("group"), machine.cpuset(0)) == (group, root)
 
 
 def test_system_calls_ask_the_cpuset_of_the_target(machine: pm.Machine, app: pm.Task) -> None:
@@ -152,8 +153,9 @@ def test_a_task_with_nodes_of_its_own_is_in_no_cpuset(machine: pm.Machine, app: 
     root = machine.cpusets[0]
     group = machine.create_cpuset("group", mems=[1])
     other = machine.spawn(mems_allowed=[2])
-    assert root.tasks == (app,)
+    assert (root.tasks, app.cpuset, other.cpuset) == ((app,), root, None)
     group.attach(app)
+    assert app.cpuset == group
     group.attach(other)
     app.mems_allowed = {2}
     assert (root.tasks, group.tasks) == ((), (other,))
@@ -209,6 +211,8 @@ def test_cpusets_that_make_no_sense_are_refused(machine: pm.Machine, app: pm.Tas
         lambda: setattr(group, "mems", 1),
         lambda: setattr(group, "memory_migrate", "yes"),
         lambda: group.attach(99),
+        lambda: machine.cpuset("other"),
+        lambda: machine.cpuset(7),
         lambda: group.attach(machine.clone().task(app.pid)),
         lambda: group.set_mems([0], by=machine.clone().task(app.pid)),
         lambda: pm.calls.attach_cpuset("group", app),  # type: ignore[arg-type]

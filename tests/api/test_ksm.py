@@ -60,6 +60,22 @@ def test_merged_pages_look_as_if_they_were_not_there(app: pm.Task, merged: pm.Re
     assert app.move_pages(merged, 1, scope=pm.MoveScope.SHARED).tolist()[:3] == [-errno.ENOENT] * 3
 
 
+def test_only_offlining_moves_a_merged_page(machine: pm.Machine, app: pm.Task, merged: pm.Region) -> None:
+    """UM-4: -EBUSY for everybody else; S36: the node follows the page, and every place finds it."""
+    page = app.page_at(merged.start)
+    assert page is not None
+    assert machine.migrate_pages([page.pfn], pm.ToNode(1)).statuses.tolist() == [-errno.EBUSY]
+    machine.drain()
+    assert machine.migrate_pages([page.pfn], pm.ToNode(1), offlining=True).statuses.tolist() == [1]
+    machine.drain()
+    moved = app.page_at(merged.start)
+    assert moved is not None
+    assert machine.ksm.nodes[0].pfn == moved.pfn
+    assert [app.page_at(place.start) == moved for place in merged[:3]] == [True] * 3
+    assert app.read(merged[2].start, 4) == b"same"
+    assert machine.audit() == []
+
+
 def test_what_is_no_longer_mergeable_comes_apart(
     machine: pm.Machine, app: pm.Task, merged: pm.Region
 ) -> None:

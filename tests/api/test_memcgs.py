@@ -29,9 +29,10 @@ def test_a_group_pays_for_what_its_tasks_take(machine: pm.Machine) -> None:
 def test_nobody_pays_for_what_was_there_before_the_first_group(machine: pm.Machine, app: pm.Task) -> None:
     """Until then there is not even a root."""
     app.touch(app.mmap(PAGE))
-    assert machine.memcgs == ()
+    assert (machine.memcgs, app.memcg) == ((), None)
     group = machine.create_memcg("late")
     assert [each.name for each in machine.memcgs] == ["root", "late"]
+    assert (machine.memcg("late"), machine.memcg(group.number)) == (group, group)
     assert (group.usage, group.limit, group.parent) == (0, None, machine.memcgs[0])
     assert (machine.memcgs[0].parent, machine.memcgs[0].limit) == (None, None)
 
@@ -46,8 +47,10 @@ def test_a_task_can_change_its_group_and_leaves_its_charges_behind(machine: pm.M
     assert (one.usage, other.usage) == (2 * PAGE, PAGE)
     child = app.fork()
     assert other.tasks == (app, child)
+    assert child.memcg == other
     machine.memcgs[0].attach(child)
     assert other.tasks == (app,)
+    assert child.memcg == machine.memcg("root")
 
 
 def test_a_frame_knows_who_pays_for_it(machine: pm.Machine) -> None:
@@ -145,6 +148,8 @@ def test_groups_that_cannot_be_are_refused(machine: pm.Machine, app: pm.Task) ->
         lambda: setattr(group, "limit", 1.5),
         lambda: setattr(machine.memcgs[0], "limit", PAGE),
         lambda: group.attach(99),
+        lambda: machine.memcg("other"),
+        lambda: machine.memcg(7),
         lambda: group.attach(machine.clone().task(app.pid)),
     ]
     for ask in wrong:

@@ -21,6 +21,7 @@ def test_pages_move_with_their_mapping(machine: pm.Machine, app: pm.Task) -> Non
     """Same frames, same bytes, another address; nothing is left at the old one."""
     old = app.mmap(2 * PAGE, at=0x400000)
     app.write(old[1].start, b"here")
+    machine.drain()
     page = app.page_at(old[1].start)
     new = app.mremap(old, to=0x800000)
     assert new == pm.Region(app, 0x800000, 2 * PAGE)

@@ -78,7 +78,7 @@ class World:
     def spawn(self, which: int) -> None:
         if len(self.tasks) < TASKS_MAX:
             memcg = self.group if which % 3 == 1 else None
-            task = self.machine.spawn(cpu=which % self.machine.cpus, memcg=memcg, stack=False)
+            task = self.machine.spawn(cpu=which % len(self.machine.cpus), memcg=memcg, stack=False)
             self.tasks.append(task)
             self.memories.append(ShadowMemory())
 
@@ -144,7 +144,7 @@ class World:
             return
         top = max(memory.areas) + (2 + count % 3) * PAGE_SIZE
         with contextlib.suppress(OSError):
-            moved = task.mremap(pm.Region(task, run[0], len(run) * PAGE_SIZE), at=top)
+            moved = task.mremap(pm.Region(task, run[0], len(run) * PAGE_SIZE), to=top)
             for at, address in enumerate(run):
                 memory.move(address, moved.start + at * PAGE_SIZE)
 
@@ -154,8 +154,9 @@ class World:
             region = pm.Region(task, address, PAGE_SIZE)
             area = memory.areas[address]
             if kind & 1:
-                task.madvise(region, pm.Advice.DONTNEED)
-                memory.own.pop(address, None)
+                with contextlib.suppress(OSError):
+                    task.madvise(region, pm.Advice.DONTNEED)
+                    memory.own.pop(address, None)
             elif area.file is None and not area.shared:
                 advice = pm.Advice.MERGEABLE if kind & 2 else pm.Advice.UNMERGEABLE
                 with contextlib.suppress(pm.OutOfMemoryError, OSError):
@@ -182,7 +183,7 @@ class World:
             task.write(address + at, data)
         except pm.OutOfMemoryError:
             return
-        except pm.PagemigError:
+        except pm.SyscallError:
             assert not may, f"a store to {address:#x} failed"
             return
         assert may, f"a store to {address:#x} did not fail"
@@ -201,7 +202,7 @@ class World:
             found = task.read(address, PAGE_SIZE)
         except pm.OutOfMemoryError:
             return
-        except pm.PagemigError:
+        except pm.SyscallError:
             assert expected is None, f"a load of {address:#x} failed"
             return
         assert found == expected, f"the page at {address:#x} of task {task.pid} has other bytes"
@@ -252,7 +253,8 @@ class World:
 
     def writeback(self, which: int, page: int) -> None:
         if self.files:
-            self.files[which % len(self.files)][0].writeback(page % 10)
+            with contextlib.suppress(OSError):
+                self.files[which % len(self.files)][0].writeback(page % 10)
 
     # what the kernel does
 
@@ -263,7 +265,8 @@ class World:
             task.swap_out(address)
 
     def reclaim(self, node: int, pages: int, anonymous: int) -> None:
-        self.machine.reclaim(node % self.nodes, 1 + pages % 40, anonymous=bool(anonymous & 1))
+        family = pm.PageFamily.ANON if anonymous & 1 else pm.PageFamily.FILE
+        self.machine.reclaim(node % self.nodes, 1 + pages % 40, family=family)
 
     def ksm_scan(self) -> None:
         self.machine.ksm.scan()

@@ -197,7 +197,7 @@ def load(
 
 def _free_pages(machine: Machine, node: int | None, mems_allowed: tuple[int, ...] | None) -> int:
     """Return how many frames are free where the pages may go."""
-    permitted = [each for each, size in machine.nodes.items() if size]
+    permitted = sorted(machine.nodes_with_memory)
     if mems_allowed is not None:
         permitted = [each for each in permitted if each in mems_allowed]
     if node is not None:

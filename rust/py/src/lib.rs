@@ -1,14 +1,14 @@
 //! The door between Python and the simulated kernel: translation only.
 //!
 //! One file a class ([`machine`], [`request`], [`lackey`]), [`gate`] through which every call into
-//! a machine goes, [`errors`] for what comes back wrong, [`outcome`], [`views`], [`areas`] and
-//! [`swap`] for what comes back right. No rule of the kernel is here.
-//! a machine goes, [`errors`] for what comes back wrong, [`outcome`], [`views`], [`swap`] and
-//! [`zones`] for what comes back right. No rule of the kernel is here.
+//! a machine goes, [`errors`] for what comes back wrong, [`outcome`], [`views`] and the rooms named
+//! after what they show for what comes back right. No rule of the kernel is here.
 
 mod areas;
 mod errors;
+mod files;
 mod gate;
+mod groups;
 mod lackey;
 mod machine;
 mod outcome;

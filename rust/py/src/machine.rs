@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use numpy::{PyArray1, PyReadonlyArray1};
+use pagemig_core::base::MemcgId;
 use pagemig_core::base::{
     CallId, CpuId, CpusetId, Errno, MachineSpec, MappingId, Misuse, NodeId, NodeMask, Pfn, Profile,
-    TaskId, Watermarks, ZoneKind, ZoneSpec,
+    SwapEntry, TaskId, Watermarks, ZoneKind, ZoneSpec,
 };
 use pagemig_core::machine::verbs::Birth;
 use pagemig_core::machine::{KERNEL_TASK, Machine, Request};
+use pagemig_core::state::frame::PageFlags;
 use pagemig_core::state::mm::VmFlags;
 use pagemig_core::state::policy::{Asked, Mode, Policy};
 use pagemig_core::state::task::Credentials;
@@ -19,7 +21,9 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::areas::{self, PagesRow, VmaRow};
 use crate::errors::{Refusal, usage};
+use crate::files;
 use crate::gate::Gate;
+use crate::groups::{self, KsmNodeRow, MemcgRow};
 use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
@@ -77,8 +81,8 @@ impl PyMachine {
             distances,
             contents,
             profile: if repaired { Profile::Repaired } else { Profile::Exact },
-            swap_slots: small(swap_pages, "pages of swap")?,
-            pageblock_frames: small(pageblock_frames, "frames in a pageblock")?,
+            swap_slots: small(swap_pages, "pages of swap", SwapEntry::OFFSET_END - 1)?,
+            pageblock_frames: small(pageblock_frames, "frames in a pageblock", 1 << 31)?,
         };
         let machine = py.detach(|| Machine::new(&spec)).map_err(usage)?;
         Ok(PyMachine(Gate::new(machine)))
@@ -289,6 +293,55 @@ impl PyMachine {
             let resident = views::memory(machine, pid)?.resident;
             Ok((resident.file, resident.anon, resident.swap))
         })
+    }
+
+    #[pyo3(signature = (name, limit_pages, parent))]
+    fn create_memcg(
+        &self,
+        py: Python<'_>,
+        name: String,
+        limit_pages: Option<u64>,
+        parent: u16,
+    ) -> PyResult<u16> {
+        let made = |machine: &mut Machine| machine.create_memcg(name, limit_pages, MemcgId(parent));
+        self.enter(py, made).map(|memcg| memcg.0)
+    }
+
+    fn memcgs(&self) -> PyResult<Vec<MemcgRow>> {
+        self.look(|machine| Ok(groups::memcgs(machine.kernel())))
+    }
+
+    #[pyo3(signature = (memcg, limit_pages))]
+    fn set_memcg_limit(
+        &self,
+        py: Python<'_>,
+        memcg: u16,
+        limit_pages: Option<u64>,
+    ) -> PyResult<i32> {
+        self.enter(py, |machine| machine.set_memcg_limit(MemcgId(memcg), limit_pages)).map(code)
+    }
+
+    fn attach_memcg(&self, py: Python<'_>, memcg: u16, pid: u32) -> PyResult<()> {
+        self.enter(py, |machine| machine.attach_memcg(MemcgId(memcg), TaskId(pid)))
+    }
+
+    fn task_groups(&self, pid: u32) -> PyResult<(Option<u16>, u16)> {
+        self.look(|machine| groups::of_task(machine.kernel(), pid))
+    }
+
+    fn frame_memcg(&self, pfn: u32) -> PyResult<(u8, u16)> {
+        self.look(|machine| {
+            machine.check_frame(Pfn(pfn))?;
+            Ok(groups::of_frame(machine.kernel(), Pfn(pfn)))
+        })
+    }
+
+    fn ksm(&self) -> PyResult<(u64, u64, u64)> {
+        self.look(|machine| Ok(groups::ksm(machine.kernel())))
+    }
+
+    fn ksm_nodes(&self) -> PyResult<Vec<KsmNodeRow>> {
+        self.look(|machine| Ok(groups::ksm_nodes(machine.kernel())))
     }
 
     fn frame(&self, pfn: u32) -> PyResult<FrameRow> {
@@ -507,6 +560,59 @@ impl PyMachine {
         })
     }
 
+    fn create_file(
+        &self,
+        py: Python<'_>,
+        name: String,
+        size: u64,
+        filesystem: &Bound<'_, PyDict>,
+    ) -> PyResult<u32> {
+        let kind = files::filesystem(filesystem)?;
+        self.enter(py, |machine| machine.create_file(name, size, kind)).map(|file| file.0)
+    }
+
+    fn files(&self) -> PyResult<Vec<files::FileRow>> {
+        self.look(|machine| Ok(files::rows(machine.kernel())))
+    }
+
+    fn file_pages(&self, file: u32) -> PyResult<Vec<files::SlotRow>> {
+        self.look(|machine| files::pages(machine.kernel(), file))
+    }
+
+    fn file_areas(&self, file: u32) -> PyResult<Vec<u32>> {
+        self.look(|machine| files::areas(machine.kernel(), file))
+    }
+
+    fn file_disk<'py>(
+        &self,
+        py: Python<'py>,
+        file: u32,
+        page: u64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        self.look(|machine| Ok(PyBytes::new(py, &files::disk(machine, file, page)?)))
+    }
+
+    fn buffers(&self, pfn: u32) -> PyResult<Vec<files::BufferRow>> {
+        self.look(|machine| files::buffers_of(machine, Pfn(pfn)))
+    }
+
+    fn hold_buffer(&self, py: Python<'_>, pfn: u32, at: usize, lock: bool) -> PyResult<()> {
+        self.enter(py, |machine| machine.hold_buffer(Pfn(pfn), at, lock))
+    }
+
+    fn release_buffer(&self, py: Python<'_>, pfn: u32, at: usize) -> PyResult<()> {
+        self.enter(py, |machine| machine.release_buffer(Pfn(pfn), at))
+    }
+
+    fn set_page_flag(&self, py: Python<'_>, pfn: u32, flag: u32, on: bool) -> PyResult<()> {
+        let flag = PageFlags::from_bits_retain(flag);
+        self.enter(py, |machine| machine.set_page_flag(Pfn(pfn), flag, on))
+    }
+
+    fn pending_io(&self) -> PyResult<Vec<files::TransferRow>> {
+        self.look(|machine| Ok(files::transfers(machine.kernel())))
+    }
+
     #[pyo3(name = "clone")]
     fn copy(&self, py: Python<'_>) -> PyResult<PyMachine> {
         let copy = self.enter(py, |machine| machine.try_clone())?;
@@ -514,9 +620,10 @@ impl PyMachine {
     }
 }
 
-/// A number that the core keeps in 32 bits.
-fn small(number: u64, what: &str) -> PyResult<u32> {
-    u32::try_from(number).map_err(|_| usage(format!("{number} {what}; at most {}", u32::MAX)))
+/// A number that the core keeps in 32 bits, and that is no higher than `most`.
+fn small(number: u64, what: &str, most: u32) -> PyResult<u32> {
+    let small = u32::try_from(number).ok().filter(|&small| small <= most);
+    small.ok_or_else(|| usage(format!("{number} {what}; at most {most}")))
 }
 
 fn zone((node, kind, frames, min, low, high): ZoneRow) -> PyResult<ZoneSpec> {

@@ -3,6 +3,7 @@
 use numpy::PyArray1;
 use pagemig_core::base::Errno;
 use pagemig_core::fault::Tally;
+use pagemig_core::filemap::PageWritten;
 use pagemig_core::machine::Outcome;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
@@ -49,6 +50,19 @@ pub(crate) fn to_python(py: Python<'_>, outcome: Outcome, is_read: bool) -> PyRe
             let address = result.map_or_else(|errno| i64::from(errno.negative()), |at| at as i64);
             address.into_pyobject(py)?.into_any()
         }
+        Outcome::Merged(pages) => pages.into_pyobject(py)?.into_any(),
+        Outcome::FileRead(Ok(data)) => {
+            (data.len(), PyBytes::new(py, &data)).into_pyobject(py)?.into_any()
+        }
+        Outcome::FileRead(Err(errno)) => errno.negative().into_pyobject(py)?.into_any(),
+        Outcome::FileWritten(result) => {
+            let bytes = result.map_or_else(|e| i64::from(e.negative()), |bytes| bytes as i64);
+            bytes.into_pyobject(py)?.into_any()
+        }
+        Outcome::PageWritten(result) => {
+            result.map_or_else(Errno::negative, written).into_pyobject(py)?.into_any()
+        }
+        Outcome::Answered(is_so) => is_so.into_pyobject(py)?.to_owned().into_any(),
         Outcome::Nothing => py.None().into_bound(py),
     };
     Ok(object.unbind())
@@ -68,6 +82,15 @@ fn accesses<'py>(py: Python<'py>, tally: Tally) -> PyResult<Bound<'py, PyTuple>>
         tally.is_out_of_memory,
     )
         .into_pyobject(py)
+}
+
+/// What a `writepage` returned; 1 if it was not called.
+const fn written(written: PageWritten) -> i32 {
+    match written {
+        PageWritten::Nothing => 1,
+        PageWritten::Started => 0,
+        PageWritten::Activated => 0x80000,
+    }
 }
 
 /// 0, or minus the errno.

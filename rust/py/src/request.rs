@@ -1,7 +1,7 @@
 //! What a call shall do, made in Python.
 
 use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
-use pagemig_core::base::{CpusetId, Errno, NODES_MAX, NodeId, NodeMask, Pfn, TaskId};
+use pagemig_core::base::{CpusetId, Errno, MappingId, NODES_MAX, NodeId, NodeMask, Pfn, TaskId};
 use pagemig_core::cpuset::Change;
 use pagemig_core::fault::Pages;
 use pagemig_core::machine::Request;
@@ -197,6 +197,11 @@ impl PyRequest {
     }
 
     #[staticmethod]
+    fn ksm_scan() -> PyRequest {
+        PyRequest(Request::KsmScan)
+    }
+
+    #[staticmethod]
     fn unpin(pfn: u32) -> PyRequest {
         PyRequest(Request::Unpin(Pfn(pfn)))
     }
@@ -226,6 +231,42 @@ impl PyRequest {
     fn attach_cpuset(cpuset: u16, pid: u32) -> PyRequest {
         let change = Change::Attach(TaskId(pid));
         PyRequest(Request::ChangeCpuset { cpuset: CpusetId(cpuset), change })
+    }
+
+    #[staticmethod]
+    fn read_file(file: u32, offset: u64, size: u64) -> PyRequest {
+        PyRequest(Request::ReadFile { file: MappingId(file), offset, size })
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (file, offset, size, data))]
+    fn write_file(file: u32, offset: u64, size: u64, data: Option<Vec<u8>>) -> PyRequest {
+        PyRequest(Request::WriteFile { file: MappingId(file), offset, size, data })
+    }
+
+    #[staticmethod]
+    fn truncate(file: u32, size: u64) -> PyRequest {
+        PyRequest(Request::Truncate { file: MappingId(file), size })
+    }
+
+    #[staticmethod]
+    fn lookup(file: u32, page: u64) -> PyRequest {
+        PyRequest(Request::Lookup { file: MappingId(file), page })
+    }
+
+    #[staticmethod]
+    fn writeback(file: u32, page: u64) -> PyRequest {
+        PyRequest(Request::Writeback { file: MappingId(file), page })
+    }
+
+    #[staticmethod]
+    fn complete_io() -> PyRequest {
+        PyRequest(Request::CompleteIo)
+    }
+
+    #[staticmethod]
+    fn invalidate(file: u32, page: u64) -> PyRequest {
+        PyRequest(Request::Invalidate { file: MappingId(file), page })
     }
 
     #[staticmethod]

@@ -14,9 +14,12 @@ pub(crate) fn totals(kernel: &Kernel) -> (u64, u64, u64) {
 /// (use count, in the swap cache, owned by shmem) of the slot with a neutral value.
 pub(crate) fn slot(kernel: &Kernel, neutral: u64) -> Result<(u32, bool, bool), Refusal> {
     let (device, offset) = (neutral >> 59, neutral & ((1 << 59) - 1));
-    let slots = kernel.swaps.devices.get(device as usize).map_or(0, |device| device.slots.len());
-    if offset == 0 || offset >= slots as u64 {
-        let last = slots.saturating_sub(1);
+    let Some(found) = kernel.swaps.devices.get(device as usize) else {
+        let devices = kernel.swaps.devices.len();
+        return Err(Misuse::Other(format!("no swap device {device}; there are {devices}")).into());
+    };
+    let last = found.slots.len() as u64 - 1;
+    if offset == 0 || offset > last {
         let what = format!("no swap slot {offset} on device {device}, which has slots 1 to {last}");
         return Err(Misuse::Other(what).into());
     }

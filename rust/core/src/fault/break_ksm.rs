@@ -16,8 +16,8 @@ enum Phase {
     Done(Result<(), Errno>),
 }
 
-/// Write faults at one address until no page of KSM is mapped there. The caller holds `mmap_sem` and
-/// a use of the memory all the while.
+/// Write faults at one address until no page of KSM is mapped there. The caller holds `mmap_sem`
+/// and a use of the memory all the while.
 #[derive(Clone, Copy, Debug)]
 pub struct BreakKsm {
     mm: MmId,
@@ -73,10 +73,12 @@ impl BreakKsm {
                 Phase::Faulting(page, fault) => match fault.advance::<M>(kernel, me) {
                     Progress::Done => {
                         kernel.put_page(*page);
+                        // A fault may back out because the entry changed, and say that it copied
+                        // all the same (2.4): only another look can tell.
                         self.phase = match fault.served() {
                             Served::OutOfMemory => Phase::Done(Err(Errno::NoMemory)),
-                            Served::CopyOnWrite | Served::BusError => Phase::Done(Ok(())),
-                            Served::Minor | Served::Major | Served::Nothing => Phase::Following,
+                            Served::BusError => Phase::Done(Ok(())),
+                            _ => Phase::Following,
                         };
                     }
                     other => return other,

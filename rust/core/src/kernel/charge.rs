@@ -135,7 +135,7 @@ impl Kernel {
     }
 
     /// The uncharge of a page that left the swap cache while `slot` still has users (kind
-    /// swap-out): its group counts the slot in SWAPOUT instead, until [`Kernel::swap_slot_freed`]
+    /// swap-out): its group counts the slot in SWAPOUT instead, until [`Kernel::forget_free_slot`]
     /// or until the page is charged again.
     #[inline]
     pub fn uncharge_to_swap(&mut self, page: Pfn, slot: SwapEntry) {
@@ -146,10 +146,10 @@ impl Kernel {
         }
     }
 
-    /// A swap slot is free again.
+    /// A swap slot has a user less: if it is free now, no group counts it any more.
     #[inline]
-    pub fn swap_slot_freed(&mut self, slot: SwapEntry) {
-        if self.memcgs.are_on() {
+    pub fn forget_free_slot(&mut self, slot: SwapEntry) {
+        if self.memcgs.are_on() && self.swaps.slot(slot).is_free() {
             self.memcgs.forget_swapped(slot);
         }
     }
@@ -166,8 +166,8 @@ impl Kernel {
         }
     }
 
-    /// The first entry of a file page came (+1), or the last one went (-1): the mapped-file statistic
-    /// of its group, if its record is Used.
+    /// The first entry of a file page came (+1), or the last one went (-1): the mapped-file
+    /// statistic of its group, if its record is Used.
     #[inline]
     pub fn count_mapped_file(&mut self, page: Pfn, change: i64) {
         if self.memcgs.are_on() {

@@ -3,9 +3,10 @@
 //!
 //! What can be interleaved (reading, writing, truncation) is a [`super::Call`].
 
-use super::Machine;
-use super::request::checked_file;
+use super::{Call, Machine, Request};
 use crate::base::{MappingId, Misuse, Pfn, RingId};
+use crate::filemap::{Invalidate, Lookup, ReadFile, Truncate, WriteFile, WritePage};
+use crate::kernel::Kernel;
 use crate::pagecache::{buffers, tree};
 use crate::state::frame::PageFlags;
 use crate::state::mapping::{FILE_BYTES_MAX, FileSystem};
@@ -18,6 +19,45 @@ const BY_HAND: PageFlags = PageFlags::CHECKED
     .union(PageFlags::RESERVED)
     .union(PageFlags::REFERENCED)
     .union(PageFlags::RECLAIM);
+
+/// Checks the arguments of a request about one file and makes the call.
+///
+/// # Errors
+/// If there is no such file, or the bytes are not as many as were announced.
+pub(super) fn begin(kernel: &Kernel, request: Request) -> Result<Call, Misuse> {
+    let checked = |file| checked_file(kernel, file);
+    Ok(match request {
+        Request::ReadFile { file, offset, size } => {
+            Call::ReadFile(ReadFile::new(checked(file)?, offset, size))
+        }
+        Request::WriteFile { file, offset, size, data } => {
+            check_data(size, data.as_deref())?;
+            Call::WriteFile(WriteFile::new(checked(file)?, offset, size, data))
+        }
+        Request::Truncate { file, size } => Call::Truncate(Truncate::new(checked(file)?, size)),
+        Request::Lookup { file, page } => Call::Lookup(Lookup::new(checked(file)?, page)),
+        Request::Writeback { file, page } => Call::WritePage(WritePage::new(checked(file)?, page)),
+        Request::Invalidate { file, page } => {
+            Call::Invalidate(Invalidate::new(checked(file)?, page))
+        }
+        other => unreachable!("{} is about no file", other.verb()),
+    })
+}
+
+/// The number of a file that somebody made: not the swap cache.
+fn checked_file(kernel: &Kernel, file: MappingId) -> Result<MappingId, Misuse> {
+    let is_file = kernel.mappings.find(file).is_some_and(|space| space.host.is_some());
+    if is_file { Ok(file) } else { Err(Misuse::Other(format!("no file number {file}"))) }
+}
+
+fn check_data(size: u64, data: Option<&[u8]>) -> Result<(), Misuse> {
+    match data.map(|data| data.len() as u64) {
+        Some(len) if len != size => {
+            Err(Misuse::Other(format!("{len} bytes to write, but a size of {size}")))
+        }
+        _ => Ok(()),
+    }
+}
 
 impl Machine {
     /// A new file of `size` bytes, all zeroes, and none of it in memory.

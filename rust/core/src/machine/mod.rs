@@ -8,6 +8,8 @@ mod call;
 mod cpusets;
 mod files;
 mod flight;
+#[cfg(test)]
+mod group_tests;
 mod group_verbs;
 mod request;
 mod stepping;

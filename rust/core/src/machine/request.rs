@@ -1,12 +1,11 @@
 //! What a call shall do, before it has begun.
 
-use super::Call;
 use super::KERNEL_TASK;
+use super::{Call, files};
 use crate::base::CpusetId;
 use crate::base::{MappingId, Misuse, MmId, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId, USER_END};
 use crate::cpuset::{self, Change, ChangeCpuset};
 use crate::fault::{Access, Pages, Pin, What};
-use crate::filemap::{Invalidate, Lookup, ReadFile, Truncate, WriteFile, WritePage};
 use crate::kernel::Kernel;
 use crate::ksm::KsmScan;
 use crate::migrate::collect::Wanted;
@@ -248,26 +247,13 @@ impl Request {
             }
             Request::KsmScan if !kernel.contents.exist() => return Err(Misuse::NoContents),
             Request::KsmScan => Call::KsmScan(KsmScan::new()),
-            Request::ReadFile { file, offset, size } => {
-                Call::ReadFile(ReadFile::new(checked_file(kernel, file)?, offset, size))
-            }
-            Request::WriteFile { file, offset, size, data } => {
-                check_data(size, data.as_deref())?;
-                Call::WriteFile(WriteFile::new(checked_file(kernel, file)?, offset, size, data))
-            }
-            Request::Truncate { file, size } => {
-                Call::Truncate(Truncate::new(checked_file(kernel, file)?, size))
-            }
-            Request::Lookup { file, page } => {
-                Call::Lookup(Lookup::new(checked_file(kernel, file)?, page))
-            }
-            Request::Writeback { file, page } => {
-                Call::WritePage(WritePage::new(checked_file(kernel, file)?, page))
-            }
+            of_file @ (Request::ReadFile { .. }
+            | Request::WriteFile { .. }
+            | Request::Truncate { .. }
+            | Request::Lookup { .. }
+            | Request::Writeback { .. }
+            | Request::Invalidate { .. }) => files::begin(kernel, of_file)?,
             Request::CompleteIo => Call::CompleteIo(None),
-            Request::Invalidate { file, page } => {
-                Call::Invalidate(Invalidate::new(checked_file(kernel, file)?, page))
-            }
         })
     }
 }
@@ -315,21 +301,6 @@ fn check_mostly_mapped(kernel: &Kernel, mm: MmId, pages: &Pages) -> Result<(), M
         )));
     }
     Ok(())
-}
-
-/// The number of a file that somebody made: not the swap cache.
-pub(super) fn checked_file(kernel: &Kernel, file: MappingId) -> Result<MappingId, Misuse> {
-    let is_file = kernel.mappings.find(file).is_some_and(|space| space.host.is_some());
-    if is_file { Ok(file) } else { Err(Misuse::Other(format!("no file number {file}"))) }
-}
-
-fn check_data(size: u64, data: Option<&[u8]>) -> Result<(), Misuse> {
-    match data.map(|data| data.len() as u64) {
-        Some(len) if len != size => {
-            Err(Misuse::Other(format!("{len} bytes to write, but a size of {size}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn check_frames(kernel: &Kernel, frames: &[Pfn]) -> Result<(), Misuse> {

@@ -68,14 +68,13 @@ impl Way {
     /// The method of the page's address space.
     #[inline]
     pub fn of(kernel: &Kernel, page: Pfn) -> Way {
-        let frame = &kernel.frames[page];
-        if !frame.has(PageFlags::SWAPCACHE) && (frame.is_anon() || frame.is_unowned()) {
+        if kernel.frames[page].is_plain_anon() {
             return Way::Alone;
         }
         Way::of_cached(kernel, page)
     }
 
-    #[inline(never)]
+    #[cold]
     fn of_cached(kernel: &Kernel, page: Pfn) -> Way {
         let Some(mapping) = tree::page_mapping(kernel, page) else { return Way::Alone };
         let frame = &kernel.frames[page];
@@ -258,11 +257,8 @@ impl MethodCall {
         match self.way {
             Way::Refusing(errno) => return Phase::Done(Err(errno)),
             Way::Dirty => return start_writeout(kernel, old),
-            // FB-2
-            Way::Clean if kernel.frames[old].has_private() => {
-                if !buffers::try_to_release_page(kernel, old) {
-                    return Phase::Done(Err(Errno::Again));
-                }
+            Way::Clean if !has_let_go_of_buffers(kernel, old) => {
+                return Phase::Done(Err(Errno::Again));
             }
             _ => {}
         }
@@ -366,6 +362,11 @@ impl MethodCall {
         self.phase = Phase::Done(Err(errno));
         Ok(())
     }
+}
+
+/// FB-2: whether the page has no private data any more.
+fn has_let_go_of_buffers(kernel: &mut Kernel, page: Pfn) -> bool {
+    !kernel.frames[page].has_private() || buffers::try_to_release_page(kernel, page)
 }
 
 /// WO-1 and WO-2. The page is unmapped, so there is no entry to clean. The entries come back before

@@ -164,24 +164,23 @@ pub fn apply_policy<M: Mode>(
         };
         let style = Style { policy, ..Style::of(vma) };
         let covers = restyle(kernel, id, from, to, style, merge);
-        // What became one with a neighbour is done; its file does not hear of it.
-        if (kernel.vmas[covers].start, kernel.vmas[covers].end) == (from, to) {
-            tell_file(kernel, covers, policy);
+        let vma = &kernel.vmas[covers];
+        address = vma.end;
+        // A piece that was merged is done; the method of shmem is called for the others.
+        if (vma.start, vma.end) == (from, to) {
+            share_policy(kernel, covers, policy);
         }
-        address = kernel.vmas[covers].end;
     }
     Ok(Ok(()))
 }
 
-/// The `set_policy` method of an area, which shmem has: the policy is that of the part of the file,
-/// for whoever maps it.
-fn tell_file(kernel: &mut Kernel, id: VmaId, policy: Option<Policy>) {
-    let area = &kernel.vmas[id];
-    let pages = area.pgoff..area.pgoff + area.pages();
-    let Some(file) = area.file.filter(|&file| kernel.mappings[file].kind.is_shmem()) else {
-        return;
-    };
-    if let Some(host) = &mut kernel.mappings[file].host {
+/// The set-policy method of an area that maps shmem: the file has the policy from now on, for
+/// everybody who maps that part.
+fn share_policy(kernel: &mut Kernel, id: VmaId, policy: Option<Policy>) {
+    let vma = &kernel.vmas[id];
+    let pages = vma.pgoff..vma.pgoff + vma.pages();
+    let Some(file) = vma.file.filter(|&file| kernel.mappings[file].kind.is_shmem()) else { return };
+    if let Some(host) = kernel.mappings[file].host.as_mut() {
         shared::set(&mut host.policies, pages, policy);
     }
 }

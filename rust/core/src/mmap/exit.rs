@@ -179,6 +179,7 @@ impl Exit {
         loop {
             match &mut self.phase {
                 Phase::Leaving => {
+                    kernel.tasks[me.task].is_exiting = true;
                     self.phase = match kernel.tasks[me.task].mm.take() {
                         Some(mm) => Phase::Releasing(MmRelease::new(mm)),
                         None => Phase::Going,

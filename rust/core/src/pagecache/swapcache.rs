@@ -80,8 +80,12 @@ pub fn take_out(kernel: &mut Kernel, page: Pfn) {
     kernel.zones.counters_of(page).add(Counter::FilePages, -1);
     let is_used = kernel.swaps.slot(slot).uses > 0;
     kernel.swaps.set_cache(slot, false);
-    let kind = if is_used { ChargeKind::SwapOut } else { ChargeKind::DroppedSwapCache };
-    kernel.uncharge(page, kind);
+    if is_used {
+        kernel.uncharge_to_swap(page, slot);
+    } else {
+        kernel.uncharge(page, ChargeKind::DroppedSwapCache);
+    }
+    kernel.forget_free_slot(slot);
 }
 
 /// `try_to_free_swap`: a locked page that nobody has swapped out leaves the swap cache; tells
@@ -117,6 +121,7 @@ pub fn reuse_swap_page(kernel: &mut Kernel, page: Pfn) -> bool {
 /// locked is left alone (S30).
 pub fn free_swap_and_cache<M: Mode>(kernel: &mut Kernel, me: Me, slot: SwapEntry) {
     kernel.swaps.free(slot);
+    kernel.forget_free_slot(slot);
     let left = kernel.swaps.slot(slot);
     if left.uses > 0 || !left.has_cache {
         return;

@@ -5,6 +5,7 @@ use super::{isolate, put_back};
 use crate::base::{NodeId, Pfn, ZoneId};
 use crate::kernel::Kernel;
 use crate::state::lru::ListKind;
+use crate::state::zone::Counter;
 use crate::step::{Label, Me, Mode, Point, Progress};
 
 /// Pages of one batch (SWAP_CLUSTER_MAX).
@@ -24,7 +25,8 @@ enum Phase {
     Done,
 }
 
-/// One scan of the inactive lists of a node, zone by zone from the lowest type up.
+/// One scan of the inactive lists of a node, zone by zone from the lowest type up. As many pages are
+/// looked at as are on the list to begin with: none that was kept is looked at again.
 #[derive(Clone, Debug)]
 pub struct Reclaim {
     /// Zones still to be scanned, the next one last.
@@ -32,6 +34,8 @@ pub struct Reclaim {
     kind: ListKind,
     /// Pages still to be looked at.
     budget: u32,
+    /// The same in the current zone.
+    quota: u32,
     /// Pages of the batch that were not looked at yet, the next one last.
     batch: Vec<Pfn>,
     /// Pages of the batch that stay.
@@ -50,6 +54,7 @@ impl Reclaim {
             zones,
             kind: ListKind::evictable(!is_anon, false),
             budget: pages,
+            quota: 0,
             batch: Vec::new(),
             kept: Vec::new(),
             freed: 0,
@@ -94,6 +99,8 @@ impl Reclaim {
                 Phase::Starting => match self.zones.pop().filter(|_| self.budget > 0) {
                     Some(zone) => {
                         kernel.drain(me.cpu);
+                        let len = kernel.zones[zone].counters.get(Counter::ALL[self.kind as usize]);
+                        self.quota = self.budget.min(u32::try_from(len).unwrap_or(0));
                         self.phase = Phase::Scanning(zone);
                     }
                     None => self.phase = Phase::Done,
@@ -130,15 +137,16 @@ impl Reclaim {
         }
     }
 
-    /// Isolates the next batch, oldest first; an empty list is the end of its zone.
+    /// Isolates the next batch, oldest first; without one the zone is done.
     fn scan(&mut self, kernel: &mut Kernel, zone: ZoneId) {
-        let most = self.budget.min(BATCH_PAGES) as usize;
+        let most = self.quota.min(BATCH_PAGES) as usize;
         let found = kernel.lru.oldest(&kernel.frames, zone, self.kind, most);
         if found.is_empty() {
             self.phase = Phase::Starting;
             return;
         }
         self.budget -= found.len() as u32;
+        self.quota -= found.len() as u32;
         for &page in &found {
             isolate(kernel, page).expect("a page on a list can be isolated");
         }

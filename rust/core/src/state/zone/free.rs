@@ -91,8 +91,17 @@ impl FreeFrames {
         self.touched = self.touched.max(at + 1);
     }
 
+    /// The lowest free frame within reach.
+    pub fn lowest(&self) -> Option<usize> {
+        if self.reach == 0 {
+            return None;
+        }
+        let word = self.lowest_open_word();
+        Some(word * 64 + (!self.levels[0][word]).trailing_zeros() as usize)
+    }
+
     /// Takes the lowest free frame within reach.
-    #[inline]
+    #[inline(always)]
     pub fn take_lowest(&mut self) -> Option<usize> {
         if self.reach == 0 {
             return None;

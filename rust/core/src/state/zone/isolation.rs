@@ -18,7 +18,7 @@ impl Zones {
         let (id, zone) =
             self.iter().find(|(_, zone)| zone.first.index() <= first && end <= zone.end())?;
         let frames = zone.blocks.frames();
-        (first.is_multiple_of(frames) && end.is_multiple_of(frames)).then_some(id)
+        (first % frames == 0 && end % frames == 0).then_some(id)
     }
 
     /// Marks every pageblock of a span of one zone ISOLATE: their free frames are out of reach, and
@@ -84,8 +84,9 @@ impl Zones {
     /// Marks a frame as bad; a free one stays where it is until somebody picks it (syscalls 8).
     pub fn poison(&mut self, frames: &mut FrameTable, pfn: Pfn) {
         frames[pfn].set(PageFlags::HWPOISON);
-        let zone = self.zone_of(pfn);
-        let zone = &mut self[zone];
+        let id = self.zone_of(pfn);
+        let zone = &mut self[id];
+        zone.has_poison = true;
         zone.free.touch(pfn.index() - zone.first.index());
     }
 
@@ -107,6 +108,16 @@ impl super::Zone {
         !self.free.is_free(pfn.index() - self.first.index())
             && !self.withheld.contains(&pfn)
             && !self.blocks.is_offline(pfn)
+    }
+
+    /// Picks and withholds every poisoned frame that is lower than the lowest sound one.
+    #[cold]
+    pub(super) fn withhold_lowest(&mut self, frames: &mut FrameTable) {
+        let lowest = |zone: &Self| zone.free.lowest().map(|at| zone.frame(at));
+        while let Some(page) = lowest(self).filter(|&page| frames[page].has(PageFlags::HWPOISON)) {
+            self.free.take_lowest();
+            self.withhold(frames, page);
+        }
     }
 
     /// A poisoned frame was released, or picked: nobody gets it any more (data-model 2.2).

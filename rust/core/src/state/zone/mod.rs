@@ -36,6 +36,8 @@ pub struct Zone {
     pub free: FreeFrames,
     /// Its pageblocks.
     pub blocks: Pageblocks,
+    /// Whether any frame was ever poisoned.
+    pub has_poison: bool,
     /// Poisoned frames that were released, or picked: nobody gets one again (data-model 2.2).
     pub withheld: BTreeSet<Pfn>,
     /// When there are too few of them.
@@ -87,6 +89,7 @@ impl Zones {
                 first: Pfn::from(first),
                 free: FreeFrames::new(zone.frames as usize),
                 blocks: Pageblocks::new(spec.pageblock_frames),
+                has_poison: false,
                 withheld: BTreeSet::new(),
                 marks: zone.marks,
                 lowmem_reserve: [0; 4],
@@ -170,33 +173,45 @@ impl Zones {
     /// wanted, then by MIN (supporting-paths 14). A zone that qualifies by the number of its free
     /// frames but has none within reach leaves the request to the next. The caller owns the reference.
     pub fn allocate(&mut self, frames: &mut FrameTable, request: Request) -> Option<Pfn> {
-        let Zones { zones, fallback, this_node, .. } = self;
-        let list = if request.is_this_node_only {
-            &this_node[request.node.index()]
-        } else {
-            &fallback[request.node.index()]
-        };
-        let preferred = zones[list.first()?.index()].kind as usize;
-        let permits = |zone: &Zone| {
-            request.policy.contains(zone.node)
-                && (request.is_this_node_only || request.mems_allowed.contains(zone.node))
-        };
+        let list = self.zonelist(&request);
+        let preferred = self[*list.first()?].kind as usize;
+        let fits = |id: &ZoneId| self[*id].qualifies(&request, self[*id].marks.low, preferred);
+        let first = list.iter().copied().find(fits);
+        let page = first.and_then(|first| self[first].take(frames));
+        page.or_else(|| self.allocate_hard(frames, request, preferred))
+    }
+
+    /// The first zone that qualifies by LOW had nothing to give, or there is none: all that do, then
+    /// those that do by MIN.
+    #[cold]
+    fn allocate_hard(
+        &mut self,
+        frames: &mut FrameTable,
+        request: Request,
+        preferred: usize,
+    ) -> Option<Pfn> {
         for is_retry in [false, true] {
             if is_retry && request.is_this_node_only {
                 break;
             }
-            for id in list {
-                let zone = &mut zones[id.index()];
+            for at in 0..self.zonelist(&request).len() {
+                let id = self.zonelist(&request)[at];
+                let zone = &mut self[id];
                 let mark = if is_retry { zone.marks.min } else { zone.marks.low };
-                if !permits(zone) || zone.free.count() <= mark + zone.lowmem_reserve[preferred] {
-                    continue;
-                }
-                if let Some(page) = zone.take(frames) {
+                let is_fit = zone.qualifies(&request, mark, preferred);
+                if let Some(page) = is_fit.then(|| zone.take(frames)).flatten() {
                     return Some(page);
                 }
             }
         }
         None
+    }
+
+    /// The zones that a request tries, in order.
+    #[inline]
+    fn zonelist(&self, request: &Request) -> &[ZoneId] {
+        let lists = if request.is_this_node_only { &self.this_node } else { &self.fallback };
+        &lists[request.node.index()]
     }
 
     /// Gives a page that has lost its last reference back to its zone.
@@ -230,18 +245,24 @@ impl Zones {
 }
 
 impl Zone {
+    /// Whether a request may be served from here, as long as more than `mark` frames are free.
+    #[inline]
+    fn qualifies(&self, request: &Request, mark: u64, preferred: usize) -> bool {
+        request.policy.contains(self.node)
+            && (request.is_this_node_only || request.mems_allowed.contains(self.node))
+            && self.free.count() > mark + self.lowmem_reserve[preferred]
+    }
+
     /// Takes the lowest free frame within reach; one that turns out to be poisoned is withheld, and
     /// another taken.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, frames: &mut FrameTable) -> Option<Pfn> {
-        loop {
-            let page = Pfn::from(self.first.index() + self.free.take_lowest()?);
-            if !frames[page].has(super::frame::PageFlags::HWPOISON) {
-                frames.open(page);
-                return Some(page);
-            }
-            self.withhold(frames, page);
+        if self.has_poison {
+            self.withhold_lowest(frames);
         }
+        let page = Pfn::from(self.first.index() + self.free.take_lowest()?);
+        frames.open(page);
+        Some(page)
     }
 
     /// One past the last frame.

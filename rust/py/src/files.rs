@@ -1,0 +1,162 @@
+//! Files, as plain Python values: what they are made with, and what can be seen of them.
+
+use pagemig_core::base::{MappingId, Misuse, PAGE_SIZE, Pfn};
+use pagemig_core::kernel::Kernel;
+use pagemig_core::machine::Machine;
+use pagemig_core::pagecache::buffers;
+use pagemig_core::state::io::Direction;
+use pagemig_core::state::mapping::{
+    AddressSpace, Dirtying, FileSystem, Migrate, Release, Tag, Write, Written,
+};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::errors::{Refusal, usage};
+
+/// (number, name, size, pages cached, flags, has dirty pages)
+pub(crate) type FileRow = (u32, String, u64, u64, u8, bool);
+/// (offset in pages, pfn, DIRTY tag, WRITEBACK tag)
+pub(crate) type SlotRow = (u64, u32, bool, bool);
+/// (state bits, count, block)
+pub(crate) type BufferRow = (u16, u32, u64);
+/// (number, pfn, direction, due tick)
+pub(crate) type TransferRow = (u64, u32, &'static str, Option<u64>);
+
+/// Every file; the swap cache is none.
+pub(crate) fn rows(kernel: &Kernel) -> Vec<FileRow> {
+    let row = |(id, space): (MappingId, &AddressSpace)| {
+        let host = space.host.as_ref()?;
+        let (name, flags) = (host.name.clone(), space.flags.bits());
+        Some((id.0, name, host.size, space.tree.len(), flags, host.is_dirty))
+    };
+    kernel.mappings.iter().filter_map(row).collect()
+}
+
+fn space(kernel: &Kernel, file: u32) -> Result<&AddressSpace, Refusal> {
+    let found = kernel.mappings.find(MappingId(file));
+    Ok(found.ok_or_else(|| Misuse::Other(format!("no file number {file}")))?)
+}
+
+/// The pages that an address space holds.
+pub(crate) fn pages(kernel: &Kernel, file: u32) -> Result<Vec<SlotRow>, Refusal> {
+    let tree = &space(kernel, file)?.tree;
+    let row = |(index, page): (u64, Pfn)| {
+        let [dirty, writeback] = Tag::ALL.map(|tag| tree.has_tag(index, tag));
+        (index, page.0, dirty, writeback)
+    };
+    Ok(tree.iter().map(row).collect())
+}
+
+/// The areas that map a file.
+pub(crate) fn areas(kernel: &Kernel, file: u32) -> Result<Vec<u32>, Refusal> {
+    Ok(space(kernel, file)?.areas.iter().map(|area| area.0).collect())
+}
+
+/// One page as it is on disk.
+pub(crate) fn disk(machine: &Machine, file: u32, page: u64) -> Result<Vec<u8>, Refusal> {
+    let kernel = machine.kernel();
+    let file = machine.check_file(MappingId(file))?;
+    if !kernel.contents.exist() {
+        return Err(Misuse::NoContents.into());
+    }
+    let host = kernel.mappings[file].host.as_ref();
+    let bytes = host.and_then(|host| host.disk.page(page));
+    Ok(bytes.map_or_else(|| vec![0; PAGE_SIZE as usize], <[u8]>::to_vec))
+}
+
+/// The buffers of a page.
+pub(crate) fn buffers_of(machine: &Machine, page: Pfn) -> Result<Vec<BufferRow>, Refusal> {
+    machine.check_frame(page)?;
+    let kernel = machine.kernel();
+    let ring = buffers::ring_of(kernel, page).and_then(|ring| kernel.rings.find(ring));
+    let rows = ring.into_iter().flat_map(|ring| &ring.buffers);
+    Ok(rows.map(|buffer| (buffer.state.bits(), buffer.count, buffer.block)).collect())
+}
+
+/// Transfers on their way.
+pub(crate) fn transfers(kernel: &Kernel) -> Vec<TransferRow> {
+    let direction = |direction| match direction {
+        Direction::Read => "read",
+        Direction::Write => "write",
+    };
+    let rows = kernel.io.iter();
+    rows.map(|t| (t.number, t.page.0, direction(t.direction), t.due)).collect()
+}
+
+/// A filesystem, from the words that `_core.pyi` lists.
+pub(crate) fn filesystem(words: &Bound<'_, PyDict>) -> PyResult<FileSystem> {
+    Ok(FileSystem {
+        name: word(words, "name")?,
+        migrate: migrate(words)?,
+        write: choose(words, "write", &WRITE)?,
+        dirtying: choose(words, "dirtying", &DIRTYING)?,
+        release: choose(words, "release", &RELEASE)?,
+        accounts_dirty: word(words, "accounts_dirty")?,
+        is_swap_backed: word(words, "swap_backed")?,
+        is_unevictable: word(words, "unevictable")?,
+        buffer_bytes: word(words, "buffer_bytes")?,
+        has_page_mkwrite: word(words, "page_mkwrite")?,
+        is_congested: word(words, "congested")?,
+        write_script: script(words)?,
+        failing_reads: word(words, "failing_reads")?,
+        io_ticks: word(words, "io_ticks")?,
+        area_migrate: word(words, "area_migrate")?,
+        is_below_policy_zone: word(words, "below_policy_zone")?,
+    })
+}
+
+const WRITE: [(&str, Write); 4] = [
+    ("never", Write::Never),
+    ("buffers", Write::Buffers),
+    ("page", Write::Page),
+    ("swap", Write::ToSwap),
+];
+const DIRTYING: [(&str, Dirtying); 3] = [
+    ("buffers", Dirtying::Buffers),
+    ("nobuffers", Dirtying::NoBuffers),
+    ("never", Dirtying::NoWriteback),
+];
+const RELEASE: [(&str, Release); 2] = [("buffers", Release::Buffers), ("never", Release::Never)];
+const MIGRATE: [(&str, Migrate); 4] = [
+    ("fallback", Migrate::Fallback),
+    ("page", Migrate::Page),
+    ("buffers", Migrate::Buffers),
+    ("fail", Migrate::Fail),
+];
+const SCRIPT: [(&str, Written); 3] =
+    [("well", Written::Well), ("activate", Written::Activates), ("io-error", Written::EndsInError)];
+
+fn value<'py>(words: &Bound<'py, PyDict>, key: &str) -> PyResult<Bound<'py, PyAny>> {
+    words.get_item(key)?.ok_or_else(|| usage(format!("the filesystem says nothing of {key:?}")))
+}
+
+fn word<'py, T: FromPyObjectOwned<'py>>(words: &Bound<'py, PyDict>, key: &str) -> PyResult<T> {
+    value(words, key)?.extract().map_err(Into::into)
+}
+
+fn choose<T: Copy>(words: &Bound<'_, PyDict>, key: &str, from: &[(&str, T)]) -> PyResult<T> {
+    named(&word::<String>(words, key)?, key, from)
+}
+
+fn named<T: Copy>(word: &str, key: &str, from: &[(&str, T)]) -> PyResult<T> {
+    let found = from.iter().find(|(name, _)| *name == word);
+    found.map(|&(_, value)| value).ok_or_else(|| {
+        let names: Vec<&str> = from.iter().map(|(name, _)| *name).collect();
+        usage(format!("{key} {word:?} of a filesystem; one of {}", names.join(", ")))
+    })
+}
+
+fn migrate(words: &Bound<'_, PyDict>) -> PyResult<Migrate> {
+    match value(words, "migrate")?.extract::<i32>() {
+        Ok(number) => Ok(Migrate::Returns(number)),
+        Err(_) => choose(words, "migrate", &MIGRATE),
+    }
+}
+
+fn script(words: &Bound<'_, PyDict>) -> PyResult<Vec<Written>> {
+    let step = |step: Bound<'_, PyAny>| match step.extract::<i32>() {
+        Ok(code) => Ok(Written::Fails(code)),
+        Err(_) => named(&step.extract::<String>()?, "write_script", &SCRIPT),
+    };
+    value(words, "write_script")?.try_iter()?.map(|item| step(item?)).collect()
+}

@@ -89,7 +89,9 @@ class World:
             self.memories.append(memory.fork())
 
     def exit(self, which: int) -> None:
-        at = which % len(self.tasks)
+        if which % 4:
+            return
+        at = which // 4 % len(self.tasks)
         self.tasks.pop(at).exit()
         self.memories.pop(at)
         if not self.tasks:
@@ -117,6 +119,9 @@ class World:
         for index in range(pages):
             address = region.start + index * PAGE_SIZE
             memory.areas[address] = ShadowArea(shadow, offset + index, shared, writable)
+        if kind & 192:
+            for address in region.addresses.tolist():
+                self.store(task, memory, address, kind)
 
     def munmap(self, which: int, page: int, count: int) -> None:
         task, memory = self.task(which)
@@ -179,9 +184,17 @@ class World:
     def write(self, which: int, page: int, at: int) -> None:
         task, memory = self.task(which)
         address = self.page(memory, page)
-        if address is None:
-            return
-        data, at = self.bytes(), at % PAGE_SIZE
+        if address is not None:
+            self.store(task, memory, address, at % PAGE_SIZE)
+
+    def write_run(self, which: int, page: int, count: int) -> None:
+        task, memory = self.task(which)
+        for address in self.run_of_pages(memory, page, count):
+            self.store(task, memory, address, 0)
+
+    def store(self, task: pm.Task, memory: ShadowMemory, address: int, at: int) -> None:
+        """Bytes into one page; it must fail exactly where the shadow has nothing to store to."""
+        data = self.bytes()
         before = memory.load(address)
         may = before is not None and memory.areas[address].writable
         try:
@@ -250,7 +263,7 @@ class World:
         if not self.files:
             return
         file, shadow = self.files[which % len(self.files)]
-        to = size * 1000 % (10 * PAGE_SIZE)
+        to = size * 1000 % (10 * PAGE_SIZE) if size % 3 else shadow.size
         file.truncate(to)
         shadow.cut(to)
         for memory in self.memories:

@@ -195,7 +195,9 @@ class World:
     def store(self, task: pm.Task, memory: ShadowMemory, address: int, at: int) -> None:
         """Bytes into one page; it must fail exactly where the shadow has nothing to store to."""
         data = self.bytes()
-        before = memory.load(address)
+        area, before = memory.areas[address], memory.load(address)
+        if area.shared and area.file is not None and area.index * PAGE_SIZE + at >= area.file.size:
+            return  # Beyond the end of the file bytes live as long as the page does, and no longer.
         may = before is not None and memory.areas[address].writable
         try:
             task.write(address + at, data)

@@ -206,6 +206,17 @@ impl PyMachine {
         self.enter(py, |machine| machine.hold_buffer(Pfn(pfn), at, lock))
     }
 
+    fn buffered_page(&self, file: u32, page: u64) -> PyResult<Option<u32>> {
+        self.look(|machine| {
+            let rings = machine.kernel().rings.iter().map(|(_, ring)| ring);
+            let here = rings.filter(|ring| ring.place == (MappingId(file), page));
+            // A page that was cut off while held may have a successor.
+            let found =
+                here.max_by_key(|ring| ring.buffers.iter().any(|buffer| buffer.by_hand > 0));
+            Ok(found.map(|ring| ring.page.0))
+        })
+    }
+
     fn release_buffer(&self, py: Python<'_>, pfn: u32, at: usize) -> PyResult<()> {
         self.enter(py, |machine| machine.release_buffer(Pfn(pfn), at))
     }

@@ -43,7 +43,7 @@ pub(crate) fn drift(kernel: &Kernel) -> Vec<DriftRow> {
     }
     for (group, row) in kernel.memcgs.iter() {
         let group = u32::from(group.0);
-        rows.push(("mapped_file", group, row.mapped_file_drift));
+        rows.push(("mapped_file", group, -row.mapped_file_drift));
         rows.push(("charge", group, row.leaked as i64));
     }
     rows.retain(|&(_, _, by)| by != 0);

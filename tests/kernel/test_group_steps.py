@@ -1,4 +1,4 @@
-"""Who pays while a page moves: UM-5, UM-14, and the table of supporting-paths 13 row by row (Q17, Q18, S39)."""
+"""Who pays while a page moves: UM-5, UM-14, the table of supporting-paths 13 row by row (Q17, Q18, S39)."""
 
 from __future__ import annotations
 
@@ -128,9 +128,7 @@ def test_an_anonymous_page_that_does_not_move(
     finish(machine, move)
 
 
-def test_a_file_page_that_moves(
-    machine: pm.Machine, mover: pm.Task, app: pm.Task, group: pm.Memcg
-) -> None:
+def test_a_file_page_that_moves(machine: pm.Machine, mover: pm.Task, app: pm.Task, group: pm.Memcg) -> None:
     """UM-14: unmapping leaves its charge alone; the old one is uncharged, the new one committed: 0."""
     cached(machine, app, PLAIN)
     move = a_move(machine, mover)
@@ -313,9 +311,7 @@ def test_q17_a_failed_attempt_loses_nothing(
 # the limit ---------------------------------------------------------------------------------
 
 
-def test_s39_a_group_at_its_limit_ends_the_batch(
-    machine: pm.Machine, app: pm.Task, group: pm.Memcg
-) -> None:
+def test_s39_a_group_at_its_limit_ends_the_batch(machine: pm.Machine, app: pm.Task, group: pm.Memcg) -> None:
     """UM-5, S39, Q03: unlocked, unlinked and put back by UM-16, the rest by MP-5; earlier pages stay moved.
 
     No status of the chunk is written.
@@ -357,10 +353,16 @@ def test_s39_the_limit_of_a_group_above_counts_too(machine: pm.Machine, group: p
     assert (usage(child), app.nodes_of(page).tolist()) == (1, [0])
 
 
-def test_a_page_that_nobody_pays_for_is_not_charged(machine: pm.Machine, mover: pm.Task) -> None:
-    """UM-5: the owner counts, not the mover: a page of the root group moves past any limit."""
-    page = mover.mmap(pm.PAGE_SIZE)
-    mover.touch(page)
-    machine.drain()
-    assert mover.move_pages(page, 1).tolist() == [1]
-    assert not is_used(machine, NEW) or machine.memcg_record(NEW).owner == 0
+def test_a_page_that_nobody_pays_for_is_not_charged() -> None:
+    """UM-5: not Used: no group is asked, and none is charged for the new page."""
+    early = pm.Machine(nodes=[64 * pm.PAGE_SIZE] * 2, cpus=1)
+    app = early.spawn("app")
+    page = app.mmap(pm.PAGE_SIZE)
+    app.touch(page)
+    group = early.create_memcg("late", limit=0)
+    group.attach(app)
+    early.drain()
+    assert not is_used(early, OLD)
+    assert app.move_pages(page, 1).tolist() == [1]
+    assert (is_used(early, NEW), usage(group)) == (False, 0)
+    early.check()

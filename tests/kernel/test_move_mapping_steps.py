@@ -19,7 +19,6 @@ from .stepping import (
     moved_between,
     never_reaches,
     reach,
-    settle,
     waiting,
 )
 

@@ -45,7 +45,7 @@ def page_at(machine: pm.Machine, app: pm.Task) -> pm.Region:
 
 
 def test_q21_both_looks_can_fall_into_the_instant_between_two_tables() -> None:
-    """Q21, S34, RP-2, I-20: cleared here, not yet stored there; both peeks see nothing; the entry survives."""
+    """Q21, S34, RP-2, I-20: cleared here, not stored there yet; both peeks see nothing; the entry stays."""
     machine, app, mover = a_machine(EXACT)
     page = page_at(machine, app)
     move = reach(machine, a_move(machine, mover), "MN-4")

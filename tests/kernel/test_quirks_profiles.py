@@ -234,7 +234,12 @@ def anonymous_memory(machine: pm.Machine) -> None:
 def files_of_all_kinds(machine: pm.Machine) -> None:
     """Each mapped, clean and dirty, and moved; nobody is charged."""
     app = machine.spawn("app")
-    for filesystem in (pm.filesystems.EXT, pm.filesystems.TMPFS, pm.filesystems.RAMFS, pm.filesystems.FAILING):
+    for filesystem in (
+        pm.filesystems.EXT,
+        pm.filesystems.TMPFS,
+        pm.filesystems.RAMFS,
+        pm.filesystems.FAILING,
+    ):
         file = machine.create_file(filesystem.name, 2 * pm.PAGE_SIZE, filesystem=filesystem)
         area = app.mmap(2 * pm.PAGE_SIZE, file=file, shared=True)
         app.touch(area[0])

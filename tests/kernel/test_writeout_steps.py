@@ -69,7 +69,8 @@ def finish_with_disk(machine: pm.Machine, move: pm.Call) -> None:
 def settle_with_disk(machine: pm.Machine) -> None:
     """Step all calls in turn until all are done; where all wait, the disk answers."""
     while machine.calls:
-        if not any([call.step() for call in machine.calls]):
+        ran = [call.step() for call in machine.calls]
+        if not any(ran):
             assert machine.complete_io(), "no call can go on"
         machine.check()
 
@@ -281,7 +282,7 @@ def test_q29_a_store_to_a_page_that_was_just_written_is_not_noticed(
 
 
 def test_s26_truncation_during_the_write(machine: pm.Machine, app: pm.Task) -> None:
-    """S26, WO-5, UM-2: the page is taken out of the file; the walk of UM-11 finds nothing; freed, so moved."""
+    """S26, WO-5, UM-2: the page is out of the file; the walk of UM-11 finds nothing; freed, so moved."""
     file, area = cached(machine, app, PLAIN, write=True)
     other = machine.spawn("other", stack=False)
     move = reach(machine, a_move(machine, app), "WO-5")

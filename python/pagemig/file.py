@@ -157,8 +157,12 @@ class File:
         self._system.core.hold_buffer(pfn, index, calls.require_bool(lock, "lock"))
 
     def release_buffer(self, page: int, at: int) -> None:
-        """Undo `hold_buffer`, wherever the page is now."""
-        self._system.core.release_buffer(*self._buffer(page, at))
+        """Undo `hold_buffer`, wherever the page is now: half way through a move, or cut off, too."""
+        pfn = self._system.core.buffered_page(self._number, file_page(page))
+        if pfn is None:
+            raise UsageError(f"page {page} of {self.name!r} has no buffers")
+        high = len(self._system.core.buffers(pfn)) - 1
+        self._system.core.release_buffer(pfn, integer(at, "at", high=high))
 
     def _buffer(self, page: int, at: int) -> tuple[int, int]:
         pfn = self.pfn_of(page)

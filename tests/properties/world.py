@@ -78,7 +78,7 @@ class World:
     def spawn(self, which: int) -> None:
         if len(self.tasks) < TASKS_MAX:
             memcg = self.group if which % 3 == 1 else None
-            task = self.machine.spawn(cpu=which % self.machine.cpus, memcg=memcg, stack=False)
+            task = self.machine.spawn(cpu=which % len(self.machine.cpus), memcg=memcg, stack=False)
             self.tasks.append(task)
             self.memories.append(ShadowMemory())
 
@@ -89,7 +89,9 @@ class World:
             self.memories.append(memory.fork())
 
     def exit(self, which: int) -> None:
-        at = which % len(self.tasks)
+        if which % 4:
+            return
+        at = which // 4 % len(self.tasks)
         self.tasks.pop(at).exit()
         self.memories.pop(at)
         if not self.tasks:
@@ -117,6 +119,9 @@ class World:
         for index in range(pages):
             address = region.start + index * PAGE_SIZE
             memory.areas[address] = ShadowArea(shadow, offset + index, shared, writable)
+        if kind & 192:
+            for address in region.addresses.tolist():
+                self.store(task, memory, address, kind)
 
     def munmap(self, which: int, page: int, count: int) -> None:
         task, memory = self.task(which)
@@ -144,7 +149,7 @@ class World:
             return
         top = max(memory.areas) + (2 + count % 3) * PAGE_SIZE
         with contextlib.suppress(OSError):
-            moved = task.mremap(pm.Region(task, run[0], len(run) * PAGE_SIZE), at=top)
+            moved = task.mremap(pm.Region(task, run[0], len(run) * PAGE_SIZE), to=top)
             for at, address in enumerate(run):
                 memory.move(address, moved.start + at * PAGE_SIZE)
 
@@ -154,8 +159,9 @@ class World:
             region = pm.Region(task, address, PAGE_SIZE)
             area = memory.areas[address]
             if kind & 1:
-                task.madvise(region, pm.Advice.DONTNEED)
-                memory.own.pop(address, None)
+                with contextlib.suppress(OSError):
+                    task.madvise(region, pm.Advice.DONTNEED)
+                    memory.own.pop(address, None)
             elif area.file is None and not area.shared:
                 advice = pm.Advice.MERGEABLE if kind & 2 else pm.Advice.UNMERGEABLE
                 with contextlib.suppress(pm.OutOfMemoryError, OSError):
@@ -167,22 +173,37 @@ class World:
             region = pm.Region(task, address, PAGE_SIZE)
             with contextlib.suppress(OSError):
                 task.mlock(region) if lock & 1 else task.munlock(region)
+            # To lock a page that may be stored to is to store to it: a private one is copied.
+            page, before = task.page_at(address), memory.load(address)
+            is_copied = page is not None and page.owner is not None and page.owner.kind is pm.OwnerKind.ANON
+            if is_copied and memory.areas[address].file is not None and before is not None:
+                memory.own.setdefault(address, before)
 
     # loads and stores
 
     def write(self, which: int, page: int, at: int) -> None:
         task, memory = self.task(which)
         address = self.page(memory, page)
-        if address is None:
-            return
-        data, at = self.bytes(), at % PAGE_SIZE
-        before = memory.load(address)
+        if address is not None:
+            self.store(task, memory, address, at % PAGE_SIZE)
+
+    def write_run(self, which: int, page: int, count: int) -> None:
+        task, memory = self.task(which)
+        for address in self.run_of_pages(memory, page, count):
+            self.store(task, memory, address, 0)
+
+    def store(self, task: pm.Task, memory: ShadowMemory, address: int, at: int) -> None:
+        """Bytes into one page; it must fail exactly where the shadow has nothing to store to."""
+        data = self.bytes()
+        area, before = memory.areas[address], memory.load(address)
+        if area.shared and area.file is not None and area.index * PAGE_SIZE + at >= area.file.size:
+            return  # Beyond the end of the file bytes live as long as the page does, and no longer.
         may = before is not None and memory.areas[address].writable
         try:
             task.write(address + at, data)
         except pm.OutOfMemoryError:
             return
-        except pm.PagemigError:
+        except pm.SyscallError:
             assert not may, f"a store to {address:#x} failed"
             return
         assert may, f"a store to {address:#x} did not fail"
@@ -201,7 +222,7 @@ class World:
             found = task.read(address, PAGE_SIZE)
         except pm.OutOfMemoryError:
             return
-        except pm.PagemigError:
+        except pm.SyscallError:
             assert expected is None, f"a load of {address:#x} failed"
             return
         assert found == expected, f"the page at {address:#x} of task {task.pid} has other bytes"
@@ -244,7 +265,7 @@ class World:
         if not self.files:
             return
         file, shadow = self.files[which % len(self.files)]
-        to = size * 1000 % (10 * PAGE_SIZE)
+        to = size * 1000 % (10 * PAGE_SIZE) if size % 3 else shadow.size
         file.truncate(to)
         shadow.cut(to)
         for memory in self.memories:
@@ -252,7 +273,8 @@ class World:
 
     def writeback(self, which: int, page: int) -> None:
         if self.files:
-            self.files[which % len(self.files)][0].writeback(page % 10)
+            with contextlib.suppress(OSError):
+                self.files[which % len(self.files)][0].writeback(page % 10)
 
     # what the kernel does
 
@@ -263,7 +285,8 @@ class World:
             task.swap_out(address)
 
     def reclaim(self, node: int, pages: int, anonymous: int) -> None:
-        self.machine.reclaim(node % self.nodes, 1 + pages % 40, anonymous=bool(anonymous & 1))
+        family = pm.PageFamily.ANON if anonymous & 1 else pm.PageFamily.FILE
+        self.machine.reclaim(node % self.nodes, 1 + pages % 40, family=family)
 
     def ksm_scan(self) -> None:
         self.machine.ksm.scan()

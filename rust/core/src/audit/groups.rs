@@ -44,8 +44,8 @@ pub(super) fn charges_add_up(view: &View<'_>, report: Report<'_>) {
     }
 }
 
-/// A free frame is charged to nobody, but for those that Q18 left charged; there are as many of them
-/// as the groups count.
+/// A free frame is charged to nobody, but for those that Q18 left charged; there are as many of
+/// them as the groups count.
 pub(super) fn free_frames_are_not_charged(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     let mut leaked = vec![0; kernel.memcgs.iter().count()];
@@ -71,8 +71,8 @@ pub(super) fn free_frames_are_not_charged(view: &View<'_>, report: Report<'_>) {
     }
 }
 
-/// A group counts its mapped pages of page cache, less those that a migration mapped before they were
-/// charged (Q17).
+/// A group counts its mapped pages of page cache, less those that a migration mapped before they
+/// were charged (Q17).
 pub(super) fn mapped_files_are_counted(view: &View<'_>, report: Report<'_>) {
     if view.holdings.is_busy {
         return;

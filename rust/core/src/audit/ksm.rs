@@ -9,8 +9,8 @@ use crate::state::frame::Owner;
 use crate::state::ksm::StableNode;
 use crate::state::pagetable::Entry;
 
-/// Nobody may write to a merged page; and a page says that a node is its own only if the node says so,
-/// too, but for the moment in which it moves.
+/// Nobody may write to a merged page; and a page says that a node is its own only if the node says
+/// so, too, but for the moment in which it moves.
 pub(super) fn merged_pages_are_read_only(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     for leaf in &view.census.leaves {
@@ -38,8 +38,8 @@ pub(super) fn merged_pages_are_read_only(view: &View<'_>, report: Report<'_>) {
     }
 }
 
-/// Every entry of a merged page is found by walking the places of its node, unless the node knows that
-/// the page may have been mapped at that address before KSM looked there.
+/// Every entry of a merged page is found by walking the places of its node, unless the node knows
+/// that the page may have been mapped at that address before KSM looked there.
 pub(super) fn merged_pages_are_found(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     for leaf in view.census.leaves.iter().filter(|leaf| leaf.entry.is_present()) {
@@ -97,7 +97,7 @@ pub(super) fn merged_places_are_counted(view: &View<'_>, report: Report<'_>) {
         report(
             None,
             format!(
-                "{listed} places of {nodes} nodes, {tree} in the tree; {named} name one; holds {held:?}"
+                "{listed} places of {nodes} nodes ({tree} in the tree), {named} named; {held:?}"
             ),
         );
     }

@@ -32,9 +32,9 @@ enum Phase {
     /// Step 2: the policies of its areas, under `mmap_sem`.
     Rebinding(TaskId, MmId),
     /// Step 3: its pages follow. The writer's own nodes come back afterwards.
-    Migrating(TaskId, MigratePages, NodeMask),
+    Migrating(TaskId, Box<MigratePages>, NodeMask),
     /// Without step 3, its memory is let go.
-    Releasing(TaskId, MmRelease),
+    Releasing(TaskId, Box<MmRelease>),
     Done(Result<(), Errno>),
 }
 
@@ -246,9 +246,10 @@ impl ChangeCpuset {
         self.phase = if kernel.cpusets.rows[self.cpuset.index()].memory_migrate {
             let writer = &mut kernel.tasks[me.task];
             let before = std::mem::replace(&mut writer.mems_allowed, to);
-            Phase::Migrating(pid, MigratePages::new(mm, self.from, to, true), before)
+            let call = MigratePages::new(mm, self.from, to, true);
+            Phase::Migrating(pid, Box::new(call), before)
         } else {
-            Phase::Releasing(pid, MmRelease::new(mm))
+            Phase::Releasing(pid, Box::new(MmRelease::new(mm)))
         };
     }
 

@@ -99,6 +99,7 @@ impl SwapIn {
     }
 
     /// Makes one step.
+    #[inline(never)]
     pub(super) fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         loop {
             match &mut self.phase {
@@ -220,8 +221,10 @@ impl SwapIn {
             kernel.cancel_charge(charge);
             kernel.unlock_page::<M>(me, page);
             kernel.put_page(page);
-            let served = if is_as_it_was { Served::BusError } else { Served::Nothing };
-            return Ok((served, None));
+            return Ok((
+                if is_as_it_was { Served::BusError } else { self.served(Served::Nothing) },
+                None,
+            ));
         }
         kernel.mms[self.mm].resident.anon += 1;
         kernel.mms[self.mm].resident.swap -= 1;
@@ -241,8 +244,12 @@ impl SwapIn {
         }
         kernel.unlock_page::<M>(me, page);
         kernel.unlock::<M>(me, LockId::Leaf(leaf));
-        let served = if self.is_major { Served::Major } else { Served::Minor };
-        Ok((served, Some(entry).filter(|_| self.is_write && !is_satisfied)))
+        Ok((self.served(Served::Minor), Some(entry).filter(|_| self.is_write && !is_satisfied)))
+    }
+
+    /// A fault that had to read is a major one, even if it then found nothing to do.
+    const fn served(&self, otherwise: Served) -> Served {
+        if self.is_major { Served::Major } else { otherwise }
     }
 
     /// The page could not be had: no memory, unless somebody else has brought it back.

@@ -166,8 +166,8 @@ impl Kernel {
         }
     }
 
-    /// The first entry of a file page came (+1), or the last one went (-1): the mapped-file statistic
-    /// of its group, if its record is Used.
+    /// The first entry of a file page came (+1), or the last one went (-1): the mapped-file
+    /// statistic of its group, if its record is Used.
     #[inline]
     pub fn count_mapped_file(&mut self, page: Pfn, change: i64) {
         if self.memcgs.are_on() {

@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::merge::{Merge, mergeable_area};
+use super::breaks::Breaks;
+use super::merge::Merge;
 use super::scan::{Finger, Found, Hand, forget, page_at, take_off_tree};
 use super::stable;
-use crate::base::{AnonVmaId, MmId, Pfn, RmapItemId, StableNodeId, VmaId};
-use crate::fault::BreakKsm;
+use crate::base::{AnonVmaId, MmId, Pfn, RmapItemId, StableNodeId};
 use crate::kernel::Kernel;
 use crate::mmap::MmRelease;
 use crate::state::frame::Owner;
-use crate::state::ksm::RmapItem;
 use crate::state::lock::Want;
 use crate::state::mm::Mm;
-use crate::state::pagetable::leaf_index;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// How far the pass has got. `ksm_thread_mutex` is held from `Moving` on.
@@ -46,7 +44,7 @@ enum Phase {
     Upgrading(Merge),
     Merging(AnonVmaId, Merge),
     Inserting(AnonVmaId, AnonVmaId),
-    Breaking(Vec<RmapItemId>, Option<BreakKsm>),
+    Breaking(Breaks),
     Parting(Option<MmRelease>),
     Leaving(MmRelease),
     Done,
@@ -110,8 +108,7 @@ impl KsmScan {
             }
             Phase::Appending(..) => &["SP16-append"],
             Phase::Inserting(..) => &["SP16-insert"],
-            Phase::Breaking(_, Some(breaking)) => breaking.labels(),
-            Phase::Breaking(_, None) => &["SP16-break"],
+            Phase::Breaking(breaks) => breaks.labels(),
             Phase::Parting(None) => &["SP16-leave"],
             Phase::Parting(Some(release)) | Phase::Leaving(release) => release.labels(),
             Phase::Done => &[],
@@ -123,9 +120,7 @@ impl KsmScan {
         let hands = [self.current, self.other].into_iter().flatten().map(|hand| hand.page);
         let mut pages: Vec<Pfn> = hands.chain(self.shared).collect();
         match &self.phase {
-            Phase::Breaking(_, Some(breaking)) => {
-                pages.extend(breaking.held_pages().into_iter().flatten());
-            }
+            Phase::Breaking(breaks) => pages.extend(breaks.held_pages().into_iter().flatten()),
             Phase::Parting(Some(release)) | Phase::Leaving(release) => {
                 pages.extend(release.held_pages());
             }
@@ -147,13 +142,23 @@ impl KsmScan {
     /// Makes one step.
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         loop {
-            if let Phase::Done = self.phase {
-                return Progress::Done;
-            }
-            match self.step::<M>(kernel, me) {
-                Ok(true) => {}
-                Ok(false) => return Progress::Ran,
-                Err(lock) => return Progress::Waiting(lock),
+            let progress = match &self.phase {
+                Phase::Joining(..) | Phase::Upgrading(_) | Phase::Merging(..) => {
+                    self.merge::<M>(kernel, me)
+                }
+                Phase::Breaking(_) | Phase::Parting(Some(_)) | Phase::Leaving(_) => {
+                    self.nested::<M>(kernel, me)
+                }
+                _ => match self.step::<M>(kernel, me) {
+                    Ok(phase) => {
+                        self.phase = phase;
+                        Progress::Done
+                    }
+                    Err(lock) => Progress::Waiting(lock),
+                },
+            };
+            if progress != Progress::Done {
+                return progress;
             }
             if let Phase::Done = self.phase {
                 return Progress::Done;
@@ -164,86 +169,65 @@ impl KsmScan {
         }
     }
 
-    /// One step of the phase; false: an operation within it has stopped.
-    fn step<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Result<bool, LockId> {
-        let merge = match &mut self.phase {
-            Phase::Joining(_, merge) | Phase::Upgrading(merge) | Phase::Merging(_, merge) => {
-                match merge.advance::<M>(kernel, me) {
-                    Progress::Done => merge.result(),
-                    Progress::Ran => return Ok(false),
-                    Progress::Waiting(lock) => return Err(lock),
-                }
+    /// One step that is the pass's own; what comes after it, or what it waits for.
+    fn step<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Result<Phase, LockId> {
+        match self.phase {
+            Phase::Starting if !kernel.lock::<M>(me, LockId::KsmThread, Want::Exclusive) => {
+                Err(LockId::KsmThread)
             }
-            _ => None,
-        };
-        self.phase = match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Starting => {
-                if !kernel.lock::<M>(me, LockId::KsmThread, Want::Exclusive) {
-                    self.phase = Phase::Starting;
-                    return Err(LockId::KsmThread);
-                }
                 kernel.ksm.pages_unshared = 0;
-                Phase::Moving
+                Ok(Phase::Moving)
             }
-            Phase::Moving => {
-                self.move_on::<M>(kernel, me).inspect_err(|_| self.phase = Phase::Moving)?
-            }
-            Phase::Finding => {
-                self.find::<M>(kernel, me).inspect_err(|_| self.phase = Phase::Finding)?
-            }
-            Phase::Searching => {
-                self.search::<M>(kernel, me).inspect_err(|_| self.phase = Phase::Searching)?
-            }
-            Phase::Fetching(other) => self
-                .fetch::<M>(kernel, me, other)
-                .inspect_err(|_| self.phase = Phase::Fetching(other))?,
-            Phase::Joining(node, done) => match merge {
-                Some(list) => Phase::Appending(node, list, done.stray()),
-                None => Phase::Parting(None),
-            },
+            Phase::Moving => self.move_on::<M>(kernel, me),
+            Phase::Finding => self.find::<M>(kernel, me),
+            Phase::Searching => self.search::<M>(kernel, me),
+            Phase::Fetching(other) => self.fetch::<M>(kernel, me, other),
             Phase::Appending(node, list, stray) => {
-                let shared = self.shared.expect("merged into something");
-                if !kernel.lock_page::<M>(me, shared) {
-                    self.phase = Phase::Appending(node, list, stray);
-                    return Err(LockId::Page(shared));
-                }
-                if let Some(address) = stray {
-                    kernel.ksm.nodes[node].strays.remove(&address);
-                }
-                self.append(kernel, node, list, shared);
-                kernel.unlock_page::<M>(me, shared);
-                Phase::Parting(None)
+                self.append::<M>(kernel, me, (node, list), stray)
             }
-            Phase::Upgrading(_) => self.upgraded(kernel, merge),
-            Phase::Merging(first, _) => match merge {
-                Some(second) => Phase::Inserting(first, second),
-                None => Phase::Breaking(vec![self.hand().item], None),
-            },
-            Phase::Inserting(first, second) => {
-                let page = self.hand().page;
-                if !kernel.lock_page::<M>(me, page) {
-                    self.phase = Phase::Inserting(first, second);
-                    return Err(LockId::Page(page));
-                }
-                let phase = self.insert(kernel, first, second);
-                kernel.unlock_page::<M>(me, page);
-                phase
-            }
-            Phase::Breaking(items, breaking) => {
-                return self.break_again::<M>(kernel, me, items, breaking);
-            }
-            Phase::Parting(None) => self.part(kernel),
-            Phase::Parting(Some(release)) => {
-                return self.release::<M>(kernel, me, release, Phase::Parting);
-            }
-            Phase::Leaving(release) => {
-                return self.release::<M>(kernel, me, release, |release| {
-                    release.map_or(Phase::Moving, Phase::Leaving)
-                });
-            }
-            Phase::Done => Phase::Done,
+            Phase::Inserting(first, second) => self.insert::<M>(kernel, me, first, second),
+            _ => Ok(self.part(kernel)),
+        }
+    }
+
+    /// One step of a merge under way.
+    fn merge<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
+        let (Phase::Joining(_, merge) | Phase::Upgrading(merge) | Phase::Merging(_, merge)) =
+            &mut self.phase
+        else {
+            unreachable!("called while a merge is under way")
         };
-        Ok(true)
+        let progress = merge.advance::<M>(kernel, me);
+        if progress != Progress::Done {
+            return progress;
+        }
+        let (list, stray) = (merge.result(), merge.stray());
+        self.phase = match (&self.phase, list) {
+            (Phase::Joining(node, _), Some(list)) => Phase::Appending(*node, list, stray),
+            (Phase::Upgrading(_), Some(list)) => {
+                let (into, other) = (self.hand().page, self.other.expect("two pages"));
+                Phase::Merging(list, Merge::new(kernel, other.item, other.page, Some(into)))
+            }
+            (Phase::Merging(first, _), Some(second)) => Phase::Inserting(*first, second),
+            (Phase::Merging(..), None) => Phase::Breaking(Breaks::new(vec![self.hand().item])),
+            _ => Phase::Parting(None),
+        };
+        Progress::Done
+    }
+
+    /// One step of an operation that ends with the page, or with an address space.
+    fn nested<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
+        let (progress, next) = match &mut self.phase {
+            Phase::Breaking(breaks) => (breaks.advance::<M>(kernel, me), Phase::Parting(None)),
+            Phase::Parting(Some(release)) => (release.advance::<M>(kernel, me), Phase::Finding),
+            Phase::Leaving(release) => (release.advance::<M>(kernel, me), Phase::Moving),
+            _ => unreachable!("called while an operation is under way"),
+        };
+        if progress == Progress::Done {
+            self.phase = next;
+        }
+        progress
     }
 
     /// The next address space that somebody still uses. The first time, places in those that are
@@ -367,75 +351,52 @@ impl KsmScan {
     }
 
     /// The place is the newest of the node, which has not gone stale: there is a reference.
-    fn append(&mut self, kernel: &mut Kernel, node: StableNodeId, list: AnonVmaId, shared: Pfn) {
-        let Hand { item, page } = self.hand();
-        kernel.ksm.append(item, node, list);
-        self.merged += u32::from(shared != page);
-    }
-
-    fn upgraded(&self, kernel: &Kernel, merge: Option<AnonVmaId>) -> Phase {
-        let other = self.other.expect("two pages");
-        match merge {
-            Some(list) => {
-                let into = Some(self.hand().page);
-                Phase::Merging(list, Merge::new(kernel, other.item, other.page, into))
-            }
-            None => Phase::Parting(None),
-        }
-    }
-
-    /// The new page of KSM gets its node, and both places an item. Its like may have come first.
-    fn insert(&mut self, kernel: &mut Kernel, first: AnonVmaId, second: AnonVmaId) -> Phase {
-        let (current, other) = (self.hand(), self.other.expect("two pages"));
-        self.forget_alone(kernel, other.item);
-        let Some(node) = stable::insert(kernel, current.page) else {
-            return Phase::Breaking(vec![current.item, other.item], None);
-        };
-        kernel.ksm.append(other.item, node, second);
-        kernel.ksm.append(current.item, node, first);
-        let place = kernel.ksm.items[current.item];
-        let strays = strays(kernel, current.page, self.family, place);
-        kernel.ksm.nodes[node].strays.extend(strays);
-        self.merged += 1;
-        Phase::Parting(None)
-    }
-
-    /// The last of `items` gets a page of its own again, under its `mmap_sem`.
-    fn break_again<M: Mode>(
+    fn append<M: Mode>(
         &mut self,
         kernel: &mut Kernel,
         me: Me,
-        mut items: Vec<RmapItemId>,
-        breaking: Option<BreakKsm>,
-    ) -> Result<bool, LockId> {
-        let Some(&item) = items.last() else {
-            self.phase = Phase::Parting(None);
-            return Ok(true);
-        };
-        let place = kernel.ksm.items[item];
-        let sem = LockId::MmapSem(place.mm);
-        if !kernel.lock::<M>(me, sem, Want::Shared) {
-            self.phase = Phase::Breaking(items, breaking);
-            return Err(sem);
+        (node, list): (StableNodeId, AnonVmaId),
+        stray: Option<u64>,
+    ) -> Result<Phase, LockId> {
+        let Hand { item, page } = self.hand();
+        let shared = self.shared.expect("merged into something");
+        if !kernel.lock_page::<M>(me, shared) {
+            return Err(LockId::Page(shared));
         }
-        let breaking = breaking.or_else(|| {
-            let area = mergeable_area(kernel, place.mm, place.address);
-            area.map(|_| BreakKsm::new(place.mm, place.address))
-        });
-        if let Some(mut breaking) = breaking {
-            // Who owns the memory pays for the copy.
-            let task = kernel.tasks.iter().find(|(_, task)| task.mm == Some(place.mm));
-            let me = Me { task: task.map_or(me.task, |(pid, _)| pid), ..me };
-            let progress = breaking.advance::<M>(kernel, me);
-            if progress != Progress::Done {
-                self.phase = Phase::Breaking(items, Some(breaking));
-                return if let Progress::Waiting(lock) = progress { Err(lock) } else { Ok(false) };
-            }
+        if let Some(address) = stray {
+            kernel.ksm.nodes[node].strays.remove(&address);
         }
-        kernel.unlock::<M>(me, sem);
-        items.pop();
-        self.phase = Phase::Breaking(items, None);
-        Ok(true)
+        kernel.ksm.append(item, node, list);
+        self.merged += u32::from(shared != page);
+        kernel.unlock_page::<M>(me, shared);
+        Ok(Phase::Parting(None))
+    }
+
+    /// The new page of KSM gets its node, and both places an item. Its like may have come first.
+    fn insert<M: Mode>(
+        &mut self,
+        kernel: &mut Kernel,
+        me: Me,
+        first: AnonVmaId,
+        second: AnonVmaId,
+    ) -> Result<Phase, LockId> {
+        let (current, other) = (self.hand(), self.other.expect("two pages"));
+        if !kernel.lock_page::<M>(me, current.page) {
+            return Err(LockId::Page(current.page));
+        }
+        self.forget_alone(kernel, other.item);
+        let node = stable::insert(kernel, current.page);
+        if let Some(node) = node {
+            kernel.ksm.append(other.item, node, second);
+            kernel.ksm.append(current.item, node, first);
+            stable::note_strays(kernel, node, self.family, current.item);
+            self.merged += 1;
+        }
+        kernel.unlock_page::<M>(me, current.page);
+        Ok(match node {
+            Some(_) => Phase::Parting(None),
+            None => Phase::Breaking(Breaks::new(vec![current.item, other.item])),
+        })
     }
 
     /// Done with the page: references go, and the use of the other address space.
@@ -449,53 +410,12 @@ impl KsmScan {
             None => Phase::Finding,
         }
     }
-
-    fn release<M: Mode>(
-        &mut self,
-        kernel: &mut Kernel,
-        me: Me,
-        mut release: MmRelease,
-        phase: fn(Option<MmRelease>) -> Phase,
-    ) -> Result<bool, LockId> {
-        let progress = release.advance::<M>(kernel, me);
-        let is_done = progress == Progress::Done;
-        self.phase = phase((!is_done).then_some(release));
-        match progress {
-            Progress::Done => Ok(true),
-            Progress::Ran => Ok(false),
-            Progress::Waiting(lock) => Err(lock),
-        }
-    }
 }
 
 impl Default for KsmScan {
     fn default() -> Self {
         KsmScan::new()
     }
-}
-
-/// Addresses at which areas map the page where the item that it was upgraded through does not lead
-/// (I-72): areas that are not on its list, or moved by `mremap` since they were forked.
-fn strays(kernel: &Kernel, page: Pfn, family: Owner, item: RmapItem) -> Vec<u64> {
-    let Owner::Anon(list) = family else {
-        // It was without node before: nobody knows any more whose it was.
-        let roots = kernel.mms.iter().map(|(_, mm)| mm.root);
-        let entries = roots.flat_map(|root| kernel.tables.entries(root));
-        let maps = |entry: &crate::state::pagetable::Entry| entry.normal_page() == Some(page);
-        let here = entries.filter(|(_, _, entry)| entry.is_present() && maps(entry));
-        return here.map(|(address, _, _)| address).collect();
-    };
-    let index = kernel.frames[page].index();
-    let led = item.anon_vma.map_or(&[] as &[VmaId], |own| kernel.anon_vmas.areas(own));
-    let places = kernel.anon_vmas.areas(list).iter().filter_map(|vma| {
-        let area = &kernel.vmas[*vma];
-        let is_found = |at: &u64| *at == item.address && led.contains(vma);
-        let address = area.address_of(index).filter(|at| !is_found(at))?;
-        let leaf = kernel.tables.find_leaf(kernel.mms[area.mm].root, address)?;
-        let entry = kernel.tables.get(leaf, leaf_index(address));
-        (entry.is_present() && entry.normal_page() == Some(page)).then_some(address)
-    });
-    places.collect()
 }
 
 /// FNV-1a.

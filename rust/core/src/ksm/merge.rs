@@ -53,8 +53,8 @@ impl Merge {
         Merge { mm, address, page, into, is_stray: false, phase: Phase::Entering }
     }
 
-    /// The address, if the shared page is mapped there already and its node knows that as an exception,
-    /// until the place is entered.
+    /// The address, if the shared page is mapped there already and its node knows that as an
+    /// exception, until the place is entered.
     pub(super) const fn stray(&self) -> Option<u64> {
         if self.is_stray { Some(self.address) } else { None }
     }

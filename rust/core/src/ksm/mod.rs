@@ -8,6 +8,7 @@
 //! merge at one address, and [`crate::mmap`], whose `Unmerge` does so for a range. Left out: the
 //! pace of the daemon, checksums of pages that change too fast to be worth a look.
 
+mod breaks;
 mod call;
 mod merge;
 mod scan;
@@ -30,8 +31,8 @@ pub fn going_offline<M: Mode>(kernel: &mut Kernel, me: Me) -> bool {
     kernel.lock::<M>(me, LockId::KsmThread, Want::Exclusive)
 }
 
-/// The end of that. The memory has `gone`: nodes that still name a frame of it are stale. Or it stays
-/// after all. Scans may go on.
+/// The end of that. The memory has `gone`: nodes that still name a frame of it are stale. Or it
+/// stays after all. Scans may go on.
 pub fn offline_done<M: Mode>(kernel: &mut Kernel, me: Me, gone: Option<Range<Pfn>>) {
     let is_gone = |node: &StableNodeId| {
         gone.as_ref().is_some_and(|frames| frames.contains(&kernel.ksm.nodes[*node].kpfn))

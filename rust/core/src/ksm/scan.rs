@@ -42,8 +42,8 @@ impl Finger {
         Finger { mm, next: 0, passed: 0 }
     }
 
-    /// Looks for the next anonymous page in a mergeable area: one leaf table, at most. Places without
-    /// such a page any more are forgotten on the way.
+    /// Looks for the next anonymous page in a mergeable area: one leaf table, at most. Places
+    /// without such a page any more are forgotten on the way.
     pub(super) fn find<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Result<Found, LockId> {
         let sem = LockId::MmapSem(self.mm);
         if !kernel.lock::<M>(me, sem, Want::Shared) {
@@ -137,8 +137,8 @@ pub(super) fn forget<M: Mode>(kernel: &mut Kernel, me: Me, item: RmapItemId) -> 
     Ok(())
 }
 
-/// Takes a place off its node (`remove_rmap_item_from_tree`). Who walks the places of a page keeps it
-/// locked; nothing has changed then.
+/// Takes a place off its node (`remove_rmap_item_from_tree`). Who walks the places of a page keeps
+/// it locked; nothing has changed then.
 pub(super) fn take_off_tree<M: Mode>(
     kernel: &mut Kernel,
     me: Me,

@@ -3,13 +3,14 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use crate::base::{Pfn, StableNodeId};
+use crate::base::{Pfn, RmapItemId, StableNodeId, VmaId};
 use crate::kernel::Kernel;
 use crate::state::frame::Owner;
 use crate::state::ksm::StableNode;
+use crate::state::pagetable::{Entry, leaf_index};
 
-/// `get_ksm_page`: the page of a node, with a reference. A node whose frame is somebody else's by now
-/// is forgotten, and its places with it.
+/// `get_ksm_page`: the page of a node, with a reference. A node whose frame is somebody else's by
+/// now is forgotten, and its places with it.
 pub(super) fn get_page(kernel: &mut Kernel, node: StableNodeId) -> Option<Pfn> {
     let page = kernel.ksm.nodes[node].kpfn;
     let is_ours = kernel.frames[page].owner() == Owner::Ksm(Some(node));
@@ -67,4 +68,36 @@ fn find(kernel: &mut Kernel, page: Pfn) -> Result<(StableNodeId, Pfn), usize> {
         kernel.put_page(other);
     }
     Err(low)
+}
+
+/// Notes at which addresses areas map a page just entered where the item that it was upgraded
+/// through does not lead (I-72): areas that are not on its list, or moved by `mremap` since they
+/// were forked. `family` is what the page belonged to before.
+pub(super) fn note_strays(
+    kernel: &mut Kernel,
+    node: StableNodeId,
+    family: Owner,
+    item: RmapItemId,
+) {
+    let page = kernel.ksm.nodes[node].kpfn;
+    let maps = |entry: &Entry| entry.is_present() && entry.normal_page() == Some(page);
+    let item = kernel.ksm.items[item];
+    let strays: Vec<u64> = if let Owner::Anon(list) = family {
+        let index = kernel.frames[page].index();
+        let led = item.anon_vma.map_or(&[] as &[VmaId], |own| kernel.anon_vmas.areas(own));
+        let places = kernel.anon_vmas.areas(list).iter().filter_map(|vma| {
+            let area = &kernel.vmas[*vma];
+            let is_found = |at: &u64| *at == item.address && led.contains(vma);
+            let address = area.address_of(index).filter(|at| !is_found(at))?;
+            let leaf = kernel.tables.find_leaf(kernel.mms[area.mm].root, address)?;
+            maps(&kernel.tables.get(leaf, leaf_index(address))).then_some(address)
+        });
+        places.collect()
+    } else {
+        // It was without node before: nobody knows any more whose it was.
+        let roots = kernel.mms.iter().map(|(_, mm)| mm.root);
+        let entries = roots.flat_map(|root| kernel.tables.entries(root));
+        entries.filter(|(_, _, entry)| maps(entry)).map(|(address, _, _)| address).collect()
+    };
+    kernel.ksm.nodes[node].strays.extend(strays);
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::base::{CpuId, MachineSpec, MemcgId, Misuse, NodeId, NodeMask, Pfn, TaskId};
+use crate::base::{CpuId, MachineSpec, MemcgId, Misuse, NodeId, NodeMask, Pfn, Profile, TaskId};
 use crate::fault::Pages;
 use crate::kernel::Kernel;
 use crate::machine::verbs::Birth;
@@ -25,8 +25,15 @@ struct World(Machine);
 
 impl World {
     fn new() -> World {
-        let spec = MachineSpec { swap_slots: 32, ..MachineSpec::simple(&[64, 64], 2, true) };
-        World(Machine::new(&spec).unwrap())
+        World::with(Profile::Exact)
+    }
+
+    fn with(profile: Profile) -> World {
+        let simple = MachineSpec::simple(&[64, 64], 2, true);
+        World(
+            Machine::new(&MachineSpec { profile, swap_slots: 32, pageblock_frames: 16, ..simple })
+                .unwrap(),
+        )
     }
 
     fn spawn(&mut self) -> TaskId {
@@ -319,14 +326,19 @@ fn q11_and_s36_merged_pages_move_under_offlining_only() {
 fn sp16_in_a_locked_area_the_mlock_state_moves_to_the_shared_page() {
     let mut world = World::new();
     let task = world.spawn();
-    let start = world.area(task, MERGEABLE, b"l");
     let locked = world.area(task, MERGEABLE | VmFlags::LOCKED, b"l");
-    let own = world.page(task, locked);
-    assert!(world.kernel().frames[own].has(PageFlags::MLOCKED));
+    let start = world.area(task, MERGEABLE, b"l");
+    let (own, other) = (world.page(task, locked), world.page(task, start));
+    let is_mlocked = |world: &World, page: Pfn| world.kernel().frames[page].has(PageFlags::MLOCKED);
+    assert_eq!([own, other].map(|page| is_mlocked(&world, page)), [true, false]);
     assert_eq!(world.scan(), 1);
-    let shared = world.page(task, start);
-    assert_eq!(world.page(task, locked), shared);
-    assert!(world.kernel().frames[shared].has(PageFlags::MLOCKED));
+    assert_eq!(world.page(task, locked), other, "the later page was upgraded");
+    assert_eq!([own, other].map(|page| is_mlocked(&world, page)), [false, true]);
+    let zone = &world.kernel().zones[world.kernel().zones.zone_of(other)];
+    assert_eq!(zone.counters.get(Counter::Mlock), 1);
+    world.run(task, Request::Exit);
+    world.scan();
+    assert_eq!(world.counts(), (0, 0, 0));
 }
 
 #[test]
@@ -399,7 +411,8 @@ impl Dice {
 fn scans_among_writes_forks_exits_and_moves_keep_every_rule_after_every_step() {
     for seed in 0..200 {
         let mut dice = Dice(seed);
-        let mut world = World::new();
+        let profile = if seed % 4 == 3 { Profile::Repaired } else { Profile::Exact };
+        let mut world = World::with(profile);
         let tasks = [world.spawn(), world.spawn()];
         if dice.below(2) == 0 {
             let limit = Some(5 + dice.below(4));
@@ -416,7 +429,7 @@ fn scans_among_writes_forks_exits_and_moves_keep_every_rule_after_every_step() {
         let mut calls = vec![world.0.start(TaskId(0), Request::KsmScan, seed % 2 == 0).unwrap()];
         for (task, start) in tasks.into_iter().zip(starts) {
             let address = start + dice.below(5) * 4096;
-            let request = match dice.below(11) {
+            let request = match dice.below(12) {
                 0 => Request::Write { address, data: vec![b'a' + dice.below(3) as u8; 4096] },
                 1 => Request::Fork { name: "child".into() },
                 2 => Request::Exit,
@@ -425,6 +438,7 @@ fn scans_among_writes_forks_exits_and_moves_keep_every_rule_after_every_step() {
                 5 => Request::Mprotect { start, len: 2 * 4096, protection: VmFlags::READ },
                 6 => Request::SwapOut { address },
                 7 => Request::KsmScan,
+                10 => Request::Offline { first: Pfn(0), count: 16, timeout: 50 },
                 8 => Request::Madvise { start, len: 4 * 4096, advice: Advice::Unmergeable },
                 9 => Request::Mremap { start, len: 2 * 4096, new_len: 2 * 4096, to: Some(1 << 40) },
                 _ => {

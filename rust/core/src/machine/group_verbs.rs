@@ -8,8 +8,8 @@ use crate::state::memcg::Memcg;
 const GROUPS_MAX: usize = u16::MAX as usize;
 
 impl Machine {
-    /// A new memory cgroup below `parent` that may use `limit` pages. The first one turns charging on;
-    /// pages that are in use by then stay uncharged.
+    /// A new memory cgroup below `parent` that may use `limit` pages. The first one turns charging
+    /// on; pages that are in use by then stay uncharged.
     ///
     /// # Errors
     /// If there is no such parent, or it has a group of that name already.
@@ -39,8 +39,8 @@ impl Machine {
     /// Changes the limit of a group; none: unlimited.
     ///
     /// # Errors
-    /// Outside: if there is no such group, or it is the root, which has no limit. Inside: `Busy` if it
-    /// uses more pages than that; nothing has changed then.
+    /// Outside: if there is no such group, or it is the root, which has no limit. Inside: `Busy` if
+    /// it uses more pages than that; nothing has changed then.
     pub fn set_memcg_limit(
         &mut self,
         group: MemcgId,

@@ -1,6 +1,6 @@
 //! `migrate_pages`: ten passes over a list of isolated pages (migration 15 and 2).
 
-use super::page_move::{Outcome, PageMove};
+use super::page_move::{Ended, Outcome, PageMove};
 use super::target::Target;
 use crate::base::{Errno, NodeId, Pfn};
 use crate::kernel::Kernel;
@@ -27,6 +27,8 @@ enum Phase {
     Moving(PageMove),
     /// MP-5: what is still on the list goes back, from this item on.
     PuttingBack(usize, Outcome),
+    /// MP-3 and MP-4: the passes are over.
+    Leaving(Outcome),
     Done(Result<u32, Errno>),
 }
 
@@ -146,8 +148,10 @@ impl Batch {
             }
             Phase::Next => &["MP-2", "UM-1", "UM-2"],
             Phase::Moving(page_move) => page_move.labels(),
-            Phase::PuttingBack(..) => &["MP-3", "MP-4", "MP-5", "PB-1", "PB-2", "PB-3", "PB-4"],
-            Phase::Done(_) => &["MP-6"],
+            Phase::Leaving(_) => &["MP-3", "MP-4"],
+            Phase::PuttingBack(from, _) if *from == self.items.len() => &["MP-5", "MP-6"],
+            Phase::PuttingBack(..) => &["MP-5", "PB-1", "PB-2", "PB-3", "PB-4"],
+            Phase::Done(_) => &[],
         }
     }
 
@@ -183,45 +187,53 @@ impl Batch {
 
     /// Makes one step; in mode `Run`, all of them.
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
-        loop {
-            match &mut self.phase {
-                Phase::Starting => self.start(kernel, me),
-                Phase::Next => {
-                    self.next_item(kernel, me);
-                    // Choosing the item is no step of its own: the attempt begins in this one.
-                    if let Phase::Moving(_) = self.phase {
-                        continue;
-                    }
-                }
-                Phase::Moving(page_move) => {
-                    match page_move.advance::<M>(kernel, me, &self.target) {
-                        Progress::Done => {
-                            let ended = *page_move;
-                            self.end_attempt(kernel, me, &ended);
-                        }
-                        other => return other,
-                    }
-                }
-                Phase::PuttingBack(from, outcome) => {
-                    let (from, outcome) = (*from, *outcome);
-                    match self.items.get(from) {
-                        Some(item) => {
-                            kernel.put_back_isolated(me.cpu, item.page);
-                            self.phase = Phase::PuttingBack(from + 1, outcome);
-                        }
-                        None => {
-                            let count = self.failed + self.retry;
-                            self.phase = Phase::Done(outcome.map(|()| count));
-                        }
-                    }
-                }
-                Phase::Done(_) => return Progress::Done,
+        if let Phase::Starting = self.phase {
+            self.start(kernel, me);
+            if Point::Open.stops::<M>(me) {
+                return Progress::Ran;
             }
-            if let Phase::Done(_) = self.phase {
+        }
+        loop {
+            // Choosing the item is no step of its own: the attempt begins in this one.
+            if let Phase::Next = self.phase {
+                self.next_item(kernel);
+                if !matches!(self.phase, Phase::Moving(_)) && Point::Open.stops::<M>(me) {
+                    return Progress::Ran;
+                }
+            }
+            if let Phase::Moving(page_move) = &mut self.phase {
+                match page_move.advance::<M>(kernel, me, &self.target) {
+                    Progress::Done => {
+                        let ended = page_move.ended();
+                        self.end_attempt(kernel, ended);
+                    }
+                    other => return other,
+                }
+            } else if let Phase::Leaving(outcome) = self.phase {
+                kernel.tasks[me.task].swap_writers -= 1;
+                self.phase = Phase::PuttingBack(0, outcome);
+            } else if self.put_back_one(kernel, me) {
                 return Progress::Done;
             }
             if Point::Open.stops::<M>(me) {
                 return Progress::Ran;
+            }
+        }
+    }
+
+    /// MP-5 for the next page; tells whether there was none left, and the batch is done.
+    fn put_back_one(&mut self, kernel: &mut Kernel, me: Me) -> bool {
+        let Phase::PuttingBack(from, outcome) = self.phase else { return true };
+        match self.items.get(from) {
+            Some(item) => {
+                kernel.put_back_isolated(me.cpu, item.page);
+                self.phase = Phase::PuttingBack(from + 1, outcome);
+                false
+            }
+            None => {
+                let count = self.failed + self.retry;
+                self.phase = Phase::Done(outcome.map(|()| count));
+                true
             }
         }
     }
@@ -238,11 +250,11 @@ impl Batch {
 
     /// MP-2: the next item of the pass, or the next pass, or the end.
     #[inline]
-    fn next_item(&mut self, kernel: &mut Kernel, me: Me) {
+    fn next_item(&mut self, kernel: &mut Kernel) {
         if self.next == self.items.len() {
             self.items.truncate(self.kept);
             if self.retry == 0 || self.pass == PASSES {
-                self.leave(kernel, me, Ok(()));
+                self.leave(Ok(()));
                 return;
             }
             self.pass += 1;
@@ -259,26 +271,25 @@ impl Batch {
 
     /// What an attempt means for the list and for its record (UM-18).
     #[inline]
-    fn end_attempt(&mut self, kernel: &mut Kernel, me: Me, ended: &PageMove) {
-        let outcome = ended.outcome();
+    fn end_attempt(&mut self, kernel: &Kernel, ended: Ended) {
+        let (outcome, number) = (ended.outcome, ended.item);
         self.phase = Phase::Next;
-        let number = ended.item();
-        if !ended.is_starved() {
-            let node = kernel.zones.node_of(ended.target());
+        if !ended.is_starved {
+            let node = kernel.zones.node_of(ended.target);
             self.report.attempts[number] += 1;
             self.report.results[number] = Some(outcome.map(|()| node));
-            self.report.frames_discarded += u32::from(ended.has_wasted_frame());
+            self.report.frames_discarded += u32::from(ended.has_wasted_frame);
         }
         if outcome == Err(Errno::NoMemory) {
             // The rest of the list closes up behind what was kept; this item stays, too, unless it was
             // put back: for want of a frame it was not (UM-1), for want of a charge it was (UM-16).
-            let rest = if ended.has_let_go() { self.next } else { self.next - 1 };
+            let rest = if ended.has_let_go { self.next } else { self.next - 1 };
             self.items.copy_within(rest.., self.kept);
             self.items.truncate(self.kept + self.items.len() - rest);
-            self.leave(kernel, me, Err(Errno::NoMemory));
+            self.leave(Err(Errno::NoMemory));
             return;
         }
-        if !ended.has_let_go() {
+        if !ended.has_let_go {
             self.items[self.kept] = self.items[self.next - 1];
             self.kept += 1;
         }
@@ -289,11 +300,10 @@ impl Batch {
         }
     }
 
-    /// MP-3 and MP-4.
-    fn leave(&mut self, kernel: &mut Kernel, me: Me, outcome: Outcome) {
-        kernel.tasks[me.task].swap_writers -= 1;
+    /// The passes are over; everything still on the list is to go back.
+    fn leave(&mut self, outcome: Outcome) {
         (self.next, self.kept) = (0, 0);
-        self.phase = Phase::PuttingBack(0, outcome);
+        self.phase = Phase::Leaving(outcome);
     }
 }
 

@@ -1,6 +1,6 @@
 //! `migrate_page_copy`: bytes and flags (migration 7).
 
-use crate::base::{Pfn, StableNodeId};
+use crate::base::Pfn;
 use crate::kernel::Kernel;
 use crate::pagecache::{dirty, writeback};
 use crate::state::frame::{Owner, PageFlags};
@@ -35,18 +35,15 @@ pub fn copy_page(kernel: &mut Kernel, new: Pfn, old: Pfn) {
         flags |= PageFlags::UNEVICTABLE;
     }
     // MC-5: without address space, dirtiness is the bare flag.
-    if frame.has(PageFlags::DIRTY) {
-        if !frame.has(PageFlags::SWAPCACHE) && (frame.is_anon() || frame.is_unowned()) {
-            frame.clear(PageFlags::DIRTY | PageFlags::RECLAIM);
-            flags |= PageFlags::DIRTY;
-        } else {
-            move_dirtiness(kernel, new, old);
-        }
+    if !frame.is_plain_anon() {
+        hand_over(kernel, new, old);
+    } else if frame.take(PageFlags::DIRTY) {
+        frame.clear(PageFlags::RECLAIM);
+        flags |= PageFlags::DIRTY;
     }
     let frame = &mut kernel.frames[old];
     // MC-6
     let is_mlocked = frame.take(PageFlags::MLOCKED);
-    let node = if frame.is_ksm() { frame.owner() } else { Owner::None };
     // MC-8, MC-9
     frame.clear(PageFlags::SWAPCACHE | PageFlags::PRIVATE);
     frame.private = 0;
@@ -56,33 +53,25 @@ pub fn copy_page(kernel: &mut Kernel, new: Pfn, old: Pfn) {
         kernel.zones.counters_of(old).add(Counter::Mlock, -1);
         kernel.zones.counters_of(new).add(Counter::Mlock, 1);
     }
-    if let Owner::Ksm(Some(node)) = node {
-        follow_node(kernel, node, new, old);
-    }
     kernel.frames[new].set(flags);
-    if kernel.frames[new].has(PageFlags::WRITEBACK) {
-        end_late_writeback(kernel, new);
+}
+
+/// MC-5, MC-7 and MC-10 for a page that is more than anonymous: dirtiness goes over with its
+/// accounting and the tag of its slot; KSM finds the page in its new frame.
+#[cold]
+fn hand_over(kernel: &mut Kernel, new: Pfn, old: Pfn) {
+    if kernel.frames[old].has(PageFlags::DIRTY) {
+        dirty::clear_dirty_for_io(kernel, old);
+        dirty::set_page_dirty_nobuffers(kernel, new);
     }
-}
-
-/// MC-5 in an address space: accounting moves from zone to zone, and the slot is tagged.
-#[cold]
-fn move_dirtiness(kernel: &mut Kernel, new: Pfn, old: Pfn) {
-    dirty::clear_dirty_for_io(kernel, old);
-    dirty::set_page_dirty_nobuffers(kernel, new);
-}
-
-/// MC-7: KSM finds the page in its new frame, before or after the old one's owner is cleared: that is
-/// one step.
-#[cold]
-fn follow_node(kernel: &mut Kernel, node: StableNodeId, new: Pfn, old: Pfn) {
-    let node = &mut kernel.ksm.nodes[node];
-    assert!(node.kpfn == old, "a stable node names frame {}, not {old}", node.kpfn);
-    node.kpfn = new;
-}
-
-/// MC-10: never so at this version.
-#[cold]
-fn end_late_writeback(kernel: &mut Kernel, new: Pfn) {
-    writeback::end_writeback(kernel, new);
+    // MC-9, which follows, is the same step to everybody who looks for the page of the node.
+    if let Owner::Ksm(Some(node)) = kernel.frames[new].owner() {
+        let node = &mut kernel.ksm.nodes[node];
+        assert!(node.kpfn == old, "a stable node names frame {}, not {old}", node.kpfn);
+        node.kpfn = new;
+    }
+    // Never so at this version.
+    if kernel.frames[new].has(PageFlags::WRITEBACK) {
+        writeback::end_writeback(kernel, new);
+    }
 }

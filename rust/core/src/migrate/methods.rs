@@ -68,14 +68,13 @@ impl Way {
     /// The method of the page's address space.
     #[inline]
     pub fn of(kernel: &Kernel, page: Pfn) -> Way {
-        let frame = &kernel.frames[page];
-        if !frame.has(PageFlags::SWAPCACHE) && (frame.is_anon() || frame.is_unowned()) {
+        if kernel.frames[page].is_plain_anon() {
             return Way::Alone;
         }
         Way::of_cached(kernel, page)
     }
 
-    #[inline(never)]
+    #[cold]
     fn of_cached(kernel: &Kernel, page: Pfn) -> Way {
         let Some(mapping) = tree::page_mapping(kernel, page) else { return Way::Alone };
         let frame = &kernel.frames[page];

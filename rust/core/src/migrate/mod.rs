@@ -11,8 +11,8 @@
 //! | [`target`] | 17 `new_page_node` and the other allocators: where the new frame comes from |
 //! | `pointers` | 16 and 17: which record names a page first |
 //! | [`batch`] | 2 `putback_lru_pages`, 15 `migrate_pages`: ten passes over a list |
-//! | [`move_pages`] | 1 `migrate_prep`, 18 and 19: the node-array mode of `move_pages(2)` |
-//! | [`query`] | 20 and 21: its query mode |
+//! | [`move_pages`] | 1 `migrate_prep`, 18 `do_move_page_to_node_array`, 19 `do_pages_move` |
+//! | [`query`] | 20 `do_pages_stat_array`, 21 `do_pages_stat`: `move_pages(2)` that only asks |
 //! | [`collect`] | syscalls 6.3 `check_range`: which pages of a range are wanted |
 //! | [`migrate_pages`] | syscalls 5.3: `migrate_pages(2)`, node by node |
 //! | `vmas` | 23 `migrate_vmas`: areas that move their own pages |
@@ -22,7 +22,8 @@
 //! | [`frames`] | the engine itself, for a list of frames |
 //!
 //! Below us: [`crate::unmap`] replaces the entries. Above us: [`crate::machine`] runs the calls.
-//! Left out: `lru_to_page` (section 0), which nothing uses.
+//! Left out: `lru_to_page` (section 0), which nothing uses; the checks of `sys_move_pages` (section
+//! 22), which are made before a call begins.
 
 pub mod batch;
 pub mod collect;

@@ -4,6 +4,8 @@
 //! around the reverse map, are nothing to do: a list of areas that lost its last user stays as an
 //! empty one for ever, so whoever still names it finds nothing (Q26).
 
+mod seen;
+
 use super::methods::{MethodCall, Way, claim, transfer};
 use super::target::Target;
 use crate::base::{Errno, MemcgId, Pfn};
@@ -11,7 +13,7 @@ use crate::kernel::Kernel;
 use crate::pagecache::buffers::try_to_free_buffers;
 use crate::pagecache::transfer::writeback_is_over;
 use crate::state::frame::{Owner, PageFlags};
-use crate::step::{Label, LockId, Me, Mode, Point, Progress};
+use crate::step::{LockId, Me, Mode, Point, Progress};
 use crate::trace::EventKind;
 use crate::unmap::{Restoring, Unmapping};
 
@@ -59,6 +61,23 @@ enum Phase {
 /// What an attempt came to.
 pub type Outcome = Result<(), Errno>;
 
+/// An attempt that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// What it came to.
+    pub outcome: Outcome,
+    /// Which item of the batch it was.
+    pub item: usize,
+    /// The target frame, or what was it.
+    pub target: Pfn,
+    /// Whether there was no target frame (UM-1).
+    pub is_starved: bool,
+    /// Whether the old page has left the caller's list.
+    pub has_let_go: bool,
+    /// Whether the target frame was thrown away.
+    pub has_wasted_frame: bool,
+}
+
 /// One attempt to move one isolated page.
 #[derive(Clone, Copy, Debug)]
 pub struct PageMove {
@@ -92,54 +111,22 @@ impl PageMove {
         }
     }
 
-    /// The steps that the next advance makes.
-    pub fn labels(&self) -> &'static [Label] {
-        match &self.phase {
-            Phase::Allocating => &["UM-1", "UM-2"],
-            Phase::Locking => &["UM-3"],
-            Phase::Checking => &["UM-4", "UM-5", "UM-6", "UM-7", "UM-8"],
-            Phase::Settling => &["UM-6", "UM-7", "UM-8"],
-            Phase::Unmapping(walk) => walk.labels(),
-            Phase::Claiming(way) => way.labels(),
-            Phase::Moving(method) => method.labels(),
-            Phase::Transferring => &[
-                "MC-1", "MG-3", "MC-2", "MC-3", "MC-4", "MC-5", "MC-6", "MC-7", "MC-8", "MC-9",
-                "MC-10", "MG-4",
-            ],
-            Phase::Mapping(walk) if walk.is_starting() => &["MN-4"],
-            Phase::Returning(walk, _) if walk.is_starting() => &["UM-11"],
-            Phase::Mapping(walk) | Phase::Returning(walk, _) => walk.labels(),
-            Phase::Opening => &["MN-5"],
-            Phase::Closing(_) => &["UM-12", "UM-14", "UM-15"],
-            Phase::Leaving(_) => &["UM-16", "PB-1", "PB-2", "PB-3"],
-            Phase::Discarding(_) => &["UM-17", "UM-18"],
-            Phase::Done(_) => &[],
-        }
-    }
-
-    /// The page under way.
+    /// What a batch has to know of an attempt. Only once done.
     #[inline]
-    pub const fn page(&self) -> Pfn {
-        self.old
-    }
-
-    /// Which item of the batch this is.
-    #[inline]
-    pub const fn item(&self) -> usize {
-        self.item as usize
-    }
-
-    /// The target frame, while the attempt owns a reference to it.
-    pub const fn new_page(&self) -> Option<Pfn> {
-        match self.phase {
-            Phase::Allocating | Phase::Done(_) => None,
-            _ => Some(self.new),
+    pub fn ended(&self) -> Ended {
+        Ended {
+            outcome: self.outcome(),
+            item: self.item as usize,
+            target: self.new,
+            is_starved: self.is_starved(),
+            has_let_go: self.has_let_go(),
+            has_wasted_frame: self.has_wasted_frame(),
         }
     }
 
     /// Whether no target frame was to be had: then nothing was done at all (UM-1).
     #[inline]
-    pub fn is_starved(&self) -> bool {
+    fn is_starved(&self) -> bool {
         self.new == self.old
     }
 
@@ -156,40 +143,13 @@ impl PageMove {
 
     /// Whether the target frame was thrown away.
     #[inline]
-    pub const fn has_wasted_frame(&self) -> bool {
+    const fn has_wasted_frame(&self) -> bool {
         matches!(self.phase, Phase::Done(Err(_))) || self.was_freed
-    }
-
-    /// The target frame, or what was it.
-    #[inline]
-    pub const fn target(&self) -> Pfn {
-        self.new
-    }
-
-    /// Whether migration entries may name the old page (I-21).
-    pub const fn may_have_entries(&self) -> bool {
-        match &self.phase {
-            Phase::Moving(method) => method.may_have_entries(),
-            Phase::Unmapping(_)
-            | Phase::Claiming(_)
-            | Phase::Transferring
-            | Phase::Mapping(_)
-            | Phase::Returning(..) => true,
-            _ => false,
-        }
-    }
-
-    /// The old page and the count that it had before it was frozen, while it is (I-11).
-    pub fn frozen(&self) -> Option<(Pfn, u32)> {
-        match &self.phase {
-            Phase::Moving(method) => method.frozen_count().map(|count| (self.old, count)),
-            _ => None,
-        }
     }
 
     /// What the attempt came to. Only once done.
     #[inline]
-    pub fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> Outcome {
         match self.phase {
             Phase::Done(outcome) => outcome,
             _ => unreachable!("asked before the attempt was done"),
@@ -197,91 +157,156 @@ impl PageMove {
     }
 
     /// Makes one step; in mode `Run`, all of them.
+    ///
+    /// No phase leads back to an earlier one, so they stand here one after the other, and not as arms
+    /// of a loop: what runs straight through never asks which phase it is in.
     #[inline]
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, target: &Target) -> Progress {
-        loop {
-            match &mut self.phase {
-                Phase::Allocating => self.allocate::<M>(kernel, me, target),
-                Phase::Locking => {
-                    if let Err(lock) = self.lock::<M>(kernel, me) {
-                        return Progress::Waiting(lock);
-                    }
-                }
-                Phase::Checking => self.check::<M>(kernel, me),
-                Phase::Settling => {
-                    if !writeback_is_over::<M>(kernel, me, self.old) {
-                        return Progress::Waiting(LockId::Writeback(self.old));
-                    }
-                    self.begin::<M>(kernel);
-                }
-                Phase::Unmapping(walk) => match walk.advance::<M>(kernel, me) {
-                    Progress::Done => self.phase = Phase::Claiming(self.way::<M>(kernel)),
-                    other => return other,
-                },
-                Phase::Claiming(_) => {
-                    self.claim::<M>(kernel, me);
-                    // The method begins in the step that has chosen it.
-                    if let Phase::Moving(_) = self.phase {
-                        continue;
-                    }
-                }
-                Phase::Moving(method) => {
-                    match method.advance::<M>(kernel, me, self.old, self.new) {
-                        Progress::Done => {
-                            let outcome = method.outcome();
-                            self.end_method::<M>(kernel, me, outcome);
-                        }
-                        other => return other,
-                    }
-                }
-                Phase::Transferring => {
-                    transfer::<M>(kernel, me, self.new, self.old);
-                    self.begin_mapping(kernel);
-                }
-                Phase::Mapping(walk) => match walk.advance::<M>(kernel, me) {
-                    Progress::Done => self.phase = Phase::Opening,
-                    other => return other,
-                },
-                Phase::Opening => {
-                    kernel.unlock_page::<M>(me, self.new);
-                    self.phase = Phase::Closing(Ok(()));
-                }
-                Phase::Returning(walk, errno) => match walk.advance::<M>(kernel, me) {
-                    Progress::Done => self.phase = Phase::Closing(Err(*errno)),
-                    other => return other,
-                },
-                Phase::Closing(outcome) => {
-                    let outcome = *outcome;
-                    // UM-14
-                    kernel.end_migration(self.charge, self.old, self.new, outcome.is_ok());
-                    self.charge = None;
-                    kernel.unlock_page::<M>(me, self.old);
-                    self.phase = Phase::Leaving(outcome);
-                }
-                Phase::Leaving(outcome) => {
-                    let outcome = *outcome;
-                    // UM-16: only a page that may be retried stays on the caller's list.
-                    if outcome != Err(Errno::Again) {
-                        kernel.put_back_isolated(me.cpu, self.old);
-                        kernel.note::<M>(me, EventKind::PutBack, Some(self.old), 0, 0);
-                    }
-                    self.phase = Phase::Discarding(outcome);
-                }
-                Phase::Discarding(outcome) => {
-                    let outcome = *outcome;
-                    self.discard::<M>(kernel, me, outcome);
-                    self.phase = Phase::Done(outcome);
-                    return Progress::Done;
-                }
-                Phase::Done(_) => return Progress::Done,
-            }
-            if let Phase::Done(_) = self.phase {
-                return Progress::Done;
-            }
-            if Point::Open.stops::<M>(me) {
-                return Progress::Ran;
+        let stopped = self.prepare::<M>(kernel, me, target).or_else(|| self.carry::<M>(kernel, me));
+        stopped.or_else(|| self.finish::<M>(kernel, me)).unwrap_or(Progress::Done)
+    }
+
+    /// Whether others may run now: why the call returns.
+    #[inline(always)]
+    fn stops<M: Mode>(&self, me: Me) -> bool {
+        Point::Open.stops::<M>(me) && !matches!(self.phase, Phase::Done(_))
+    }
+
+    /// UM-1 to UM-8: a target frame, the page lock, and whether the page may go at all.
+    #[inline(always)]
+    fn prepare<M: Mode>(
+        &mut self,
+        kernel: &mut Kernel,
+        me: Me,
+        target: &Target,
+    ) -> Option<Progress> {
+        if let Phase::Allocating = self.phase {
+            self.allocate::<M>(kernel, me, target);
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
             }
         }
+        if let Phase::Locking = self.phase {
+            if let Err(lock) = self.lock::<M>(kernel, me) {
+                return Some(Progress::Waiting(lock));
+            }
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Checking = self.phase {
+            self.check::<M>(kernel, me);
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Settling = self.phase {
+            if !writeback_is_over::<M>(kernel, me, self.old) {
+                return Some(Progress::Waiting(LockId::Writeback(self.old)));
+            }
+            self.begin::<M>(kernel);
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        None
+    }
+
+    /// UM-9 to UM-11: the entries go, the page goes, the entries come back.
+    #[inline(always)]
+    fn carry<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Option<Progress> {
+        if let Phase::Unmapping(walk) = &mut self.phase {
+            match walk.advance::<M>(kernel, me) {
+                Progress::Done => self.phase = Phase::Claiming(self.way::<M>(kernel)),
+                other => return Some(other),
+            }
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Claiming(_) = self.phase {
+            self.claim::<M>(kernel, me);
+            // A method begins in the step that has chosen it.
+            if !matches!(self.phase, Phase::Moving(_)) && self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Moving(method) = &mut self.phase {
+            match method.advance::<M>(kernel, me, self.old, self.new) {
+                Progress::Done => {
+                    let outcome = method.outcome();
+                    self.end_method::<M>(kernel, me, outcome);
+                }
+                other => return Some(other),
+            }
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Transferring = self.phase {
+            transfer::<M>(kernel, me, self.new, self.old);
+            self.begin_mapping(kernel);
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Mapping(walk) = &mut self.phase {
+            match walk.advance::<M>(kernel, me) {
+                Progress::Done => self.phase = Phase::Opening,
+                other => return Some(other),
+            }
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        None
+    }
+
+    /// The rest of UM-11, MN-5, and UM-12 to UM-18: locks are given back, and references.
+    #[inline(always)]
+    fn finish<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Option<Progress> {
+        if let Phase::Opening = self.phase {
+            kernel.unlock_page::<M>(me, self.new);
+            self.phase = Phase::Closing(Ok(()));
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Returning(walk, errno) = &mut self.phase {
+            match walk.advance::<M>(kernel, me) {
+                Progress::Done => self.phase = Phase::Closing(Err(*errno)),
+                other => return Some(other),
+            }
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Closing(outcome) = self.phase {
+            // UM-14
+            kernel.end_migration(self.charge, self.old, self.new, outcome.is_ok());
+            self.charge = None;
+            kernel.unlock_page::<M>(me, self.old);
+            self.phase = Phase::Leaving(outcome);
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Leaving(outcome) = self.phase {
+            // UM-16: only a page that may be retried stays on the caller's list.
+            if outcome != Err(Errno::Again) {
+                kernel.put_back_isolated(me.cpu, self.old);
+                kernel.note::<M>(me, EventKind::PutBack, Some(self.old), 0, 0);
+            }
+            self.phase = Phase::Discarding(outcome);
+            if self.stops::<M>(me) {
+                return Some(Progress::Ran);
+            }
+        }
+        if let Phase::Discarding(outcome) = self.phase {
+            self.discard::<M>(kernel, me, outcome);
+            self.phase = Phase::Done(outcome);
+        }
+        None
     }
 
     /// UM-1 and UM-2. A page that its users freed while it was isolated counts as moved and stays
@@ -321,6 +346,17 @@ impl PageMove {
     /// writeback ends the attempt or, in forced passes, is waited for.
     #[inline]
     fn check<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) {
+        let frame = &kernel.frames[self.old];
+        let is_plain = frame.is_plain_anon() && !frame.has(PageFlags::WRITEBACK);
+        if is_plain && !kernel.memcgs.are_on() {
+            self.phase = Phase::Unmapping(Unmapping::new(self.old));
+        } else {
+            self.check_all::<M>(kernel, me);
+        }
+    }
+
+    #[cold]
+    fn check_all<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) {
         if kernel.frames[self.old].is_ksm() && !self.is_offlining {
             self.phase = Phase::Closing(Err(Errno::Busy));
             return;

@@ -36,7 +36,7 @@ enum Phase {
     Invalidating,
     /// The reference is dropped, the page isolated.
     Isolating,
-    Moving(Batch),
+    Moving(Box<Batch>),
     Done(Result<(), Errno>),
 }
 
@@ -200,7 +200,7 @@ impl SoftOffline {
         }
         let mut batch = Batch::new(Target::Preferably(kernel.zones.node_of(page)), 0);
         batch.append(page);
-        self.phase = Phase::Moving(batch);
+        self.phase = Phase::Moving(Box::new(batch));
     }
 
     /// A page that did not move is an I/O error; one that did leaves a bad frame behind.

@@ -79,7 +79,7 @@ fn the_page_moves_on_its_node_and_the_frame_is_withheld() {
     touch(&mut machine, start + 4 * PAGE_SIZE, 1);
     assert_eq!(place(&machine, start + 4 * PAGE_SIZE), Pfn(5), "not frame 1 (I-01)");
     assert_eq!(retire(&mut machine, 1), Err(Errno::InputOutput), "it is nobody's");
-    assert_eq!(machine.run(TASK, Request::SoftOffline(Pfn(99))).is_err(), true);
+    assert!(machine.run(TASK, Request::SoftOffline(Pfn(99))).is_err());
 }
 
 #[test]

@@ -103,78 +103,73 @@ impl Mremap {
 
     /// Makes one step.
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
-        let sem = LockId::MmapSem(self.mm);
         loop {
-            match &mut self.phase {
-                Phase::Starting => {
-                    if !kernel.lock::<M>(me, sem, Want::Exclusive) {
-                        return Progress::Waiting(sem);
-                    }
-                    self.phase = self.begin();
-                }
-                Phase::Clearing(munmap) => match munmap.advance::<M>(kernel, me) {
-                    Progress::Done => self.phase = self.shrink(),
-                    other => return other,
-                },
-                Phase::Shrinking(munmap) => match munmap.advance::<M>(kernel, me) {
-                    Progress::Done => self.phase = self.shrunk(),
-                    other => return other,
-                },
-                Phase::Sizing => match self.resize::<M>(kernel, me) {
-                    Ok(phase) => self.phase = phase,
-                    Err(lock) => return Progress::Waiting(lock),
-                },
-                Phase::Unmerging(unmerge, to) => match unmerge.advance::<M>(kernel, me) {
-                    Progress::Done => {
-                        let copying = Phase::Copying(*to);
-                        let result = unmerge.result();
-                        self.phase = result.map_or_else(|e| Phase::Done(Err(e)), |()| copying);
-                    }
-                    other => return other,
-                },
-                Phase::Copying(to) => {
-                    let to = *to;
-                    match self.copy::<M>(kernel, me, to) {
-                        Ok(phase) => self.phase = phase,
-                        Err(lock) => return Progress::Waiting(lock),
-                    }
-                }
-                Phase::Moving(entries) => match entries.advance::<M>(kernel, me) {
-                    Progress::Done => {
-                        let entries = *entries;
-                        self.phase = self.moved(entries);
-                    }
-                    other => return other,
-                },
-                Phase::MovingBack(entries) => match entries.advance::<M>(kernel, me) {
-                    Progress::Done => {
-                        let to = entries.source();
-                        let munmap = Munmap::nested(self.mm, to, to + self.new_len);
-                        self.phase = Phase::Leaving(munmap, Err(Errno::NoMemory));
-                    }
-                    other => return other,
-                },
-                Phase::Leaving(munmap, result) => {
-                    let result = *result;
-                    match munmap.advance::<M>(kernel, me) {
-                        Progress::Done => self.phase = self.arrive(kernel, result),
-                        other => return other,
-                    }
-                }
-                Phase::Populating(mlock, to) => match mlock.advance::<M>(kernel, me) {
-                    Progress::Done => self.phase = Phase::Done(Ok(*to)),
-                    other => return other,
-                },
-                Phase::Done(_) => return Progress::Done,
+            if let Err(unfinished) = self.advance_once::<M>(kernel, me) {
+                return unfinished;
             }
             if let Phase::Done(_) = self.phase {
-                kernel.unlock::<M>(me, sem);
+                kernel.unlock::<M>(me, LockId::MmapSem(self.mm));
                 return Progress::Done;
             }
             if Point::Open.stops::<M>(me) {
                 return Progress::Ran;
             }
         }
+    }
+
+    /// One phase to its end; or how far it has got instead.
+    fn advance_once<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Result<(), Progress> {
+        match &mut self.phase {
+            Phase::Starting => {
+                let sem = LockId::MmapSem(self.mm);
+                if !kernel.lock::<M>(me, sem, Want::Exclusive) {
+                    return Err(Progress::Waiting(sem));
+                }
+                self.phase = self.begin();
+            }
+            Phase::Clearing(munmap) => {
+                ended(munmap.advance::<M>(kernel, me))?;
+                self.phase = self.shrink();
+            }
+            Phase::Shrinking(munmap) => {
+                ended(munmap.advance::<M>(kernel, me))?;
+                self.phase = self.shrunk();
+            }
+            Phase::Sizing => {
+                self.phase = self.resize::<M>(kernel, me).map_err(Progress::Waiting)?;
+            }
+            Phase::Unmerging(unmerge, to) => {
+                ended(unmerge.advance::<M>(kernel, me))?;
+                let (result, copying) = (unmerge.result(), Phase::Copying(*to));
+                self.phase = result.map_or_else(|errno| Phase::Done(Err(errno)), |()| copying);
+            }
+            Phase::Copying(to) => {
+                let to = *to;
+                self.phase = self.copy::<M>(kernel, me, to).map_err(Progress::Waiting)?;
+            }
+            Phase::Moving(entries) => {
+                ended(entries.advance::<M>(kernel, me))?;
+                let entries = *entries;
+                self.phase = self.moved(entries);
+            }
+            Phase::MovingBack(entries) => {
+                ended(entries.advance::<M>(kernel, me))?;
+                let to = entries.source();
+                let munmap = Munmap::nested(self.mm, to, to + self.new_len);
+                self.phase = Phase::Leaving(munmap, Err(Errno::NoMemory));
+            }
+            Phase::Leaving(munmap, result) => {
+                ended(munmap.advance::<M>(kernel, me))?;
+                let result = *result;
+                self.phase = self.arrive(kernel, result);
+            }
+            Phase::Populating(mlock, to) => {
+                ended(mlock.advance::<M>(kernel, me))?;
+                self.phase = Phase::Done(Ok(*to));
+            }
+            Phase::Done(_) => return Err(Progress::Done),
+        }
+        Ok(())
     }
 
     /// A given destination must not overlap the range, and is cleared; else the range may shrink.
@@ -241,7 +236,8 @@ impl Mremap {
             area::grow(kernel, id, new_end);
             return Ok(self.grown(kernel, id, old_end));
         }
-        let must_unmerge = vma.flags.contains(VmFlags::MERGEABLE) && vma.anon_vma.is_some();
+        // An area that is not VM_MERGEABLE itself may share merged pages with its ancestor's.
+        let must_unmerge = vma.anon_vma.is_some() && !kernel.ksm.nodes.is_empty();
         let to = match self.to {
             Some(to) => to,
             None => {
@@ -312,4 +308,9 @@ impl Mremap {
             Phase::Done(Ok(to))
         }
     }
+}
+
+/// Whether a nested operation has ended; its progress, if not.
+fn ended(progress: Progress) -> Result<(), Progress> {
+    if progress == Progress::Done { Ok(()) } else { Err(progress) }
 }

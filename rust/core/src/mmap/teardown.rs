@@ -23,7 +23,7 @@ enum Phase {
     Unlinking(usize),
     Flushing,
     /// Taking the pages out of a nameless file that nothing maps any more.
-    Emptying(Truncate),
+    Emptying(Box<Truncate>),
     Done,
 }
 
@@ -168,7 +168,7 @@ impl Teardown {
     /// The next file to be emptied; after the last one the areas are no more.
     fn next_orphan(&mut self, kernel: &mut Kernel) -> Phase {
         if let Some(file) = self.orphans.pop() {
-            return Phase::Emptying(Truncate::new(file, 0));
+            return Phase::Emptying(Box::new(Truncate::new(file, 0)));
         }
         for id in std::mem::take(&mut self.areas) {
             kernel.vmas.remove(id);

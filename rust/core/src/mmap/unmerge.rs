@@ -1,4 +1,5 @@
-//! Undoing merges in a range, for `madvise(MADV_UNMERGEABLE)` and `mremap` (supporting-paths 6, 16).
+//! Undoing merges in a range, for `madvise(MADV_UNMERGEABLE)` and `mremap` (supporting-paths 6,
+//! 16).
 
 use std::ops::Range;
 

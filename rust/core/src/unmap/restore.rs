@@ -70,10 +70,11 @@ impl Visitor for Restore {
         }
         kernel.frames[self.new].get();
         let writable = if is_write { Entry::WRITABLE } else { 0 };
-        let refused = if self.is_read_only { Entry::WRITABLE } else { 0 };
         let protection = kernel.vmas[vma].protection;
-        let entry = Entry::page(self.new, protection).without(Entry::ACCESSED).with(writable);
-        let entry = entry.without(refused);
+        let mut entry = Entry::page(self.new, protection).without(Entry::ACCESSED).with(writable);
+        if self.is_read_only {
+            entry = entry.without(Entry::WRITABLE);
+        }
         kernel.tables.set(leaf, at, entry);
         if kernel.frames[self.new].is_anon() {
             mapcount::add_anon(kernel, self.new, vma, address);

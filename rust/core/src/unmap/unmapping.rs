@@ -80,10 +80,8 @@ impl Visitor for Unmap {
             }
         }
         let frame = &mut kernel.frames[page];
-        let is_plain = frame.is_anon() && !frame.has(PageFlags::SWAPCACHE);
         let is_write = entry.has(Entry::WRITABLE);
-        let (replacement, value) = if is_plain {
-            assert!(self.is_migration, "anonymous page {page} reclaimed outside the swap cache");
+        let (replacement, value) = if frame.is_plain_anon() {
             if entry.has(Entry::DIRTY) {
                 frame.set(PageFlags::DIRTY);
             }
@@ -115,12 +113,12 @@ impl Visitor for Unmap {
 }
 
 impl Unmap {
-    /// Points 3 and 4 of a visit to a page with an address space: dirtiness goes to the page; what
+    /// Points 3 and 4 of a visit to a page that is more than anonymous: dirtiness goes to the page; what
     /// comes in place of the entry, and the number that a trace gives it.
     ///
     /// A page in the swap cache leaves its *swap* entry, for a migration, too (Q12): nothing maps
     /// it again, and the next touch is a minor fault.
-    #[inline(never)]
+    #[cold]
     fn replacement<M: Mode>(
         &self,
         kernel: &mut Kernel,
@@ -165,6 +163,8 @@ fn refuse<M: Mode>(
     place: Place,
     entry: Entry,
 ) -> Option<Verdict> {
+    let is_plain = kernel.frames[page].is_plain_anon();
+    assert!(!is_plain, "anonymous page {page} reclaimed outside the swap cache");
     let area = &kernel.vmas[place.vma];
     if area.flags.contains(VmFlags::LOCKED) {
         if M::STEPS && !kernel.locks.may_share(LockId::MmapSem(area.mm), me.call) {

@@ -118,32 +118,54 @@ impl<V: Visitor> EntryWalk<V> {
     /// Makes one step.
     #[inline]
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
+        match self.try_advance::<M>(kernel, me) {
+            Ok(progress) => progress,
+            Err(lock) => Progress::Waiting(lock),
+        }
+    }
+
+    #[inline]
+    fn try_advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Result<Progress, LockId> {
+        if let Phase::Starting = self.phase {
+            self.start::<M>(kernel, me)?;
+            if self.stops::<M>(me) {
+                return Ok(Progress::Ran);
+            }
+        }
         loop {
-            let stepped = match self.phase {
-                Phase::Starting => self.start::<M>(kernel, me),
-                Phase::Finding(next) => self.find::<M>(kernel, me, next),
-                Phase::Visiting(next, place) => self.visit::<M>(kernel, me, next, place),
-                Phase::Done(_) => return Progress::Done,
+            let found = match self.phase {
+                Phase::Finding(next) => self.find::<M>(kernel, me, next)?,
+                Phase::Visiting(next, place) => Some((next, place)),
+                _ => None,
             };
-            if let Err(lock) = stepped {
-                return Progress::Waiting(lock);
+            if let Some((next, place)) = found {
+                // Only who can be stopped here needs to remember where he was.
+                if M::STEPS && matches!(self.phase, Phase::Finding(_)) {
+                    self.phase = Phase::Visiting(next, place);
+                    if self.stops::<M>(me) {
+                        return Ok(Progress::Ran);
+                    }
+                }
+                self.visit::<M>(kernel, me, next, place)?;
             }
             if let Phase::Done(_) = self.phase {
-                return Progress::Done;
+                return Ok(Progress::Done);
             }
-            if self.point().stops::<M>(me) {
-                return Progress::Ran;
+            if self.stops::<M>(me) {
+                return Ok(Progress::Ran);
             }
         }
     }
 
-    /// What lies behind the step just made.
-    #[inline]
-    fn point(&self) -> Point {
-        match self.route {
-            Route::Items(items) if items.is_between() => Point::Open,
+    /// Whether others may run now: why the walk returns. Between two items of a KSM page no spinlock
+    /// is held.
+    #[inline(always)]
+    fn stops<M: Mode>(&self, me: Me) -> bool {
+        let point = match self.route {
+            Route::Items(items) if M::STEPS && items.is_between() => Point::Open,
             _ => Point::Held,
-        }
+        };
+        point.stops::<M>(me) && !matches!(self.phase, Phase::Done(_))
     }
 
     /// The owner says where to look. A KSM page that is not in its tree yet is found nowhere.
@@ -174,21 +196,30 @@ impl<V: Visitor> EntryWalk<V> {
         Ok(())
     }
 
-    /// The next area in which the page could be mapped: leaves its leaf locked if the entry there
-    /// is wanted. One area a step, when stepped.
+    /// The next area in which the page could be mapped, and the number after its own: its leaf is
+    /// locked if the entry there is wanted, else it is not named. One area a step, when stepped.
     #[inline]
-    fn find<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, mut next: u32) -> Result<(), LockId> {
-        if let Route::Items(items) = self.route {
-            return self.find_of_items::<M>(kernel, me, items, next);
-        }
+    fn find<M: Mode>(
+        &mut self,
+        kernel: &mut Kernel,
+        me: Me,
+        mut next: u32,
+    ) -> Result<Option<(u32, Place)>, LockId> {
+        let areas = match self.route {
+            Route::List(list) => kernel.anon_vmas.areas(list),
+            Route::File(file) => &kernel.mappings[file].areas,
+            Route::Items(items) => return self.find_of_items::<M>(kernel, me, items, next),
+            Route::Unknown => unreachable!("a walk that has begun knows its way"),
+        };
         let index = kernel.frames[self.visitor.page()].index();
-        while let Some(vma) = self.area(kernel, next) {
+        while let Some(&vma) = areas.get(next as usize) {
             next += 1;
-            let Some(address) = kernel.vmas[vma].address_of(index) else { continue };
-            return self.look::<M>(kernel, me, next, vma, address);
+            if let Some(address) = kernel.vmas[vma].address_of(index) {
+                return self.look::<M>(kernel, me, next, vma, address);
+            }
         }
         self.end::<M>(kernel, me, Verdict::Again);
-        Ok(())
+        Ok(None)
     }
 
     /// The same for a KSM page: round by round, item by item, each at its own address.
@@ -199,10 +230,10 @@ impl<V: Visitor> EntryWalk<V> {
         me: Me,
         mut items: Items,
         mut next: u32,
-    ) -> Result<(), LockId> {
+    ) -> Result<Option<(u32, Place)>, LockId> {
         let Some((list, address)) = items.current(kernel) else {
             self.phase = Phase::Done(Verdict::Again);
-            return Ok(());
+            return Ok(None);
         };
         if items.is_between() {
             if !kernel.lock::<M>(me, LockId::AnonVma(list), Want::Exclusive) {
@@ -221,7 +252,7 @@ impl<V: Visitor> EntryWalk<V> {
         items.leave();
         self.route = Route::Items(items);
         self.phase = Phase::Finding(0);
-        Ok(())
+        Ok(None)
     }
 
     /// The entry at `address` of `vma`: its leaf is locked if it is wanted.
@@ -233,7 +264,7 @@ impl<V: Visitor> EntryWalk<V> {
         next: u32,
         vma: VmaId,
         address: u64,
-    ) -> Result<(), LockId> {
+    ) -> Result<Option<(u32, Place)>, LockId> {
         let root = kernel.mms[kernel.vmas[vma].mm].root;
         kernel.cost.walks += 1;
         let leaf = kernel.tables.leaf_of(root, address);
@@ -241,15 +272,14 @@ impl<V: Visitor> EntryWalk<V> {
             |leaf: &TableId| self.visitor.wants(kernel.tables.get(*leaf, leaf_index(address)));
         let Some(leaf) = leaf.filter(wants) else {
             self.phase = Phase::Finding(next);
-            return Ok(());
+            return Ok(None);
         };
         if !kernel.lock::<M>(me, LockId::Leaf(leaf), Want::Exclusive) {
             // This area again, then.
             self.phase = Phase::Finding(next - 1);
             return Err(LockId::Leaf(leaf));
         }
-        self.phase = Phase::Visiting(next, Place { vma, leaf, address });
-        Ok(())
+        Ok(Some((next, Place { vma, leaf, address })))
     }
 
     /// One entry, its leaf locked.
@@ -278,17 +308,6 @@ impl<V: Visitor> EntryWalk<V> {
             kernel.unlock::<M>(me, lock);
         }
         self.phase = Phase::Done(verdict);
-    }
-
-    /// Area number `next` of an anonymous page's list or of a file.
-    #[inline]
-    fn area(&self, kernel: &Kernel, next: u32) -> Option<VmaId> {
-        let areas = match self.route {
-            Route::List(list) => kernel.anon_vmas.areas(list),
-            Route::File(file) => &kernel.mappings[file].areas,
-            Route::Unknown | Route::Items(_) => return None,
-        };
-        areas.get(next as usize).copied()
     }
 }
 

@@ -113,7 +113,7 @@ fn sp6_a_restricted_unmap_leaves_private_copies_and_an_unrestricted_one_does_not
     world.touch(task, start, 3, false);
     world.store(task, start + PAGE, 5);
     let me = crate::step::Me { call: CallId(0), task, cpu: CpuId(0), is_fine: false };
-    let mut unmap = |world: &mut World, pages, even_copies| {
+    let unmap = |world: &mut World, pages, even_copies| {
         let mut unmapping = FileUnmapping::new(file, pages, even_copies);
         let done = unmapping.advance::<Run>(world.0.kernel_mut(), me);
         assert_eq!(done, Progress::Done);

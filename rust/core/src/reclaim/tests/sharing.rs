@@ -13,6 +13,8 @@ fn a_child_shares_what_is_in_swap_and_each_gets_its_own_when_it_writes() {
     assert_eq!((world.slot(1).uses, world.slot(2).uses), (2, 2));
     world.task = child;
     assert_eq!(world.resident(), (0, 2));
+    let tally = world.touch(0, true);
+    assert_eq!((tally.major, tally.minor, tally.copy_on_write), (1, 0, 0), "read, then copied");
     world.write(0, 77);
     world.holds(1, 2);
     world.task = parent;
@@ -99,4 +101,23 @@ fn a_group_pays_for_pages_in_memory_and_not_for_those_in_swap() {
     assert!(world.touch(1, false).is_out_of_memory, "the group is at its limit");
     assert_eq!((usage(&world), world.entry(1).kind()), (1, Kind::Swap));
     world.holds(0, 1);
+}
+
+#[test]
+fn the_last_swap_entry_leaves_a_mapped_page_in_the_cache_unless_swap_is_full() {
+    for (slots, stays) in [(8, true), (1, false)] {
+        let mut world = World::written(slots, 1, 2);
+        let parent = world.task;
+        assert!(world.swap_out(0));
+        let child = world.fork();
+        world.touch(0, false);
+        assert_eq!(world.slot(1), state(1, true), "one maps it, the other has it in swap");
+        let page = world.page(0);
+        world.task = child;
+        world.run(Request::Munmap { start: world.start, len: PAGE_SIZE });
+        world.task = parent;
+        assert_eq!(world.has(page, PageFlags::SWAPCACHE), stays);
+        assert_eq!(world.slot(1), state(0, stays));
+        world.holds(0, 1);
+    }
 }

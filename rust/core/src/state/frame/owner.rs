@@ -16,7 +16,7 @@ pub enum Owner {
 }
 
 /// Tag bit 0 of the kernel's pointer: PAGE_MAPPING_ANON.
-const TAG_ANON: u32 = 1;
+pub(super) const TAG_ANON: u32 = 1;
 /// Tag bits 0 and 1: PAGE_MAPPING_ANON and PAGE_MAPPING_KSM.
 pub(super) const TAG_KSM: u32 = 3;
 /// Numbers from here on do not fit above the tags.

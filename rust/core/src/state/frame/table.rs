@@ -155,6 +155,13 @@ impl Frame {
         self.owner & super::owner::TAG_KSM == super::owner::TAG_KSM
     }
 
+    /// Whether the page is anonymous and nothing else: neither KSM's nor in the swap cache. Most are.
+    #[inline]
+    pub fn is_plain_anon(&self) -> bool {
+        self.owner & super::owner::TAG_KSM == super::owner::TAG_ANON
+            && !self.has(PageFlags::SWAPCACHE)
+    }
+
     /// Whether the page has buffers or private data (`page_has_private`).
     #[inline]
     pub fn has_private(&self) -> bool {

@@ -18,7 +18,7 @@ impl Zones {
         let (id, zone) =
             self.iter().find(|(_, zone)| zone.first.index() <= first && end <= zone.end())?;
         let frames = zone.blocks.frames();
-        (first.is_multiple_of(frames) && end.is_multiple_of(frames)).then_some(id)
+        (first % frames == 0 && end % frames == 0).then_some(id)
     }
 
     /// Marks every pageblock of a span of one zone ISOLATE: their free frames are out of reach, and
@@ -113,9 +113,8 @@ impl super::Zone {
     /// Picks and withholds every poisoned frame that is lower than the lowest sound one.
     #[cold]
     pub(super) fn withhold_lowest(&mut self, frames: &mut FrameTable) {
-        while let Some(page) = self.free.lowest().map(|at| self.frame(at))
-            && frames[page].has(PageFlags::HWPOISON)
-        {
+        let lowest = |zone: &Self| zone.free.lowest().map(|at| zone.frame(at));
+        while let Some(page) = lowest(self).filter(|&page| frames[page].has(PageFlags::HWPOISON)) {
             self.free.take_lowest();
             self.withhold(frames, page);
         }

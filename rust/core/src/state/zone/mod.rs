@@ -175,13 +175,10 @@ impl Zones {
     pub fn allocate(&mut self, frames: &mut FrameTable, request: Request) -> Option<Pfn> {
         let list = self.zonelist(&request);
         let preferred = self[*list.first()?].kind as usize;
-        let fits = |id: &&ZoneId| self[**id].qualifies(&request, self[**id].marks.low, preferred);
-        if let Some(&first) = list.iter().find(fits)
-            && let Some(page) = self[first].take(frames)
-        {
-            return Some(page);
-        }
-        self.allocate_hard(frames, request, preferred)
+        let fits = |id: &ZoneId| self[*id].qualifies(&request, self[*id].marks.low, preferred);
+        let first = list.iter().copied().find(fits);
+        let page = first.and_then(|first| self[first].take(frames));
+        page.or_else(|| self.allocate_hard(frames, request, preferred))
     }
 
     /// The first zone that qualifies by LOW had nothing to give, or there is none: all that do, then
@@ -201,9 +198,8 @@ impl Zones {
                 let id = self.zonelist(&request)[at];
                 let zone = &mut self[id];
                 let mark = if is_retry { zone.marks.min } else { zone.marks.low };
-                if zone.qualifies(&request, mark, preferred)
-                    && let Some(page) = zone.take(frames)
-                {
+                let is_fit = zone.qualifies(&request, mark, preferred);
+                if let Some(page) = is_fit.then(|| zone.take(frames)).flatten() {
                     return Some(page);
                 }
             }

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 
 from . import faults, lru, rmap
-from .entries import VM_LOCKED, VM_MERGEABLE, WRITABLE, make
+from .entries import VM_LOCKED, VM_MERGEABLE, WRITABLE, classify, make, swap_slot
 from .lookup import follow
 from .memory import Flag, Frame
 from .mlock_page import lock_page
@@ -196,9 +196,15 @@ class Ksm:
     # taking apart ------------------------------------------------------------------------
 
     def unmerge(self, state: State, task: Task, vma: Vma, start: int, end: int) -> bool:
-        """Break every KSM page of a range with a write fault; False without memory."""
+        """Break every KSM page of a range with a write fault; False without memory.
+
+        One that is in the swap cache would come back merged, so it is brought back too.
+        """
         for address in range(start, end, PAGE):
-            frame = follow(state, vma.mm, address)
+            entry = vma.mm.entry(address)
+            frame: object = follow(state, vma.mm, address)
+            if classify(entry) == "swap":
+                frame = state.swap.space.pages.get(swap_slot(entry))
             if isinstance(frame, Frame) and frame.is_ksm and not _break(state, task, vma, address):
                 return False
         return True

@@ -15,10 +15,10 @@ from typing import Any
 
 import pagemig as pm
 
-from . import policies, prose, words
+from . import cpusets, policies, prose, samepage, words
 from .form import Expectation, Failed, Skipped
 from .invocation import UNWRITTEN, Answer, Call
-from .placement import PlacementCall
+from .planned import PlacementCall
 from .world import World
 
 
@@ -138,7 +138,7 @@ def check_effects(outcome: Outcome, effects: list[dict[str, Any]]) -> None:
             elif check in MECHANICAL:
                 MECHANICAL[check](outcome, effect)
             else:
-                raise Skipped(f"effect {check!r} arrives in a later stage")
+                raise Skipped(f"effect {check!r} is not understood")
         except Skipped as reason:
             not_understood.append(str(reason))
         except KeyError as field:
@@ -197,11 +197,15 @@ def _not_present(outcome: Outcome, effect: dict[str, Any]) -> None:
 
 def _counter(outcome: Outcome, effect: dict[str, Any]) -> None:
     machine = outcome.world.machine
-    counters = machine.zone_counters(effect["zone"]) if "zone" in effect else machine.vmstat()
+    if "zone" in effect:
+        counters = machine.zone_counters(effect["zone"])
+    else:
+        counters = machine.vmstat() | samepage.counters(machine)
     if effect["name"] not in counters:
-        raise Skipped(f"counter {effect['name']!r} arrives in a later stage")
-    if counters[effect["name"]] != effect["value"]:
-        raise Failed(f"{effect['name']} is {counters[effect['name']]}, expected {effect['value']}")
+        raise Skipped(f"counter {effect['name']!r} is not modelled")
+    wanted = words.per_node(effect["value"], "value", len(outcome.world.with_memory))
+    if counters[effect["name"]] != wanted:
+        raise Failed(f"{effect['name']} is {counters[effect['name']]}, expected {wanted}")
 
 
 MECHANICAL: dict[str, Callable[[Outcome, dict[str, Any]], None]] = {
@@ -212,5 +216,6 @@ MECHANICAL: dict[str, Callable[[Outcome, dict[str, Any]], None]] = {
     "byte": _byte,
     "not_present": _not_present,
     "counter": _counter,
+    "cpuset_file": cpusets.check_file,
     **policies.CHECKS,
 }

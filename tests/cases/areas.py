@@ -127,7 +127,7 @@ def filesystem(word: object) -> pm.FileSystem:
 
 
 def _migrate_method(word: object) -> pm.MigrateMethod | int:
-    if word in (None, False, "none"):
+    if word is None or word is False or word == "none":
         return pm.MigrateMethod.FALLBACK
     if word is True:
         return pm.MigrateMethod.PAGE
@@ -137,7 +137,7 @@ def _migrate_method(word: object) -> pm.MigrateMethod | int:
 
 
 def _with_write_method(made: pm.FileSystem, word: object) -> pm.FileSystem:
-    if word in (None, False, "none"):
+    if word is None or word is False or word == "none":
         return dataclasses.replace(made, write=pm.WriteMethod.NEVER)
     if word is True:
         return made

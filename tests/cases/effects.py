@@ -40,8 +40,10 @@ class Outcome:
         """The tasks and addresses that an effect names: one page, a range, or a list."""
         name = effect.get("task", self.default_task)
         word = effect["pages"] if "pages" in effect else effect["page"]
-        task = self.world.task(name)
-        return [(task, address) for address in words.addresses(word, self.world.starts(name))]
+        task, addresses = self.world.task(name), words.addresses(word, self.world.starts(name))
+        if not addresses:
+            raise Skipped(f"effect {effect.get('check')!r} names no page")
+        return [(task, address) for address in addresses]
 
     def frames(self, effect: dict[str, Any], *, earlier: bool = False) -> list[pm.FrameInfo | None]:
         """The frame of each page that an effect names, now or before the call."""
@@ -98,7 +100,8 @@ def _compare_statuses(answer: Answer, wanted: list[int]) -> None:
         if wanted:
             raise Failed(f"there is no status array, expected {wanted}")
         return
-    if got[: len(wanted)] != wanted or (len(got) > len(wanted) and wanted):
+    wanted = wanted or [UNWRITTEN] * len(got)
+    if got != wanted:
         at = next(
             (i for i, pair in enumerate(zip(got, wanted, strict=False)) if pair[0] != pair[1]), len(wanted)
         )
@@ -143,7 +146,7 @@ def check_effects(outcome: Outcome, effects: list[dict[str, Any]]) -> None:
             not_understood.append(str(reason))
         except KeyError as field:
             not_understood.append(f"effect {effect['check']!r} lacks its field {field}")
-        except (TypeError, ValueError, pm.UsageError) as error:
+        except (TypeError, ValueError, AttributeError, IndexError, pm.UsageError) as error:
             not_understood.append(f"effect {effect['check']!r} is not understood: {error}")
     if not_understood:
         raise Skipped("; ".join(not_understood))

@@ -57,7 +57,7 @@ def flag(word: object) -> pm.PageFlags:
     name = re.sub(r"^PG_|[-_ ]", "", str(word)).upper()
     if name not in Flags.__members__:
         raise Skipped(f"page flag {word!r} is not understood")
-    return Flags[name]
+    return pm.PageFlags[name]
 
 
 def _use(task: pm.Task, address: int) -> None:

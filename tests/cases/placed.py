@@ -26,7 +26,7 @@ Check = Callable[["Outcome", "re.Match[str]"], None]
 
 def query(task: pm.Task, region: pm.Region) -> list[int]:
     """The statuses that ``move_pages`` gives when it is only asked."""
-    return task.move_pages(region).tolist()
+    return [int(status) for status in task.move_pages(region)]
 
 
 def require_query(task: pm.Task, region: pm.Region, node: int, left_out: int) -> None:

@@ -1,8 +1,8 @@
 """KSM in cases: pages that may be merged, the daemon, its scans and its counters.
 
 Start with :data:`STEPS` and :data:`CALLS`. The daemon runs when a case says so; a
-"full scan" is two scans, as the programs that the cases come from wait for: the
-first only notes what pages hold. More follow while they still merge something.
+"full scan" is two scans, as the programs that the cases come from wait for, and more while
+they still merge something.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _two_scans(world: World, caller: str, args: Step) -> PlacementCall:
             world.machine.ksm.scan(by=world.task(caller))
         return 0
 
-    owner = next(name for name in world.tasks if name != caller)
+    owner = next((name for name in world.tasks if name != DAEMON), caller)
     return PlacementCall(world, caller, owner, [make])
 
 

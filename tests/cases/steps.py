@@ -193,7 +193,7 @@ def _put_on_nodes(world: World, name: str, region: pm.Region, wanted: list[int])
     if astray:
         world.machine.migrate_pages(astray, pm.ByPage(astray))
         world.machine.drain()
-    return task.nodes_of(region).tolist()
+    return [int(node) for node in task.nodes_of(region)]
 
 
 def _isolate(world: World, step: Step) -> None:
@@ -236,7 +236,8 @@ def _readers(world: World, step: Step) -> None:
     if step["kind"] not in ("forked processes", "processes", "children"):
         raise Skipped(f"readers of the kind {step['kind']!r} are not understood")
     for number in range(READING_PROCESSES):
-        world.fork(owner, f"reader {number}")
+        reader = world.fork(owner, f"reader {number}")
+        reader.touch(world.region(f"reader {number}", step["region"]), write=False)
         world.readers.append((f"reader {number}", step["region"]))
 
 

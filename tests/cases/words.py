@@ -64,7 +64,7 @@ def id_list(word: object, what: str) -> list[int]:
         return [number(word, what)]
     if not isinstance(word, str) or not re.fullmatch(r"(\d+(-\d+)?(,\d+(-\d+)?)*)?", word.strip()):
         raise Skipped(f"{what} {word!r} are not understood")
-    found = []
+    found: list[int] = []
     for part in filter(None, word.strip().split(",")):
         low, _, high = part.partition("-")
         found += range(int(low), int(high or low) + 1)

@@ -5,7 +5,8 @@ reclaims the one page at an address.
 
 Source: supporting paths 7 (``__remove_mapping``) and 12.
 Readings: looking at the accessed bits clears them, and PG_referenced with them;
-PG_reclaim is set for a write, and stays while it lasts.
+leaves in locked areas are not asked, and unmapping culls such a page. PG_reclaim is
+set for a write, and stays while it lasts. A scan looks at no page twice.
 Left out: the lists of active pages, throttling, slab.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 import enum
 
 from . import lru, removal, rmap, swap, transfers, writeback
-from .entries import ACCESSED
+from .entries import ACCESSED, VM_LOCKED
 from .lookup import follow
 from .memory import Flag, Frame
 from .tasks import State, Task
@@ -138,14 +139,18 @@ def _judge(state: State, cpu: lru.Cpu, frame: Frame, *, aged: bool) -> Verdict:
 
 def _references(frame: Frame) -> tuple[Verdict | None, bool]:
     """``page_check_references``: a verdict, or whether only a clean page may go."""
-    accessed = 0
+    accessed = is_locked = False
     for vma, address in rmap.places(frame) if frame.mapcount else ():
-        if maps(vma, address, frame) and vma.mm.entry(address) & ACCESSED:
+        if not maps(vma, address, frame):
+            continue
+        if vma.flags & VM_LOCKED:
+            is_locked = True
+        elif vma.mm.entry(address) & ACCESSED:
             vma.mm.store(address, vma.mm.entry(address) & ~ACCESSED)
-            accessed += 1
+            accessed = True
     was_referenced = frame.test_and_clear(Flag.REFERENCED)
-    if not accessed:
-        return None, was_referenced
+    if is_locked or not accessed:
+        return None, was_referenced and not is_locked
     if frame.is_anon:
         return Verdict.ACTIVATE, False
     frame.flags |= Flag.REFERENCED

@@ -131,6 +131,7 @@ def test_a_kind_can_be_changed_in_one_thing() -> None:
         ({"write": WriteMethod.BUFFERS}, "give buffer_bytes"),
         ({"write": WriteMethod.SWAP}, "swap_backed=True"),
         ({"dirtying": DirtyMethod.NO_WRITEBACK}, "accounts_dirty=False"),
+        ({"migrate": MigrateMethod.PAGE, "buffer_bytes": 1024}, "MigrateMethod.BUFFERS"),
     ],
 )
 def test_a_kind_that_cannot_be_is_refused_in_words(fields: dict[str, object], words: str) -> None:

@@ -180,6 +180,13 @@ class FileSystem:
             raise UsageError("WriteMethod.BUFFERS needs buffers: give buffer_bytes, such as 1024")
         if self.write is WriteMethod.SWAP and not self.swap_backed:
             raise UsageError("WriteMethod.SWAP is for shmem: give swap_backed=True")
+        if self.write is WriteMethod.SWAP and self.migrate is MigrateMethod.FALLBACK:
+            raise UsageError(
+                "MigrateMethod.FALLBACK writes pages that are mapped, and WriteMethod.SWAP cannot: "
+                "give MigrateMethod.PAGE"
+            )
+        if self.migrate is MigrateMethod.PAGE and self.buffer_bytes:
+            raise UsageError("MigrateMethod.PAGE leaves buffers behind: give MigrateMethod.BUFFERS")
         if self.accounts_dirty and self.dirtying is DirtyMethod.NO_WRITEBACK:
             raise UsageError(
                 "DirtyMethod.NO_WRITEBACK counts no dirty page: give accounts_dirty=False, "

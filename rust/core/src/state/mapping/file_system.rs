@@ -172,6 +172,9 @@ impl FileSystem {
             }
             Write::Buffers if bytes == 0 => "writing by buffers needs buffers".into(),
             Write::ToSwap if !self.is_swap_backed => "writing to swap needs swap_backed".into(),
+            Write::ToSwap if self.migrate == Migrate::Fallback => {
+                "what is written to swap must not be mapped, as the fallback leaves it (WO-3)".into()
+            }
             Write::ToSwap if bytes != 0 => "what is written to swap has no buffers".into(),
             Write::ToSwap if self.failing_reads > 0 => {
                 "what is written to swap is read from there, and such reads never fail".into()
@@ -181,6 +184,9 @@ impl FileSystem {
             }
             _ if self.accounts_dirty && self.dirtying == Dirtying::NoWriteback => {
                 "dirty pages that are never marked for writing cannot be counted".into()
+            }
+            _ if self.migrate == Migrate::Page && bytes != 0 => {
+                "migrate_page leaves buffers behind; buffer_migrate_page would not".into()
             }
             _ if self.migrate == Migrate::Returns(0) => {
                 "a migrate method that does nothing must not return 0".into()

@@ -424,3 +424,18 @@ def test_pages_of_ramfs_are_unevictable(machine: pm.Machine) -> None:
         found = app.page_at(page.start)
         assert found is not None
         assert (found.node, found.lru) == (node, pm.LruList.UNEVICTABLE)
+
+
+@pytest.mark.parametrize("flag", [pm.PageFlags.RESERVED, pm.PageFlags.PRIVATE_2])
+def test_a_flag_set_by_hand_goes_with_the_page(
+    machine: pm.Machine, file: pm.File, flag: pm.PageFlags
+) -> None:
+    """Nobody else would clear it before the frame is free (data-model 2.2)."""
+    file.read(0, 1)
+    pfn = file.pfn_of(0)
+    assert pfn is not None
+    machine.set_page_flag(pfn, flag)
+    file.truncate(0)
+    machine.drain()
+    assert machine.frame(pfn).flags == pm.PageFlags(0)
+    assert machine.audit() == []

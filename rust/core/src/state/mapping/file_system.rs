@@ -173,7 +173,8 @@ impl FileSystem {
             Write::Buffers if bytes == 0 => "writing by buffers needs buffers".into(),
             Write::ToSwap if !self.is_swap_backed => "writing to swap needs swap_backed".into(),
             Write::ToSwap if self.migrate == Migrate::Fallback => {
-                "what is written to swap must not be mapped, as the fallback leaves it (WO-3)".into()
+                "what is written to swap must not be mapped, as the fallback leaves it (WO-3)"
+                    .into()
             }
             Write::ToSwap if bytes != 0 => "what is written to swap has no buffers".into(),
             Write::ToSwap if self.failing_reads > 0 => {

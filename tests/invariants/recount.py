@@ -65,7 +65,6 @@ class Space:
     flags: pm.MappingFlags
     cached: int
     is_dirty: bool
-    areas: tuple[pm.Region, ...]
 
 
 class Recount:
@@ -119,7 +118,7 @@ class Recount:
     def _look_at_stores(self, machine: pm.Machine) -> None:
         core = machine._system.core
         self.spaces = {
-            file.number: Space(file.filesystem, file.flags, file.cached, file.is_dirty, file.areas)
+            file.number: Space(file.filesystem, file.flags, file.cached, file.is_dirty)
             for file in machine.files
         }
         self.slots = [

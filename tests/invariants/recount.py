@@ -6,7 +6,8 @@ caller as `Holds`. The statements themselves are in the tests, one file a sectio
 
 Neighbours: ``follow`` (what a migration holds), ``situations`` (recounts of whole migrations).
 
-Left out: entries outside any area, such as those that ``mremap`` carries at this moment.
+Left out: entries outside any area, such as those that ``mremap`` carries or ``munmap`` takes away at this
+moment, and those of a task that is inside ``exit``.
 """
 
 from __future__ import annotations
@@ -104,9 +105,8 @@ class Recount:
         self.areas: dict[int, tuple[pm.Vma, ...]] = {}
         self.counters: dict[int, pm.MemoryCounters] = {}
         self.leaves: list[Leaf] = []
-        for task in machine.tasks:
-            if task.is_kernel_thread:
-                continue
+        core = machine._system.core
+        for task in (task for task in machine.tasks if core.task(task.pid)[7]):
             self.areas[task.pid] = task.vmas
             self.counters[task.pid] = task.counters
             for area in task.vmas:

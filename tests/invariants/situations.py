@@ -125,7 +125,7 @@ def _file(machine: pm.Machine, kind: pm.FileSystem, *, write: bool, tasks: int =
 
 
 def swap_cache(machine: pm.Machine) -> Stage:
-    """Two anonymous pages in the swap cache, shared with a child, the second not mapped by the parent."""
+    """Two anonymous pages in the swap cache, which a child has as swap entries still (E3)."""
     app = machine.spawn("app", stack=False)
     area = app.mmap(2 * PAGE)
     fill(machine, app, area)
@@ -173,6 +173,23 @@ def leave_shmem_in_swap(machine: pm.Machine, app: pm.Task) -> int:
     assert machine.complete_io(), "it was written to swap"
     machine.drain()
     assert pm.PageFlags.SWAPCACHE in machine.frame(pfn).flags
+    return pfn
+
+
+def leave_in_swap(machine: pm.Machine, app: pm.Task, area: pm.Region) -> int:
+    """Have one page reclaimed, and stop while it is written: in the swap cache, unmapped, on node 1.
+
+    A page that was moved has an entry that is not accessed (Q13), so reclaim takes it at once.
+    """
+    fill(machine, app, area)
+    app.mlock(area)
+    app.munlock(area)
+    app.move_pages(area, 1)
+    machine.drain()
+    (pfn,) = frames_of(app, area)
+    machine.set_page_flag(pfn, pm.PageFlags.REFERENCED, False)
+    machine.reclaim(1)
+    assert pm.PageFlags.WRITEBACK in machine.frame(pfn).flags
     return pfn
 
 

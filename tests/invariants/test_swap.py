@@ -80,6 +80,8 @@ def test_slots_are_in_order_at_every_step_of_their_life(machine: pm.Machine, app
         assert_slots(Recount(machine))
         if isinstance(call.result, pm.task.Task):
             children.append(call.result)
+        while machine.complete_io():
+            assert_slots(Recount(machine))
         machine.drain()
     assert most == 2
     children[0].exit()

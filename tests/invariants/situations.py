@@ -38,11 +38,11 @@ class Stage:
     by: pm.Task
 
 
-def new_machine(profile: pm.Profile = EXACT, *, cpus: int = 1) -> pm.Machine:
-    """Two nodes, real bytes, swap."""
-    return pm.Machine(
+def new_machine(profile: pm.Profile = EXACT, *, kind: type[pm.Machine] = pm.Machine) -> pm.Machine:
+    """Two nodes, one CPU, real bytes, swap."""
+    return kind(
         nodes=[FRAMES * PAGE] * 2,
-        cpus=cpus,
+        cpus=1,
         contents=True,
         swap=8 * PAGE,
         profile=profile,

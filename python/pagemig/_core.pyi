@@ -287,6 +287,9 @@ class Machine:
         """By hand: takes a reference to a buffer (``b_count``), and its lock if ``lock``. Not if locked."""
 
     def release_buffer(self, pfn: int, at: int) -> None: ...
+    def buffered_page(self, file: int, page: int) -> int | None:
+        """The page that carries the buffers of a page of a file, half way through a move and cut off, too."""
+
     def set_page_flag(self, pfn: int, flag: int, on: bool) -> None:
         """By hand, as a filesystem or firmware might: PG_checked, PG_mappedtodisk, PG_error, PG_private_2,
         PG_reserved, PG_referenced, PG_reclaim only."""

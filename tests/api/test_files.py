@@ -424,3 +424,15 @@ def test_pages_of_ramfs_are_unevictable(machine: pm.Machine) -> None:
         found = app.page_at(page.start)
         assert found is not None
         assert (found.node, found.lru) == (node, pm.LruList.UNEVICTABLE)
+
+
+def test_areas_on_their_way_out_are_no_areas_of_a_file(machine: pm.Machine, app: pm.Task) -> None:
+    """A look works between any two steps, whoever is half way through an exit or a ``munmap``."""
+    file = machine.create_file("fading", 4096)
+    area = app.mmap(4096, file=file, shared=True)
+    call = machine.start(pm.calls.munmap(area), by=app)
+    seen = {file.areas}
+    while not call.done:
+        call.step()
+        seen.add(file.areas)
+    assert seen == {(area,), ()}

@@ -27,9 +27,10 @@ def test_a_group_pays_for_what_its_tasks_take(machine: pm.Machine) -> None:
 
 
 def test_nobody_pays_for_what_was_there_before_the_first_group(machine: pm.Machine, app: pm.Task) -> None:
-    """Until then there is not even a root."""
+    """Until then there is only the root, and no frame has a record."""
     app.touch(app.mmap(PAGE))
-    assert (machine.memcgs, app.memcg) == ((), None)
+    assert [each.name for each in machine.memcgs] == ["root"]
+    assert app.memcg == machine.memcgs[0]
     group = machine.create_memcg("late")
     assert [each.name for each in machine.memcgs] == ["root", "late"]
     assert (machine.memcg("late"), machine.memcg(group.number)) == (group, group)

@@ -2,7 +2,8 @@
 
 Start with `reach`, which brings a call to a step of the specification and runs every
 invariant after every step on the way. `lru`, `pagevec` and `links` show what has no public
-face: the order of a list, the entries of a pagevec, the reverse map of an area.
+face: the order of a list, the entries of a pagevec, the reverse map of an area. `cached` makes the
+page of a file that most tests of address spaces start from.
 
 Neighbours: ``conftest.py`` for the machine that most tests start from.
 """
@@ -139,3 +140,28 @@ def free(machine: pm.Machine, node: int) -> int:
 def delta(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
     """The counters that differ, and by how much."""
     return {name: after[name] - count for name, count in before.items() if after[name] != count}
+
+
+def cached(
+    machine: pm.Machine, task: pm.Task, filesystem: pm.FileSystem, *, write: bool = False, pages: int = 1
+) -> tuple[pm.File, pm.Region]:
+    """A file that a task maps shared, its first page read or written there, and drained."""
+    file = machine.create_file("data", pages * pm.PAGE_SIZE, filesystem=filesystem)
+    area = task.mmap(pages * pm.PAGE_SIZE, file=file, shared=True)
+    task.touch(area[0], write=write)
+    machine.drain()
+    return file, area
+
+
+def moved_between(before: list[dict[str, int]], after: list[dict[str, int]]) -> dict[str, int]:
+    """What node 1 gained of what node 0 lost; asserts that nothing else changed but free frames."""
+    lost, gained = (delta(old, new) for old, new in zip(before, after, strict=True))
+    for changes in (lost, gained):
+        changes.pop("nr_free_pages", None)
+    assert lost == {name: -count for name, count in gained.items()}
+    return gained
+
+
+def counters(machine: pm.Machine) -> list[dict[str, int]]:
+    """The counters of all nodes."""
+    return [machine.zone_counters(node) for node in machine.nodes]

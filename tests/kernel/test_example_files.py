@@ -44,7 +44,7 @@ def test_a_dirty_file_page_with_buffers_moves_with_all_that_hangs_on_it(
     assert counts(machine, NEW) == (1, 0)
     reach(machine, move, "BM-3")
     assert (machine.frame(old).count, machine.frame(NEW).count) == (2, 2)
-    reach(machine, move, "BM-7")
+    reach(machine, move, "MN-4")
     assert (machine.frame(old).count, machine.frame(NEW).count) == (1, 3)
     assert bool(file.pages["dirty"][0]), "the tag stays throughout"
     reach(machine, move, "UM-12")

@@ -11,47 +11,113 @@ from tests.reference import snapshot as reference
 from tests.reference.memory import COUNTERS
 
 NORMAL = int(pm.ZoneKind.NORMAL)
+KINDS = {pm.OwnerKind.ANON: "anon", pm.OwnerKind.FILE: "file", pm.OwnerKind.KSM: "ksm"}
+
+
+class _Names:
+    """The canonical numbers of what an implementation names as it likes."""
+
+    def __init__(self, machine: pm.Machine) -> None:
+        core = machine._system.core
+        self.anon: dict[int, int] = {}
+        self.areas: dict[int, tuple[int, int]] = {}
+        self.places: dict[int, int] = {}
+        self.nodes = {node: at for at, (node, *_) in enumerate(_ksm_nodes(machine))}
+        for at, task in enumerate(machine.tasks):
+            self.places[task.pid] = at
+            for start, _, _, _, _, area, links in core.vmas(task.pid):
+                self.areas[area] = at, start
+                for link in links:
+                    self.anon.setdefault(link, len(self.anon))
+
+    def owner(self, frame: pm.FrameInfo) -> tuple[str, int] | None:
+        """What a page belongs to."""
+        if frame.owner is None:
+            return None
+        kind = KINDS[frame.owner.kind]
+        numbers = {"anon": self.anon, "ksm": self.nodes}.get(kind)
+        number = frame.owner.id
+        return kind, number if numbers is None else numbers.get(number, reference.GONE)
 
 
 def take(machine: pm.Machine) -> reference.Snapshot:
-    """Look at everything, with anon_vmas numbered by first appearance."""
-    numbers: dict[int, int] = {}
-    tasks = tuple(_task(machine, task, numbers) for task in machine.tasks)
-    frames = tuple(state for node in machine.nodes for state in _frames(machine, node, numbers))
-    nodes = tuple(_node(machine, node) for node in machine.nodes)
+    """Look at everything, with names made canonical."""
+    names = _Names(machine)
     core = machine._system.core
     pagevecs = tuple(
-        tuple(tuple(core.pagevec(cpu, index)) for index in range(5)) for cpu in range(len(machine.cpus))
+        tuple(tuple(core.pagevec(cpu, index)) for index in range(6)) for cpu in range(len(machine.cpus))
     )
-    assert not any(core.pagevec(cpu, 5) for cpu in range(len(machine.cpus)))
-    return reference.Snapshot(frames, nodes, pagevecs, tasks)
+    pending = [(pfn, direction, -1 if due is None else due) for _, pfn, direction, due in core.pending_io()]
+    slots = core.swap()[0]
+    return reference.Snapshot(
+        tuple(state for node in machine.nodes for state in _frames(machine, node, names)),
+        tuple(_node(machine, node) for node in machine.nodes),
+        pagevecs,
+        tuple(_task(machine, task, names) for task in machine.tasks),
+        tuple(_file(machine, number, names) for number in (0, *(row[0] for row in core.files()))),
+        tuple((slot, *core.swap_slot(slot)) for slot in range(1, slots + 1) if any(core.swap_slot(slot))),
+        tuple(pending),
+        core.now,
+        tuple((row[0], row[3], *row[5:8]) for row in core.memcgs()),
+        tuple((row[0], row[3], tuple(names.places[pid] for pid in row[5])) for row in core.cpusets()),
+        tuple((kpfn, tuple(address for _, address in items)) for _, kpfn, items in _ksm_nodes(machine)),
+        core.ksm(),
+        tuple(sorted((ledger, where, by) for ledger, where, by in core.drift() if by)),
+    )
 
 
-def _task(machine: pm.Machine, task: pm.Task, numbers: dict[int, int]) -> reference.TaskState:
+def _ksm_nodes(machine: pm.Machine) -> list[tuple[int, int, list[tuple[int, int]]]]:
+    rows = machine._system.core.ksm_nodes()
+    return sorted(rows, key=lambda row: (row[1], [address for _, address in row[2]]))
+
+
+def _policy(row: tuple[int, int, int, int] | None) -> tuple[int, tuple[int, ...]] | None:
+    if row is None or row[0] == int(pm.PolicyMode.DEFAULT):
+        return None
+    return row[0], tuple(node for node in range(64) if row[1] >> node & 1)
+
+
+def _task(machine: pm.Machine, task: pm.Task, names: _Names) -> reference.TaskState:
     core = machine._system.core
     areas, entries = [], []
-    for start, end, flags, pgoff, holds, _, links in core.vmas(task.pid):
-        policy = None
-        if holds is not None:
-            policy = holds[0], tuple(node for node in range(64) if holds[1] >> node & 1)
-        canonical = tuple(numbers.setdefault(link, len(numbers)) for link in links)
-        areas.append(reference.VmaState(start, end, flags, pgoff, policy, canonical))
+    files = core.vma_files(task.pid)
+    for (start, end, flags, pgoff, holds, _, links), file in zip(core.vmas(task.pid), files, strict=True):
+        canonical = tuple(names.anon[link] for link in links)
+        areas.append(reference.VmaState(start, end, flags, pgoff, _policy(holds), file, canonical))
         for address in range(start, end, pm.PAGE_SIZE):
-            if raw := task.entry_at(address).raw:
+            if raw := core.entry(task.pid, address)[-1]:
                 entries.append((address, reference.leaf(raw)))
     counters = task.counters
-    return reference.TaskState(tuple(areas), tuple(entries), (counters.file, counters.anon, counters.swap))
+    return reference.TaskState(
+        tuple(areas),
+        tuple(entries),
+        (counters.file, counters.anon, counters.swap),
+        sum(1 << node for node in task.mems_allowed if node in machine.nodes),
+        _policy(core.task_policy(task.pid)),
+    )
 
 
-def _frames(machine: pm.Machine, node: int, numbers: dict[int, int]) -> list[reference.FrameState]:
+def _frames(machine: pm.Machine, node: int, names: _Names) -> list[reference.FrameState]:
+    core = machine._system.core
     found = []
     for pfn in machine.frames(node)["pfn"].tolist():
         frame = machine.frame(pfn)
-        assert frame.owner is None or frame.owner.kind is pm.OwnerKind.ANON
-        owner = None if frame.owner is None else numbers.get(frame.owner.id, reference.GONE)
-        index = None if frame.owner is None else frame.index
+        flags, group = core.frame_memcg(pfn)
+        charged = flags & reference.USED
+        kept = reference.USED | reference.CACHE | reference.FILE_MAPPED
         found.append(
-            reference.FrameState(pfn, frame.node, int(frame.flags), frame.count, frame.mapcount, owner, index)
+            reference.FrameState(
+                pfn,
+                frame.node,
+                int(frame.flags),
+                frame.count,
+                frame.mapcount,
+                names.owner(frame),
+                None if frame.owner is None else frame.index,
+                frame.private if frame.flags & pm.PageFlags.SWAPCACHE else 0,
+                tuple(core.buffers(pfn)),
+                (flags & kept, group) if charged else (0, 0),
+            )
         )
     return found
 
@@ -59,21 +125,23 @@ def _frames(machine: pm.Machine, node: int, numbers: dict[int, int]) -> list[ref
 def _node(machine: pm.Machine, node: int) -> reference.NodeState:
     counters = dict(machine.zone_counters(node))
     kept = {name: counters.pop(name) for name in (*COUNTERS, "nr_free_pages")}
-    assert not any(counters.values()), f"node {node} counts what no anonymous page is: {counters}"
+    assert not any(counters.values()), f"node {node} counts what the reference does not know: {counters}"
     core = machine._system.core
     has_zone = machine.nodes[node] > 0
     lists = tuple(tuple(core.lru(node, NORMAL, index)) if has_zone else () for index in range(5))
-    return reference.NodeState(tuple(sorted(kept.items())), lists)
+    return reference.NodeState(tuple(sorted(kept.items())), lists, tuple(core.pageblocks(node)))
 
 
-def contents(machine: pm.Machine) -> dict[tuple[int, int], bytes]:
-    """The bytes of every mapped page, by pid and address; nothing is accessed."""
+def _file(machine: pm.Machine, number: int, names: _Names) -> reference.FileState:
     core = machine._system.core
-    found = {}
-    for task in machine.tasks:
-        for region in task.regions:
-            for address in range(region.start, region.end, pm.PAGE_SIZE):
-                page = task.page_at(address)
-                if page is not None:
-                    found[task.pid, address] = core.frame_bytes(page.pfn)
-    return found
+    size, flags = next(((row[2], row[4]) for row in core.files() if row[0] == number), (0, 0))
+    areas = tuple(names.areas[area] for area in core.file_areas(number)) if number else ()
+    return reference.FileState(number, size, flags, tuple(core.file_pages(number)), areas)
+
+
+def contents(machine: pm.Machine) -> dict[int, bytes]:
+    """The bytes of every frame in use, by number."""
+    core = machine._system.core
+    return {
+        pfn: core.frame_bytes(pfn) for node in machine.nodes for pfn in machine.frames(node)["pfn"].tolist()
+    }

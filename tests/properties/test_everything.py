@@ -78,10 +78,15 @@ class Everything(RuleBasedStateMachine):
     def write(self, who: int, page: int, at: int) -> None:
         self.world.write(who, page, at)
 
-    @rule(who=N, pages=st.lists(N, max_size=20))
-    def write_many(self, who: int, pages: list[int]) -> None:
-        for page in pages:
-            self.world.write(who, page, 0)
+    @rule(who=N, page=N, count=N)
+    def write_run(self, who: int, page: int, count: int) -> None:
+        self.world.write_run(who, page, count)
+
+    @rule(who=N, page=N, count=N, node=N)
+    def write_and_move(self, who: int, page: int, count: int, node: int) -> None:
+        self.world.write_run(who, page, count)
+        self.world.drain()
+        self.world.move_pages(who, page, count, node)
 
     @rule(who=N, page=N)
     def read(self, who: int, page: int) -> None:
@@ -164,6 +169,4 @@ class Everything(RuleBasedStateMachine):
 
 
 TestEverything = Everything.TestCase
-TestEverything.settings = settings(
-    max_examples=RUNS, stateful_step_count=STEPS, report_multiple_bugs=False
-)
+TestEverything.settings = settings(max_examples=RUNS, stateful_step_count=STEPS, report_multiple_bugs=False)

@@ -89,7 +89,9 @@ class World:
             self.memories.append(memory.fork())
 
     def exit(self, which: int) -> None:
-        at = which % len(self.tasks)
+        if which % 4:
+            return
+        at = which // 4 % len(self.tasks)
         self.tasks.pop(at).exit()
         self.memories.pop(at)
         if not self.tasks:
@@ -117,6 +119,9 @@ class World:
         for index in range(pages):
             address = region.start + index * PAGE_SIZE
             memory.areas[address] = ShadowArea(shadow, offset + index, shared, writable)
+        if kind & 192:
+            for address in region.addresses.tolist():
+                self.store(task, memory, address, kind)
 
     def munmap(self, which: int, page: int, count: int) -> None:
         task, memory = self.task(which)
@@ -168,16 +173,31 @@ class World:
             region = pm.Region(task, address, PAGE_SIZE)
             with contextlib.suppress(OSError):
                 task.mlock(region) if lock & 1 else task.munlock(region)
+            # To lock a page that may be stored to is to store to it: a private one is copied.
+            page, before = task.page_at(address), memory.load(address)
+            is_copied = page is not None and page.owner is not None and page.owner.kind is pm.OwnerKind.ANON
+            if is_copied and memory.areas[address].file is not None and before is not None:
+                memory.own.setdefault(address, before)
 
     # loads and stores
 
     def write(self, which: int, page: int, at: int) -> None:
         task, memory = self.task(which)
         address = self.page(memory, page)
-        if address is None:
-            return
-        data, at = self.bytes(), at % PAGE_SIZE
-        before = memory.load(address)
+        if address is not None:
+            self.store(task, memory, address, at % PAGE_SIZE)
+
+    def write_run(self, which: int, page: int, count: int) -> None:
+        task, memory = self.task(which)
+        for address in self.run_of_pages(memory, page, count):
+            self.store(task, memory, address, 0)
+
+    def store(self, task: pm.Task, memory: ShadowMemory, address: int, at: int) -> None:
+        """Bytes into one page; it must fail exactly where the shadow has nothing to store to."""
+        data = self.bytes()
+        area, before = memory.areas[address], memory.load(address)
+        if area.shared and area.file is not None and area.index * PAGE_SIZE + at >= area.file.size:
+            return  # Beyond the end of the file bytes live as long as the page does, and no longer.
         may = before is not None and memory.areas[address].writable
         try:
             task.write(address + at, data)
@@ -245,7 +265,7 @@ class World:
         if not self.files:
             return
         file, shadow = self.files[which % len(self.files)]
-        to = size * 1000 % (10 * PAGE_SIZE)
+        to = size * 1000 % (10 * PAGE_SIZE) if size % 3 else shadow.size
         file.truncate(to)
         shadow.cut(to)
         for memory in self.memories:

@@ -1,11 +1,11 @@
 """The migration engine: ten passes over a list of isolated pages.
 
 Start with :func:`migrate_pages`. Below it ``_attempt`` is ``unmap_and_move``,
-``_move_to_new`` is ``move_to_new_page``; step labels stand beside the steps.
+``_move_to_new`` is ``move_to_new_page``; step labels stand beside the steps. The
+methods of address spaces are in ``engine_methods``.
 
-Source: migration.md 2 to 4, 6, 7, 13 to 15; supporting paths 5.
-Left out: file pages, swap-cache pages, KSM, memory cgroups, waiting (nobody
-else ever holds a lock).
+Source: migration.md 2 to 4, 13 to 15; supporting paths 13.
+Left out: waiting for page locks (nobody else ever holds one).
 """
 
 from __future__ import annotations
@@ -14,20 +14,11 @@ import dataclasses
 import errno
 from collections.abc import Callable
 
-from . import lru, rmap
-from .entries import (
-    ACCESSED,
-    DIRTY,
-    WRITABLE,
-    classify,
-    is_write_migration,
-    make,
-    make_migration,
-    migration_pfn,
-    pfn_of,
-)
+from . import engine_methods, groups, lru, transfers, writeback
+from .lru import isolated_counter
 from .memory import Flag, Frame
 from .tasks import State
+from .unmap import restore, try_to_unmap
 
 
 @dataclasses.dataclass
@@ -38,63 +29,82 @@ class Target:
     report: Callable[[int], None]
 
 
-NewPage = Callable[[Frame], Target | None]
-COPIED = Flag.ERROR | Flag.REFERENCED | Flag.UPTODATE | Flag.CHECKED | Flag.MAPPEDTODISK
+@dataclasses.dataclass
+class Batch:
+    """What is being migrated, and how.
+
+    ``tolerant`` is for soft offline, which does not raise the isolated counter that
+    is lowered here (Q19).
+    """
+
+    pages: list[Frame]
+    new_page: Callable[[Frame], Target | None]
+    offlining: bool = False
+    uncounted: bool = False
+    attempts: int = 0
+    passes: int = 0
 
 
-def migrate_pages(state: State, cpu: lru.Cpu, pages: list[Frame], new_page: NewPage) -> int:
+def migrate_pages(state: State, cpu: lru.Cpu, batch: Batch) -> int:
     """Move isolated pages; return how many stayed, or -ENOMEM (MP-1 to MP-6)."""
     failed = 0
     retry = 1
-    for _pass in range(10):
+    for number in range(10):
         if not retry:
             break
         retry = 0
-        for frame in list(pages):
-            result = _attempt(state, cpu, pages, frame, new_page)
+        batch.passes += 1
+        for frame in list(batch.pages):
+            result = _attempt(state, cpu, batch, frame, force=number > 2)
             if result == -errno.ENOMEM:
-                putback_all(state, cpu, pages)
+                putback_all(state, cpu, batch)
                 return result
             if result == -errno.EAGAIN:
                 retry += 1
             elif result:
                 failed += 1
-    putback_all(state, cpu, pages)
+    putback_all(state, cpu, batch)
     return failed + retry
 
 
-def putback_all(state: State, cpu: lru.Cpu, pages: list[Frame]) -> None:
+def collect(state: State, pages: list[Frame], frame: Frame) -> bool:
+    """Isolate a page for migration and count it; False where it is on no list."""
+    if not lru.isolate(state.memory, frame):
+        return False
+    pages.append(frame)
+    state.memory.add(frame, isolated_counter(frame), 1)
+    return True
+
+
+def putback_all(state: State, cpu: lru.Cpu, batch: Batch) -> None:
     """``putback_lru_pages`` (PB-1 to PB-4)."""
-    for frame in pages:
-        state.memory.add(frame, isolated_counter(frame), -1)
+    for frame in batch.pages:
+        _uncount(state, batch, frame)
         lru.putback(state.memory, cpu, frame)
-    pages.clear()
+    batch.pages.clear()
 
 
-def isolated_counter(frame: Frame) -> str:
-    """The isolated counter of the page's family."""
-    return "nr_isolated_anon" if frame.has(Flag.SWAPBACKED) else "nr_isolated_file"
+def _uncount(state: State, batch: Batch, frame: Frame) -> None:
+    state.memory.add(frame, isolated_counter(frame), -1)
+    if batch.uncounted:
+        state.drift[isolated_counter(frame), frame.node] -= 1
 
 
-def _attempt(state: State, cpu: lru.Cpu, pages: list[Frame], old: Frame, new_page: NewPage) -> int:
+def _attempt(state: State, cpu: lru.Cpu, batch: Batch, old: Frame, *, force: bool) -> int:
     """``unmap_and_move``."""
-    target = new_page(old)  # UM-1
+    target = batch.new_page(old)  # UM-1
     if target is None:
         return -errno.ENOMEM
+    batch.attempts += 1
     result = 0
     if old.count > 1:  # UM-2
         assert not old.has(Flag.LOCKED)
         old.flags |= Flag.LOCKED  # UM-3
-        result = -errno.EAGAIN
-        _unmap(state, old)  # UM-9
-        if old.mapcount == 0:
-            result = _move_to_new(state, target.frame, old)  # UM-10
-        if result:
-            _restore(state, old, old)  # UM-11
+        result = _locked(state, cpu, batch, target.frame, old, force=force)
         old.flags &= ~Flag.LOCKED  # UM-15
         if result != -errno.EAGAIN:  # UM-16
-            pages.remove(old)
-            state.memory.add(old, isolated_counter(old), -1)
+            batch.pages.remove(old)
+            _uncount(state, batch, old)
             lru.putback(state.memory, cpu, old)
     node = target.frame.node
     lru.putback(state.memory, cpu, target.frame)  # UM-17
@@ -102,64 +112,59 @@ def _attempt(state: State, cpu: lru.Cpu, pages: list[Frame], old: Frame, new_pag
     return result
 
 
-def _unmap(state: State, frame: Frame) -> None:
-    """``try_to_unmap`` for migration: every leaf becomes a migration entry."""
-    if not frame.mapcount:
-        return
-    for vma, address in rmap.places(frame):
-        entry = vma.mm.entry(address)
-        if classify(entry) != "present" or pfn_of(entry) != frame.pfn:
-            continue
-        if entry & DIRTY:
-            frame.flags |= Flag.DIRTY
-        vma.mm.store(address, make_migration(frame.pfn, write=bool(entry & WRITABLE)))
-        rmap.remove(state.memory, frame)
-        lru.put(state.memory, frame)
-        if not frame.mapcount:
-            return
+def _locked(state: State, cpu: lru.Cpu, batch: Batch, new: Frame, old: Frame, *, force: bool) -> int:
+    """UM-4 to UM-14."""
+    if old.is_ksm and not batch.offlining:  # UM-4
+        return -errno.EBUSY
+    charge = groups.prepare_migration(old, repaired=state.repaired)  # UM-5
+    if charge is None:
+        return -errno.ENOMEM
+    result = -errno.EAGAIN
+    if not old.has(Flag.WRITEBACK) or force:  # UM-6
+        transfers.wait_for_writeback(state, old)
+        result = _unmap_and_move(state, cpu, charge, new, old)
+    charge.end(old, new)  # UM-14
+    if charge.group is not None and not state.repaired:
+        _write_down(state, charge, new, result)
+    return result
 
 
-def _move_to_new(state: State, new: Frame, old: Frame) -> int:
-    """``move_to_new_page`` with ``migrate_page`` for a page without address space."""
+def _write_down(state: State, charge: groups.Migration, new: Frame, result: int) -> None:
+    """The ledgers of Q17 and Q18: a mapped file page moved, a charge went to a page that is thrown away."""
+    assert charge.group is not None
+    if result == 0 and new.mapcount and not new.is_anon:
+        state.drift["mapped_file", charge.group.number] += 1
+    if result and charge.target is new and not charge.was_used:
+        state.drift["charge", charge.group.number] += 1
+
+
+def _unmap_and_move(state: State, cpu: lru.Cpu, charge: groups.Migration, new: Frame, old: Frame) -> int:
+    """UM-8 to UM-11."""
+    if old.owner is None and old.has_private:  # UM-8
+        writeback.try_to_free_buffers(state, old)
+        return -errno.EAGAIN
+    if old.owner is not None:
+        try_to_unmap(state, cpu, old, migration=True)  # UM-9
+    result = -errno.EAGAIN
+    if old.mapcount == 0:
+        result = _move_to_new(state, charge, new, old)  # UM-10
+    if result:
+        charge.settle(old, None)
+        restore(state, old, old)  # UM-11
+    return result
+
+
+def _move_to_new(state: State, charge: groups.Migration, new: Frame, old: Frame) -> int:
+    """``move_to_new_page``."""
     assert not new.has(Flag.LOCKED)
     new.flags |= Flag.LOCKED  # MN-1
     new.index, new.owner = old.index, old.owner  # MN-2
     new.flags |= old.flags & Flag.SWAPBACKED
-    result = 0 if old.count == 1 else -errno.EAGAIN  # MM-1
+    result = engine_methods.migrate(state, new, old)  # MN-3
     if result == 0:
-        _copy(state, new, old)  # MG-3
-        _restore(state, old, new)  # MN-4
+        charge.settle(new, old)
+        restore(state, old, new)  # MN-4
     else:
         new.owner = None
     new.flags &= ~Flag.LOCKED  # MN-5
     return result
-
-
-def _copy(state: State, new: Frame, old: Frame) -> None:
-    """``migrate_page_copy`` (MC-1 to MC-9)."""
-    new.content = old.content
-    new.flags |= old.flags & COPIED
-    if old.test_and_clear(Flag.ACTIVE):
-        assert not old.has(Flag.UNEVICTABLE)
-        new.flags |= Flag.ACTIVE
-    elif old.test_and_clear(Flag.UNEVICTABLE):
-        new.flags |= Flag.UNEVICTABLE
-    if old.test_and_clear(Flag.DIRTY):
-        new.flags |= Flag.DIRTY
-    if old.test_and_clear(Flag.MLOCKED):
-        new.flags |= Flag.MLOCKED
-        state.memory.add(old, "nr_mlock", -1)
-        state.memory.add(new, "nr_mlock", 1)
-    old.owner = None
-
-
-def _restore(state: State, old: Frame, new: Frame) -> None:
-    """``remove_migration_ptes``: entries that name ``old`` become leaves of ``new``."""
-    for vma, address in rmap.places(new):
-        entry = vma.mm.entry(address)
-        if classify(entry) != "migration" or migration_pfn(entry) != old.pfn:
-            continue
-        new.count += 1  # RP-5
-        write = WRITABLE if is_write_migration(entry) else 0
-        vma.mm.store(address, make(new.pfn, (vma.protection & ~ACCESSED) | write))  # RP-6, RP-7
-        rmap.add(state.memory, new, vma, address)  # RP-8

@@ -3,7 +3,7 @@
 Start with :func:`classify`. An entry is a plain ``int``; 0 is none.
 
 Source: data model 6.1 (protection), 6.3 (bits), 6.4 (swap-type encoding).
-Left out: file-offset entries, real swap entries.
+Left out: file-offset entries, swap devices other than number 0.
 """
 
 from __future__ import annotations
@@ -26,14 +26,21 @@ VM_READ = 0x1
 VM_WRITE = 0x2
 VM_EXEC = 0x4
 VM_SHARED = 0x8
+VM_MAYWRITE = 0x20
 VM_MAY = 0x70
+VM_MAYSHARE = 0x80
 VM_PFNMAP = 0x400
 VM_LOCKED = 0x2000
 VM_IO = 0x4000
+VM_SEQ_READ = 0x8000
 VM_DONTCOPY = 0x20000
 VM_DONTEXPAND = 0x40000
 VM_RESERVED = 0x80000
 VM_HUGETLB = 0x400000
+VM_NONLINEAR = 0x800000
+VM_INSERTPAGE = 0x2000000
+VM_MIXEDMAP = 0x10000000
+VM_MERGEABLE = 0x80000000
 VM_ACCESS = VM_READ | VM_WRITE | VM_EXEC
 
 
@@ -73,17 +80,36 @@ def is_write_migration(entry: int) -> bool:
     return (entry >> 1) & 31 == MIGRATION_WRITE
 
 
-def protection(vm_flags: int) -> int:
-    """Return ``vm_page_prot`` of a private mapping: never writable.
+def make_swap(slot: int) -> int:
+    """Return the leaf that names a slot of device 0; the slot is its neutral value too.
+
+    >>> hex(make_swap(3)), classify(make_swap(3))
+    ('0x600', 'swap')
+    """
+    return slot << 9
+
+
+def swap_slot(entry: int) -> int:
+    """Return the slot a swap entry names."""
+    assert (entry >> 1) & 31 == 0
+    return entry >> 9
+
+
+def protection(vm_flags: int, *, wants_notice: bool = False) -> int:
+    """Return ``vm_page_prot``: writable only if shared, and nobody wants a notice of writes.
 
     >>> hex(protection(VM_READ | VM_WRITE))
     '0x8000000000000025'
+    >>> hex(protection(VM_READ | VM_WRITE | VM_SHARED))
+    '0x8000000000000027'
     >>> hex(protection(0))
     '0x120'
     """
     if not vm_flags & VM_ACCESS:
         return PROTNONE | ACCESSED
     bits = PRESENT | USER | ACCESSED
+    if vm_flags & VM_SHARED and vm_flags & VM_WRITE and not wants_notice:
+        bits |= WRITABLE
     return bits if vm_flags & VM_EXEC else bits | NO_EXECUTE
 
 

@@ -1,7 +1,9 @@
 """The operations, by name: what a test drives side by side with the package.
 
 Start with :class:`ReferenceMachine`. Every method runs to its end. Addresses
-are page aligned unless said otherwise; ranges lie inside mappings.
+are page aligned unless said otherwise; ranges lie inside mappings. Whoever acts
+is a pid, 0 for the kernel. The verbs of files, swap, groups and offlining are in
+``machine_stores``.
 
 Source: as the modules below, which do the work.
 Left out: calls in flight, the audit, costs.
@@ -11,18 +13,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from . import faults, mapping, mlock, placement, policy, vmas
-from .entries import PAGE_SIZE, VM_MAY, VM_READ, VM_WRITE
-from .faults import Outcome
-from .lru import Cpu, drain, isolate
+from . import faults, mapping, mlock, placement, policy, remap, vmas
+from .cpusets import Cpuset
+from .entries import PAGE_SIZE, VM_MAY, VM_MAYSHARE, VM_READ, VM_SHARED, VM_WRITE
+from .faults import Touched
+from .ksm import Ksm
+from .lookup import follow
+from .lru import Cpu, drain, isolate, putback
+from .machine_stores import StoreVerbs
 from .memory import Frame, Memory
 from .move_pages import UserArrays, move_pages
 from .snapshot import Snapshot, take
+from .swap import SwapArea
 from .tasks import State, Task
 
 
-class ReferenceMachine:
-    """A machine of anonymous memory.
+class ReferenceMachine(StoreVerbs):
+    """A machine.
 
     Parameters
     ----------
@@ -34,6 +41,12 @@ class ReferenceMachine:
         (MIN, LOW) of a node, frames; 0 where not given.
     contents
         Whether frames have bytes.
+    swap
+        Slots of swap space.
+    repaired
+        Whether the plain defects are off.
+    block
+        Frames in a pageblock.
     """
 
     def __init__(
@@ -43,15 +56,25 @@ class ReferenceMachine:
         cpus: int = 2,
         watermarks: dict[int, tuple[int, int]] | None = None,
         contents: bool = False,
+        swap: int = 0,
+        repaired: bool = False,
+        block: int = 512,
     ) -> None:
-        memory = Memory(dict(sizes), contents=contents)
+        memory = Memory(dict(sizes), contents=contents, block=block)
         for node, (low_min, low) in (watermarks or {}).items():
             memory.nodes[node].watermark_min = low_min
             memory.nodes[node].watermark_low = low
         homes = sorted(sizes)
         cpu_list = [Cpu(number, homes[number % len(homes)]) for number in range(cpus)]
         lists = policy.zonelists(memory, {cpu.node for cpu in cpu_list})
-        self.state = State(memory, cpu_list, lists)
+        self.state = State(memory, cpu_list, lists, SwapArea(swap), Ksm(), repaired)
+        self.state.cpusets.append(Cpuset(0, "root", None, frozenset(memory.with_memory)))
+
+    def task(self, pid: int) -> Task:
+        """Look a task up; the kernel is number 0."""
+        return self.state.tasks[pid] if pid else self.state.kernel
+
+    # tasks and their areas ---------------------------------------------------------------
 
     def spawn(
         self, *, uid: int = 0, capabilities: int | None = None, cpu: int = 0, mems: int | None = None
@@ -60,19 +83,41 @@ class ReferenceMachine:
         pid = self.state.next_pid
         self.state.next_pid += 1
         rights = ((1 << 34) - 1 if uid == 0 else 0) if capabilities is None else capabilities
-        task = Task(pid, vmas.Mm(), uid, uid, uid, rights, cpu=cpu)
-        if mems is not None:
-            task.mems_allowed = mems
-        self.state.tasks[pid] = task
+        self.state.tasks[pid] = Task(pid, vmas.Mm(), uid, uid, uid, rights, cpu=cpu)
+        if mems is None:
+            self.state.tasks[pid].cpuset = self.state.cpusets[0]
+        else:
+            self.set_mems_allowed(pid, mems)
         return pid
 
-    def task(self, pid: int) -> Task:
-        """Look a task up."""
-        return self.state.tasks[pid]
+    def set_mems_allowed(self, pid: int, mems: int) -> None:
+        """Give a task nodes by hand, which takes it out of its cpuset."""
+        task = self.state.tasks[pid]
+        task.mems_allowed, task.cpuset = mems, None
 
-    def mmap(self, pid: int, start: int, length: int, *, flags: int = VM_READ | VM_WRITE) -> None:
-        """Map private anonymous memory; the VM_MAY bits come by themselves."""
-        mapping.mmap(self.task(pid).memory_map, start, length, flags | VM_MAY)
+    def fork(self, pid: int) -> int:
+        """Fork a task; return the child's pid."""
+        return mapping.fork(self.state, self.task(pid)).pid
+
+    def exit(self, pid: int) -> None:
+        """End a task."""
+        task = self.state.tasks.pop(pid)
+        mapping.exit_mm(self.state, task)
+
+    def mmap(
+        self,
+        pid: int,
+        start: int,
+        length: int,
+        *,
+        flags: int = VM_READ | VM_WRITE,
+        file: int | None = None,
+        offset: int = 0,
+    ) -> None:
+        """Map memory; the VM_MAY bits come by themselves, and VM_MAYSHARE with VM_SHARED."""
+        flags |= VM_MAY | (VM_MAYSHARE if flags & VM_SHARED else 0)
+        space = None if file is None else self.state.files[file]
+        mapping.mmap(self.state, self.task(pid).memory_map, start, length, flags, space, offset)
 
     def munmap(self, pid: int, start: int, end: int) -> None:
         """Unmap a range."""
@@ -81,6 +126,20 @@ class ReferenceMachine:
     def mprotect(self, pid: int, start: int, end: int, access: int) -> None:
         """Set VM_READ, VM_WRITE and VM_EXEC of a range."""
         mapping.mprotect(self.task(pid), start, end, access)
+
+    def mremap(
+        self, pid: int, start: int, length: int, new_length: int, *, to: int | None = None, room: int = 0
+    ) -> int:
+        """Move or resize a range of one area; the new address or -errno.
+
+        Where ``to`` is None and it must move, it goes to ``room``: the specification does not
+        say where that is.
+        """
+        return remap.mremap(self.state, self.task(pid), start, length, new_length, to, room)
+
+    def madvise(self, pid: int, start: int, length: int, advice: int) -> int:
+        """Give advice on a range: 0 or -errno."""
+        return remap.madvise(self.state, self.task(pid), start, length, advice)
 
     def mlock(self, pid: int, start: int, end: int) -> bool:
         """Lock a range; False where a page could not be had."""
@@ -96,21 +155,26 @@ class ReferenceMachine:
 
     def set_task_policy(self, pid: int, new: policy.Policy | None) -> None:
         """Set the policy of a task."""
-        self.task(pid).policy = new
+        task = self.task(pid)
+        task.policy = new
+        if new is not None and new.mode is policy.Mode.INTERLEAVE:
+            task.il_next = min(new.nodes)
 
-    def touch(self, pid: int, addresses: Iterable[int], *, write: bool) -> list[Outcome]:
+    # accesses ----------------------------------------------------------------------------
+
+    def touch(self, pid: int, addresses: Iterable[int], *, write: bool) -> Touched:
         """Access each address in turn; an access without memory is the last."""
-        outcomes = []
+        seen = Touched()
         for address in addresses:
-            outcomes.append(faults.access(self.state, self.task(pid), address, write=write))
-            if outcomes[-1] is Outcome.NO_MEMORY:
+            faults.access(self.state, self.task(pid), address, write=write, seen=seen)
+            if seen.out_of_memory:
                 break
-        return outcomes
+        return seen
 
     def write(self, pid: int, address: int, data: bytes) -> bool:
         """Store bytes that lie in one page; False where that is not possible."""
         task = self.task(pid)
-        if faults.access(self.state, task, address, write=True) in (Outcome.SEGV, Outcome.NO_MEMORY):
+        if not faults.access(self.state, task, address, write=True):
             return False
         frame = self.frame_at(pid, address)
         assert frame is not None
@@ -126,17 +190,8 @@ class ReferenceMachine:
 
     def frame_at(self, pid: int, address: int) -> Frame | None:
         """The frame mapped at an address; None for none and for the zero page."""
-        found = faults.follow(self.state, self.task(pid), address)
+        found = follow(self.state, self.task(pid).memory_map, address)
         return found if isinstance(found, Frame) and found.pfn >= 0 else None
-
-    def fork(self, pid: int) -> int:
-        """Fork a task; return the child's pid."""
-        return mapping.fork(self.state, self.task(pid)).pid
-
-    def exit(self, pid: int) -> None:
-        """End a task."""
-        task = self.state.tasks.pop(pid)
-        mapping.exit_mm(self.state, task)
 
     def pin(self, pid: int, address: int, *, write: bool) -> int | None:
         """Take a reference with ``get_user_pages``; the frame, -1 for the zero page, or None."""
@@ -151,12 +206,18 @@ class ReferenceMachine:
         """Take a page off its LRU list for nobody in particular."""
         return isolate(self.state.memory, self.state.memory.frames[pfn])
 
+    def putback(self, pfn: int) -> None:
+        """Give such a page back, by way of CPU 0."""
+        putback(self.state.memory, self.state.cpus[0], self.state.memory.frames[pfn])
+
     def drain(self, cpu: int | None = None) -> None:
         """Drain the pagevecs of every CPU, or of one."""
         if cpu is None:
             self.state.drain_all()
         else:
             drain(self.state.memory, self.state.cpus[cpu])
+
+    # the system calls --------------------------------------------------------------------
 
     def move_pages(self, caller: int, pid: int, user: UserArrays, flags: int) -> int:
         """The system call: 0 or -errno; see :class:`UserArrays`."""

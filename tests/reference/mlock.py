@@ -2,6 +2,8 @@
 
 Start with :func:`mlock` and :func:`munlock`.
 
+Single pages are in ``mlock_page``.
+
 Source: supporting paths 5 (the MUNLOCK action), 15.
 Left out: limits on locked memory.
 """
@@ -9,11 +11,14 @@ Left out: limits on locked memory.
 from __future__ import annotations
 
 from . import lru, rmap
-from .entries import PAGE_SIZE, VM_LOCKED, VM_WRITE, classify, pfn_of
-from .faults import follow, get_user_page
+from .entries import PAGE_SIZE, VM_LOCKED, VM_WRITE
+from .faults import get_user_page
+from .lookup import follow
 from .memory import Flag, Frame
+from .mlock_page import lock_page
 from .tasks import State, Task
-from .vmas import Vma, change_flags
+from .unmap import maps
+from .vmas import Mm, Vma, change_flags
 
 BATCH = 16
 
@@ -36,12 +41,12 @@ def mlock(state: State, task: Task, start: int, end: int) -> bool:
         for changed_start, changed_end in change_flags(
             mm, piece_start, piece_end, lambda flags: flags | VM_LOCKED
         ):
-            is_complete &= _lock_pages(state, task, changed_start, changed_end)
+            is_complete &= populate(state, task, changed_start, changed_end)
         address = piece_end
     return is_complete
 
 
-def _lock_pages(state: State, task: Task, start: int, end: int) -> bool:
+def populate(state: State, task: Task, start: int, end: int) -> bool:
     mm = task.memory_map
     address = start
     while address < end:
@@ -54,24 +59,14 @@ def _lock_pages(state: State, task: Task, start: int, end: int) -> bool:
                 break
             batch.append(frame)
             address += PAGE_SIZE
+        lru.drain(state.memory, state.cpu_of(task))
         if not batch:
             return False
-        lru.drain(state.memory, state.cpu_of(task))
         for frame in batch:
             if frame.owner is not None:
-                lock_page(state, task, frame)
+                lock_page(state.memory, state.cpu_of(task), frame)
             state.put(frame.pfn)
     return True
-
-
-def lock_page(state: State, task: Task, frame: Frame) -> None:
-    """``mlock_vma_page``."""
-    if frame.has(Flag.MLOCKED):
-        return
-    frame.flags |= Flag.MLOCKED
-    state.memory.add(frame, "nr_mlock", 1)
-    if lru.isolate(state.memory, frame):
-        lru.putback(state.memory, state.cpu_of(task), frame)
 
 
 def munlock(state: State, task: Task, start: int, end: int) -> None:
@@ -88,34 +83,36 @@ def munlock(state: State, task: Task, start: int, end: int) -> None:
         address = piece_end
 
 
-def munlock_vma(state: State, task: Task, vma: Vma) -> None:
+def munlock_vma(state: State, task: Task, vma: Vma, *, exiting: bool = False) -> None:
     """Unlock all of a VMA that is about to be unmapped."""
     if vma.flags & VM_LOCKED:
         vma.flags &= ~VM_LOCKED
-        _unlock_pages(state, task, vma.start, vma.end)
+        _unlock_pages(state, task, vma.start, vma.end, exiting=exiting)
 
 
-def _unlock_pages(state: State, task: Task, start: int, end: int) -> None:
+def _unlock_pages(state: State, task: Task, start: int, end: int, *, exiting: bool = False) -> None:
     lru.drain(state.memory, state.cpu_of(task))
     for address in range(start, end, PAGE_SIZE):
-        frame = follow(state, task, address, dump=True)
+        frame = follow(state, task.memory_map, address, dump=True)
         if isinstance(frame, Frame) and frame.owner is not None:
             frame.count += 1
-            _unlock_page(state, task, frame)
+            _unlock_page(state, task, frame, None if exiting else task.memory_map)
             lru.put(state.memory, frame)
 
 
-def _unlock_page(state: State, task: Task, frame: Frame) -> None:
-    """``munlock_vma_page``: locked again if another locked VMA maps it."""
+def _unlock_page(state: State, task: Task, frame: Frame, held: Mm | None) -> None:
+    """``munlock_vma_page``: locked again if another locked VMA maps it.
+
+    The areas of ``held`` cannot be asked: its ``mmap_sem`` is held for writing.
+    """
     if not frame.test_and_clear(Flag.MLOCKED):
         return
     state.memory.add(frame, "nr_mlock", -1)
     if not lru.isolate(state.memory, frame):
         return
+    cpu = state.cpu_of(task)
     for vma, address in rmap.places(frame) if frame.mapcount else ():
-        entry = vma.mm.entry(address)
-        maps_it = classify(entry) == "present" and pfn_of(entry) == frame.pfn
-        if maps_it and vma.flags & VM_LOCKED:
-            lock_page(state, task, frame)
+        if maps(vma, address, frame) and vma.flags & VM_LOCKED and vma.mm is not held:
+            lock_page(state.memory, cpu, frame)
             break
-    lru.putback(state.memory, state.cpu_of(task), frame)
+    lru.putback(state.memory, cpu, frame)

@@ -13,8 +13,9 @@ import dataclasses
 import errno
 import struct
 
-from . import engine, lru, policy
-from .faults import Lookup, follow
+from . import engine, policy
+from .cpusets import allowed_nodes
+from .lookup import Lookup, follow
 from .memory import MAX_NUMNODES, Flag, Frame
 from .tasks import CAP_SYS_NICE, State, Task
 
@@ -86,10 +87,10 @@ def _stat_one(state: State, target: Task, address: int) -> int:
     """PS-2; whether the VMA can be migrated does not matter here (Q33)."""
     if target.memory_map.find_vma(address) is None:
         return -errno.EFAULT
-    frame = follow(state, target, address)
+    frame = follow(state, target.memory_map, address)
     if frame is Lookup.BAD:
         return -errno.EFAULT
-    if not isinstance(frame, Frame) or frame.has(Flag.RESERVED):
+    if not isinstance(frame, Frame) or frame.has(Flag.RESERVED) or frame.is_ksm:
         return -errno.ENOENT
     return frame.node
 
@@ -97,7 +98,7 @@ def _stat_one(state: State, target: Task, address: int) -> int:
 def _move(state: State, caller: Task, target: Task, user: UserArrays, *, migrate_all: bool) -> int:
     """``do_pages_move`` (DP-1 to DP-7)."""
     with_memory = state.memory.with_memory
-    allowed = {node for node in with_memory if target.mems_allowed >> node & 1} or with_memory
+    allowed = allowed_nodes(state, target)
     state.drain_all()
     buffer = [Record() for _ in range(CHUNK)]
     for start in range(0, user.count, CHUNK):
@@ -153,7 +154,7 @@ def _move_chunk(state: State, caller: Task, target: Task, records: list[Record],
                 return engine.Target(frame, report)
         return None
 
-    return engine.migrate_pages(state, state.cpu_of(caller), pages, new_page)
+    return engine.migrate_pages(state, state.cpu_of(caller), engine.Batch(pages, new_page))
 
 
 def _queue(
@@ -163,10 +164,10 @@ def _queue(
     vma = target.memory_map.find_vma(record.address)
     if vma is None or not vma.is_migratable:
         return -errno.EFAULT
-    frame = follow(state, target, record.address)
+    frame = follow(state, target.memory_map, record.address)
     if frame is Lookup.BAD:
         return -errno.EFAULT
-    if not isinstance(frame, Frame) or frame.has(Flag.RESERVED):
+    if not isinstance(frame, Frame) or frame.has(Flag.RESERVED) or frame.is_ksm:
         return -errno.ENOENT
     record.pfn = frame.pfn
     if frame.node == record.node:
@@ -174,8 +175,4 @@ def _queue(
     if frame.mapcount > 1 and not migrate_all:
         return -errno.EACCES
     # The reference of DM-2b is dropped before anything can look at the count.
-    if not lru.isolate(state.memory, frame):
-        return -errno.EBUSY
-    pages.append(frame)
-    state.memory.add(frame, engine.isolated_counter(frame), 1)
-    return 0
+    return 0 if engine.collect(state, pages, frame) else -errno.EBUSY

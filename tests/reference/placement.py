@@ -4,7 +4,7 @@ Start with :func:`migrate_pages` and :func:`mbind`. Node masks are sets here, re
 and decoded; ``check_range`` finds the pages for both.
 
 Source: syscalls 5.2 to 5.4, 6.1 to 6.3.
-Left out: reading masks from user memory, mode flags, the security hook, KSM.
+Left out: reading masks from user memory, mode flags, the security hook.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import dataclasses
 import errno
 from collections.abc import Callable, Collection
 
-from . import engine, lru, policy, vmas
+from . import engine, policy, rmap, vmas
+from .cpusets import allowed_nodes
 from .entries import PAGE_SIZE, VM_HUGETLB
-from .faults import follow
+from .lookup import follow
 from .memory import Flag, Frame
 from .tasks import CAP_SYS_NICE, State, Task
 
-Rule = Callable[[Frame], policy.Policy | None]
+Rule = Callable[[Frame], tuple[policy.Policy | None, int | None]]
 STRICT, MOVE, MOVE_ALL = 1, 2, 4
 USER_END = (1 << 47) - PAGE_SIZE
 
@@ -59,23 +60,16 @@ def check_range(state: State, task: Task, start: int, end: int, wanted: Wanted, 
 
 def _visit(state: State, task: Task, address: int, wanted: Wanted, pages: list[Frame]) -> int:
     """One leaf: passed by, collected (``migrate_page_add``), or an error."""
-    frame = follow(state, task, address)
-    if not isinstance(frame, Frame) or frame.has(Flag.RESERVED):
+    frame = follow(state, task.memory_map, address)
+    if not isinstance(frame, Frame) or frame.has(Flag.RESERVED) or frame.is_ksm:
         return 0
     if (frame.node in wanted.nodes) == wanted.inverted:
         return 0
     if not wanted.flags & (MOVE | MOVE_ALL):
         return -errno.EIO
-    if (wanted.flags & MOVE_ALL or frame.mapcount == 1) and lru.isolate(state.memory, frame):
-        pages.append(frame)
-        state.memory.add(frame, engine.isolated_counter(frame), 1)
+    if wanted.flags & MOVE_ALL or frame.mapcount == 1:
+        engine.collect(state, pages, frame)
     return 0
-
-
-def _allowed(state: State, task: Task) -> set[int]:
-    """``cpuset_mems_allowed``."""
-    with_memory = state.memory.with_memory
-    return {node for node in with_memory if task.mems_allowed >> node & 1} or set(with_memory)
 
 
 def migrate_pages(state: State, caller: Task, pid: int, old: set[int], new: set[int]) -> int:
@@ -88,15 +82,26 @@ def migrate_pages(state: State, caller: Task, pid: int, old: set[int], new: set[
     privileged = bool(caller.capabilities & CAP_SYS_NICE)
     if not {caller.euid, caller.uid} & {target.suid, target.uid} and not privileged:
         return -errno.EPERM
-    if not new <= _allowed(state, target) and not privileged:
+    if not new <= allowed_nodes(state, target) and not privileged:
         return -errno.EPERM
     if not new <= state.memory.with_memory:
         return -errno.EINVAL
+    return do_migrate_pages(state, caller, target, old, new, MOVE_ALL if privileged else MOVE)
+
+
+def do_migrate_pages(
+    state: State, caller: Task, target: Task, old: set[int], new: set[int], flags: int
+) -> int:
+    """Pages of whole nodes, pair after pair (5.3)."""
     state.drain_all()
+    for vma in target.memory_map.vmas:  # migrate_vmas
+        answer = None if vma.file is None else vma.file.filesystem.area_migrate
+        if answer:
+            return min(answer, 0)
     remaining, busy = set(old), 0
     while pair := _next_pair(old, new, remaining):
         remaining.remove(pair[0])
-        result = _migrate_to_node(state, caller, target, *pair, MOVE_ALL if privileged else MOVE)
+        result = _migrate_to_node(state, caller, target, *pair, flags)
         if result < 0:
             return result
         busy += result
@@ -125,7 +130,7 @@ def _migrate_to_node(
     pages: list[Frame] = []
     check_range(state, target, 0, USER_END, Wanted({source}, flags, with_holes=True), pages)
     prefer = policy.Policy(policy.Mode.PREFERRED, (destination,))
-    return _move(state, caller, pages, lambda frame: prefer)
+    return _move(state, caller, pages, lambda frame: (prefer, frame.index or 0))
 
 
 def mbind(
@@ -147,49 +152,46 @@ def mbind(
         return -errno.EINVAL
     if flags & (MOVE | MOVE_ALL):
         state.drain_all()
-    effective = tuple(sorted(nodes & _allowed(state, caller)))
+    effective = tuple(sorted(nodes & allowed_nodes(state, caller)))
     if nodes and not effective:
         return -errno.EINVAL
     if mode is policy.Mode.PREFERRED:
         effective = effective[:1]
-    new = None if mode is policy.Mode.DEFAULT else policy.Policy(mode, effective)
+    bound = tuple(sorted(allowed_nodes(state, caller)))
+    new = None if mode is policy.Mode.DEFAULT else policy.Policy(mode, effective, bound_to=bound)
     pages: list[Frame] = []
     wanted = Wanted(nodes, flags, inverted=True, with_holes=new is None)
     result = check_range(state, caller, start, end, wanted, pages)
     if result:
-        engine.putback_all(state, state.cpu_of(caller), pages)
+        engine.putback_all(state, state.cpu_of(caller), engine.Batch(pages, lambda frame: None))
         return result
     applied = vmas.set_policy(caller.memory_map, start, end, new)
-    left = _move(state, caller, pages, lambda frame: _policy_for(caller, start, frame))
+    left = _move(state, caller, pages, lambda frame: _policy_for(state, caller, start, frame))
     if not applied:
         return -errno.EFAULT
     return -errno.EIO if left and flags & STRICT else 0
 
 
-def _policy_for(caller: Task, start: int, frame: Frame) -> policy.Policy | None:
-    """The policy of the first area from ``start`` on in which a page could lie."""
-    for vma in caller.memory_map.vmas:
-        first, pages = vma.pgoff, (vma.end - vma.start) // PAGE_SIZE
-        if vma.end > start and frame.index is not None and first <= frame.index < first + pages:
-            return vma.policy or caller.policy
-    raise AssertionError("a page that was collected lies in some area of the range")
+def _policy_for(
+    state: State, caller: Task, start: int, frame: Frame
+) -> tuple[policy.Policy | None, int | None]:
+    """The policy of the first area from ``start`` on in which a page could lie, and the index there."""
+    for vma in caller.memory_map.vmas if frame.owner is not None else ():
+        if vma.end <= start or (not frame.is_anon and vma.file is not frame.owner):
+            continue
+        address = rmap.address_in(frame, vma)
+        if address is not None:
+            return state.policy_at(caller, vma, address), frame.index
+    return caller.policy, None
 
 
 def _move(state: State, caller: Task, pages: list[Frame], rule: Rule) -> int:
     """``migrate_pages``, each frame by the policy that ``rule`` gives; 0 for no pages."""
     if not pages:
         return 0
-    cpu = state.cpu_of(caller)
 
     def new_page(old: Frame) -> engine.Target | None:
-        frame = policy.allocate(
-            state.memory,
-            state.zonelists,
-            rule(old),
-            cpu_node=cpu.node,
-            mems_allowed=caller.mems_allowed,
-            interleave_index=old.index or 0,
-        )
+        frame = state.allocate(caller, *rule(old))
         return None if frame is None else engine.Target(frame, lambda result: None)
 
-    return engine.migrate_pages(state, cpu, pages, new_page)
+    return engine.migrate_pages(state, state.cpu_of(caller), engine.Batch(pages, new_page))

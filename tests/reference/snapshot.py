@@ -1,7 +1,7 @@
 """The whole observable state as plain data that compares.
 
 Start with :class:`Snapshot`. Names that an implementation may choose freely
-(anon_vmas, pids) become canonical: an anon_vma is numbered by its first
+(anon_vmas, KSM nodes, pids) become canonical: an anon_vma is numbered by its first
 appearance in the links of the VMAs, task by task; a task by its place among
 the living. The package's side builds the same structure from its public face.
 
@@ -13,27 +13,37 @@ from __future__ import annotations
 
 import dataclasses
 
+from . import transfers
+from .cache import AddressSpace
 from .entries import SPECIAL, classify
-from .memory import Frame
-from .rmap import AnonVma
+from .memory import Flag, Frame
+from .rmap import AnonVma, StableNode
 from .tasks import State
+from .vmas import Vma
 
 GONE = -2
 """The owner of a page whose anon_vma no VMA is linked to any more."""
 PFN_BITS = ((1 << 40) - 1) << 12
+USED, CACHE, FILE_MAPPED = 1, 2, 4
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameState:
-    """An allocated frame. ``owner`` is None, a canonical anon_vma number, or GONE."""
+    """An allocated frame. ``owner`` is None, or what kind and which canonical number.
+
+    ``record`` is the memory cgroup's: its flags and, where it is charged, the group.
+    """
 
     pfn: int
     node: int
     flags: int
     count: int
     mapcount: int
-    owner: int | None
+    owner: tuple[str, int] | None
     index: int | None
+    private: int
+    buffers: tuple[tuple[int, int, int], ...]
+    record: tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +55,7 @@ class VmaState:
     flags: int
     pgoff: int
     policy: tuple[int, tuple[int, ...]] | None
+    file: int | None
     links: tuple[int, ...]
 
 
@@ -55,24 +66,51 @@ class TaskState:
     vmas: tuple[VmaState, ...]
     entries: tuple[tuple[int, int], ...]
     counters: tuple[int, int, int]
+    mems_allowed: int
+    policy: tuple[int, tuple[int, ...]] | None
 
 
 @dataclasses.dataclass(frozen=True)
 class NodeState:
-    """A node: counters by name, and the five lists with the head first."""
+    """A node: counters by name, the five lists with the head first, and its pageblocks."""
 
     counters: tuple[tuple[str, int], ...]
     lists: tuple[tuple[int, ...], ...]
+    blocks: tuple[tuple[int, int], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class FileState:
+    """An address space: pages as (offset, frame, DIRTY, WRITEBACK), areas as (task, start)."""
+
+    number: int
+    size: int
+    flags: int
+    pages: tuple[tuple[int, int, bool, bool], ...]
+    areas: tuple[tuple[int, int], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """A machine at rest."""
+    """A machine at rest.
+
+    ``slots`` are (number, users, cached, of shmem) of those in use; ``ksm`` has the
+    frame and the addresses of each stable node.
+    """
 
     frames: tuple[FrameState, ...]
     nodes: tuple[NodeState, ...]
     pagevecs: tuple[tuple[tuple[int, ...], ...], ...]
     tasks: tuple[TaskState, ...]
+    files: tuple[FileState, ...]
+    slots: tuple[tuple[int, int, bool, bool], ...]
+    transfers: tuple[tuple[int, str, int], ...]
+    now: int
+    groups: tuple[tuple[int, ...], ...]
+    cpusets: tuple[tuple[int, int, tuple[int, ...]], ...]
+    ksm: tuple[tuple[int, tuple[int, ...]], ...]
+    ksm_pages: tuple[int, int, int]
+    drift: tuple[tuple[str, int, int], ...]
 
 
 def leaf(entry: int) -> int:
@@ -86,33 +124,111 @@ def take(state: State) -> Snapshot:
     """Look at everything; change nothing."""
     numbers: dict[AnonVma, int] = {}
     tasks = tuple(_task(state, pid, numbers) for pid in sorted(state.tasks))
-    frames = tuple(_frame(frame, numbers) for frame in state.memory.frames if frame.count)
+    merged = {node: at for at, node in enumerate(state.ksm.in_order())}
+    frames = tuple(_frame(frame, numbers, merged) for frame in state.memory.frames if frame.count)
     nodes = tuple(
         NodeState(
-            tuple(sorted({**node.counters, "nr_free_pages": len(node.free)}.items())),
+            tuple(sorted({**node.counters, "nr_free_pages": node.free_frames}.items())),
             tuple(tuple(pfns) for pfns in node.lists),
+            tuple(sorted(node.blocks.items())),
         )
         for node in state.memory.nodes.values()
     )
-    pagevecs = tuple(tuple(tuple(pfns) for pfns in cpu.pagevecs) for cpu in state.cpus)
-    return Snapshot(frames, nodes, pagevecs, tasks)
+    pagevecs = tuple((*(tuple(pfns) for pfns in cpu.pagevecs), tuple(cpu.rotate)) for cpu in state.cpus)
+    places = {task.mm: at for at, (_, task) in enumerate(sorted(state.tasks.items())) if task.mm is not None}
+    files = (state.swap.space, *(state.files[number] for number in sorted(state.files)))
+    return Snapshot(
+        frames,
+        nodes,
+        pagevecs,
+        tasks,
+        tuple(_file(space, [(places[vma.mm], vma) for vma in space.i_mmap]) for space in files),
+        _slots(state),
+        tuple((pending.frame.pfn, "write", pending.due) for pending in transfers.in_order(state)),
+        state.now,
+        tuple((g.number, g.usage, g.cache, g.rss, g.mapped_file) for g in state.groups),
+        _cpusets(state),
+        tuple((node.kpfn or 0, tuple(item.address for item in node.items)) for node in state.ksm.in_order()),
+        state.ksm.counters(),
+        tuple(sorted((name, where, by) for (name, where), by in state.drift.items() if by)),
+    )
 
 
 def _task(state: State, pid: int, numbers: dict[AnonVma, int]) -> TaskState:
-    mm = state.tasks[pid].memory_map
+    task = state.tasks[pid]
+    mm = task.memory_map
     areas = []
     for vma in mm.vmas:
         links = tuple(numbers.setdefault(anon_vma, len(numbers)) for anon_vma in vma.links)
         plain = None if vma.policy is None else (int(vma.policy.mode), vma.policy.nodes)
-        areas.append(VmaState(vma.start, vma.end, vma.flags, vma.pgoff, plain, links))
+        file = None if vma.file is None else vma.file.number
+        areas.append(VmaState(vma.start, vma.end, vma.flags, vma.pgoff, plain, file, links))
     entries = tuple((address, leaf(entry)) for address, entry in sorted(mm.entries.items()))
-    return TaskState(tuple(areas), entries, (0, mm.anon_pages, 0))
+    plain = None if task.policy is None else (int(task.policy.mode), task.policy.nodes)
+    nodes = sum(1 << node for node in state.memory.nodes)
+    return TaskState(
+        tuple(areas),
+        entries,
+        (mm.file_pages, mm.anon_pages, mm.swap_entries),
+        task.mems_allowed & nodes,
+        plain,
+    )
 
 
-def _frame(frame: Frame, numbers: dict[AnonVma, int]) -> FrameState:
-    owner = None if frame.owner is None else numbers.get(frame.owner, GONE)
-    index = frame.index if frame.owner is not None else None
-    return FrameState(frame.pfn, frame.node, int(frame.flags), frame.count, frame.mapcount, owner, index)
+def _frame(frame: Frame, numbers: dict[AnonVma, int], merged: dict[StableNode, int]) -> FrameState:
+    owner: tuple[str, int] | None = None
+    if isinstance(frame.owner, AnonVma):
+        owner = "anon", numbers.get(frame.owner, GONE)
+    elif isinstance(frame.owner, AddressSpace):
+        owner = "file", frame.owner.number
+    elif isinstance(frame.owner, StableNode):
+        owner = "ksm", merged.get(frame.owner, GONE)
+    record = (0, 0)
+    if frame.record is not None and frame.record.used:
+        bits = USED | (CACHE if frame.record.cache else 0) | (FILE_MAPPED if frame.record.file_mapped else 0)
+        record = bits, frame.record.owner.number
+    return FrameState(
+        frame.pfn,
+        frame.node,
+        int(frame.flags),
+        frame.count,
+        frame.mapcount,
+        owner,
+        frame.index if frame.owner is not None else None,
+        frame.private if frame.has(Flag.SWAPCACHE) else 0,
+        tuple((int(buffer.state), buffer.count, buffer.block) for buffer in frame.buffers),
+        record,
+    )
+
+
+def _file(space: AddressSpace, areas: list[tuple[int, Vma]]) -> FileState:
+    flags = int(space.had_io_error) | 2 * int(space.had_no_space) | 4 * int(space.filesystem.unevictable)
+    pages = tuple(
+        (index, frame.pfn, index in space.dirty, index in space.writeback)
+        for index, frame in sorted(space.pages.items())
+    )
+    return FileState(space.number, space.size, flags, pages, tuple((at, vma.start) for at, vma in areas))
+
+
+def _slots(state: State) -> tuple[tuple[int, int, bool, bool], ...]:
+    swap = state.swap
+    return tuple(
+        (slot, swap.users(slot), slot in swap.has_cache, slot in swap.of_shmem)
+        for slot in range(1, swap.slots + 1)
+        if not swap.is_free(slot)
+    )
+
+
+def _cpusets(state: State) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
+    alive = sorted(state.tasks)
+    return tuple(
+        (
+            cpuset.number,
+            sum(1 << node for node in cpuset.mems),
+            tuple(at for at, pid in enumerate(alive) if state.tasks[pid].cpuset is cpuset),
+        )
+        for cpuset in state.cpusets
+    )
 
 
 def differences(ours: Snapshot, theirs: Snapshot) -> list[str]:

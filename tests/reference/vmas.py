@@ -3,7 +3,10 @@
 Start with :class:`Mm` and :func:`change_range`. Entries are kept by page
 address; a missing key is an entry of 0.
 
-Source: data model 6.1 and 6.5, supporting paths 6 (mprotect), 15 (mlock splits
+A split makes a new VMA of what lies outside the range that is changed, but
+``munmap`` of what lies inside (the project's reading; only ``i_mmap`` shows it).
+
+Source: data model 6.1, 6.5 and 7.2, supporting paths 6 (mprotect), 15 (mlock splits
 and merges), syscalls 6.2 (how a policy is applied to a range).
 Left out: intermediate tables, which hold nothing an operation can see.
 """
@@ -13,8 +16,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from . import rmap
-from .entries import PAGE_SIZE, VM_HUGETLB, VM_IO, VM_PFNMAP, VM_RESERVED, protection
+from . import cache, rmap
+from .entries import (
+    PAGE_SIZE,
+    VM_HUGETLB,
+    VM_INSERTPAGE,
+    VM_IO,
+    VM_PFNMAP,
+    VM_RESERVED,
+    VM_SHARED,
+    VM_WRITE,
+    protection,
+)
 from .policy import Policy
 
 
@@ -28,17 +41,29 @@ class Vma:
     flags: int
     pgoff: int
     policy: Policy | None = None
+    file: cache.AddressSpace | None = None
     anon_vma: rmap.AnonVma | None = None
     links: list[rmap.AnonVma] = dataclasses.field(default_factory=list)
 
     @property
     def protection(self) -> int:
         """``vm_page_prot``."""
-        return protection(self.flags)
+        return protection(self.flags, wants_notice=self.wants_write_notice)
+
+    @property
+    def wants_write_notice(self) -> bool:
+        """Whether a first store must fault, so that the file can be told."""
+        if self.file is None or not (self.flags & VM_SHARED and self.flags & VM_WRITE):
+            return False
+        if self.file.filesystem.page_mkwrite:
+            return True
+        return self.file.filesystem.accounts_dirty and not self.flags & (VM_PFNMAP | VM_INSERTPAGE)
 
     @property
     def is_migratable(self) -> bool:
         """``vma_migratable``."""
+        if self.file is not None and self.file.filesystem.below_policy_zone:
+            return False
         return not self.flags & (VM_IO | VM_HUGETLB | VM_PFNMAP | VM_RESERVED)
 
     def linear_index(self, address: int) -> int:
@@ -52,7 +77,9 @@ class Mm:
 
     vmas: list[Vma] = dataclasses.field(default_factory=list)
     entries: dict[int, int] = dataclasses.field(default_factory=dict)
+    file_pages: int = 0
     anon_pages: int = 0
+    swap_entries: int = 0
 
     def find_vma(self, address: int) -> Vma | None:
         """The VMA with the lowest end above ``address``; it may start later (Q10)."""
@@ -80,59 +107,96 @@ class Mm:
         self.vmas.sort(key=lambda other: other.start)
 
 
-def split(vma: Vma, address: int) -> Vma:
-    """Cut a VMA in two and return the upper half, which is the new one."""
+def split(vma: Vma, address: int, *, new_below: bool = False) -> tuple[Vma, Vma]:
+    """Cut a VMA in two; return the lower and the upper half, one of which is new."""
     assert vma.start < address < vma.end
-    upper = Vma(vma.mm, address, vma.end, vma.flags, vma.linear_index(address), vma.policy)
-    rmap.clone_links(upper, vma)
-    upper.anon_vma = vma.anon_vma
-    vma.end = address
-    vma.mm.insert(upper)
-    return upper
+    start, end = (vma.start, address) if new_below else (address, vma.end)
+    new = Vma(vma.mm, start, end, vma.flags, vma.linear_index(start), vma.policy, vma.file)
+    rmap.clone_links(new, vma)
+    new.anon_vma = vma.anon_vma
+    cache.map_file(new)
+    if new_below:
+        vma.pgoff = vma.linear_index(address)
+        vma.start = address
+    else:
+        vma.end = address
+    vma.mm.insert(new)
+    return (new, vma) if new_below else (vma, new)
 
 
-def cut_out(vma: Vma, start: int, end: int) -> Vma:
+def cut_out(vma: Vma, start: int, end: int, *, inside_is_new: bool = False) -> Vma:
     """Split a VMA so that [start, end) of it is a VMA of its own; return that."""
     if vma.start < start:
-        vma = split(vma, start)
+        _, vma = split(vma, start, new_below=not inside_is_new)
     if end < vma.end:
-        split(vma, end)
+        vma, _ = split(vma, end, new_below=inside_is_new)
     return vma
 
 
-def _may_join(lower: Vma, upper: Vma) -> bool:
+def _fits(lower: Vma, upper: Vma) -> bool:
     return (
         lower.end == upper.start
         and lower.flags == upper.flags
         and lower.policy == upper.policy
+        and lower.file is upper.file
         and upper.pgoff == lower.linear_index(upper.start)
         and (lower.anon_vma is None or upper.anon_vma is None or lower.anon_vma is upper.anon_vma)
     )
 
 
-def _join(lower: Vma, upper: Vma) -> Vma:
-    if lower.anon_vma is None and upper.anon_vma is not None:
-        rmap.clone_links(lower, upper)
-        lower.anon_vma = upper.anon_vma
-    lower.end = upper.end
-    rmap.unlink(upper)
-    upper.mm.vmas.remove(upper)
-    return lower
+def _adopt(growing: Vma, other: Vma) -> None:
+    """A growing area without links takes those of what it grows into."""
+    if growing.anon_vma is None and other.anon_vma is not None:
+        rmap.clone_links(growing, other)
+        growing.anon_vma = other.anon_vma
 
 
-def merge(vma: Vma, *, below: bool = True, above: bool = True) -> Vma:
-    """Merge a VMA with its equal neighbours; return what holds it afterwards.
+def _remove(vma: Vma) -> None:
+    rmap.unlink(vma)
+    vma.mm.vmas.remove(vma)
 
-    The neighbour below is preferred where one above has another anon_vma.
+
+def _set_start(vma: Vma, start: int) -> None:
+    vma.pgoff += (start - vma.start) // PAGE_SIZE
+    vma.start = start
+
+
+def reshape(vma: Vma, start: int, end: int, flags: int, policy: Policy | None) -> Vma:
+    """Give [start, end) of a VMA new flags and a new policy; return what holds it then.
+
+    It merges with neighbours that are equal then: they grow into it, the lower one
+    first, also where they belong to different anon_vmas. Otherwise it becomes a VMA
+    of its own.
     """
     vmas = vma.mm.vmas
-    position = vmas.index(vma)
-    if below and position and _may_join(vmas[position - 1], vma):
-        vma = _join(vmas[position - 1], vma)
-        position -= 1
-    if above and position + 1 < len(vmas) and _may_join(vma, vmas[position + 1]):
-        vma = _join(vma, vmas[position + 1])
-    return vma
+    at = vmas.index(vma)
+    wanted = Vma(vma.mm, start, end, flags, vma.linear_index(start), policy, vma.file, vma.anon_vma)
+    below = at > 0 and vma.start == start
+    lower = vmas[at - 1] if below and _fits(vmas[at - 1], wanted) else None
+    upper = vmas[at + 1] if at + 1 < len(vmas) and vma.end == end and _fits(wanted, vmas[at + 1]) else None
+    if lower is not None:
+        _adopt(lower, vma)
+        lower.end = end
+        if end < vma.end:
+            _set_start(vma, end)
+            return lower
+        _remove(vma)
+        if upper is not None and _fits(lower, upper):
+            _adopt(lower, upper)
+            lower.end = upper.end
+            _remove(upper)
+        return lower
+    if upper is not None:
+        _adopt(upper, vma)
+        _set_start(upper, start)
+        if vma.start < start:
+            vma.end = start
+        else:
+            _remove(vma)
+        return upper
+    piece = cut_out(vma, start, end)
+    piece.flags, piece.policy = flags, policy
+    return piece
 
 
 def pieces(mm: Mm, start: int, end: int) -> list[tuple[int, int]]:
@@ -155,9 +219,7 @@ def change_flags(mm: Mm, start: int, end: int, new_flags: Callable[[int], int]) 
         flags = new_flags(vma.flags)
         if flags == vma.flags:
             continue
-        piece = cut_out(vma, piece_start, piece_end)
-        piece.flags = flags
-        merge(piece)
+        reshape(vma, piece_start, piece_end, flags, vma.policy)
         changed.append((piece_start, piece_end))
     return changed
 
@@ -165,9 +227,10 @@ def change_flags(mm: Mm, start: int, end: int, new_flags: Callable[[int], int]) 
 def set_policy(mm: Mm, start: int, end: int, policy: Policy | None) -> bool:
     """Apply a policy to a range; False where no VMA contains ``start``.
 
-    Only the first piece can merge: later ones are offered a wrong offset
-    (syscalls 6.2). A first piece cut out of a VMA can merge upwards only, and never
-    with the rest of the VMA that it is cut from: that is no neighbour yet.
+    Only the first piece can merge: later ones are offered a wrong offset (syscalls
+    6.2). For pieces that did not merge, shmem's method is called. A first piece cut
+    out of a VMA can merge upwards only, and never with the rest of the VMA that it
+    is cut from: that is no neighbour yet.
     """
     if mm.containing(start) is None:
         return False
@@ -176,11 +239,14 @@ def set_policy(mm: Mm, start: int, end: int, policy: Policy | None) -> bool:
         piece_start, piece_end = following[0]
         vma = mm.containing(piece_start)
         assert vma is not None
-        begins_inside = vma.start < piece_start
-        ends_with_it = vma.end == piece_end
-        piece = cut_out(vma, piece_start, piece_end)
-        piece.policy = policy
         if piece_start == start:
-            piece = merge(piece, below=not begins_inside, above=ends_with_it)
+            piece = reshape(vma, start, piece_end, vma.flags, policy)
+        else:
+            piece = cut_out(vma, piece_start, piece_end)
+            piece.policy = policy
+        merged = (piece.start, piece.end) != (piece_start, piece_end)
+        if not merged and piece.file is not None and piece.file.is_shmem:
+            pages = (piece.end - piece.start) // PAGE_SIZE
+            piece.file.set_policy(piece.pgoff, pages, policy)
         address = piece.end
     return True

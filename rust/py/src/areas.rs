@@ -1,14 +1,22 @@
 //! A task's areas, as plain Python values.
 
+use numpy::{PyArray1, PyReadonlyArray1};
+use pagemig_core::base::MappingId;
+use pagemig_core::base::TaskId;
 use pagemig_core::base::{Misuse, VmaId};
 use pagemig_core::kernel::Kernel;
 use pagemig_core::machine::Machine;
 use pagemig_core::state::frame::PageFlags;
+use pagemig_core::state::mm::VmFlags;
 use pagemig_core::state::pagetable::Entry;
+use pyo3::prelude::*;
 
 use crate::errors::Refusal;
+use crate::lackey::frozen;
+use crate::machine::PyMachine;
 use crate::machine::{PolicyRow, policy_row};
 use crate::views::memory;
+use crate::views::{self, EntryRow};
 
 /// (start, end, flags, pgoff, policy, id, links)
 pub(crate) type VmaRow = (u64, u64, u64, u64, Option<PolicyRow>, u32, Vec<u32>);
@@ -78,4 +86,77 @@ fn count(kernel: &Kernel, entry: Entry, row: &mut PagesRow) {
     row.5 += u64::from(frame.has(PageFlags::ACTIVE | PageFlags::UNEVICTABLE));
     row.6 += u64::from(frame.has(PageFlags::WRITEBACK));
     row.7[kernel.zones.node_of(page).index()] += 1;
+}
+
+#[pymethods]
+impl PyMachine {
+    #[pyo3(signature = (pid, length, at, vm_flags, file=None, offset=0))]
+    #[allow(clippy::too_many_arguments, reason = "the arguments of mmap")]
+    fn mmap(
+        &self,
+        py: Python<'_>,
+        pid: u32,
+        length: u64,
+        at: Option<u64>,
+        vm_flags: u64,
+        file: Option<u32>,
+        offset: u64,
+    ) -> PyResult<u64> {
+        let (pid, flags) = (TaskId(pid), VmFlags::from_bits_truncate(vm_flags));
+        self.enter(py, |machine| match file.map(MappingId) {
+            Some(file) => machine.mmap_file(pid, length, at, flags, file, offset),
+            None => machine.mmap(pid, length, at, flags),
+        })
+    }
+
+    fn vmas(&self, py: Python<'_>, pid: u32) -> PyResult<Vec<Py<PyAny>>> {
+        let rows: Vec<VmaRow> = self.look(|machine| areas(machine, pid))?;
+        let object = |(start, end, flags, pgoff, policy, id, links): VmaRow| {
+            let links = pyo3::types::PyTuple::new(py, links)?;
+            let row = (start, end, flags, pgoff, policy, id, links).into_pyobject(py)?;
+            Ok(row.into_any().unbind())
+        };
+        rows.into_iter().map(object).collect()
+    }
+
+    fn vma_pages(&self, py: Python<'_>, pid: u32) -> PyResult<Vec<Py<PyAny>>> {
+        let rows: Vec<PagesRow> = self.look(|machine| pages(machine, pid))?;
+        let object = |row: PagesRow| {
+            let (start, anon, dirty, mapmax, swapcache, active, writeback, nodes) = row;
+            let nodes = pyo3::types::PyTuple::new(py, nodes)?;
+            let row = (start, anon, dirty, mapmax, swapcache, active, writeback, nodes);
+            Ok(row.into_pyobject(py)?.into_any().unbind())
+        };
+        rows.into_iter().map(object).collect()
+    }
+
+    fn vma_files(&self, pid: u32) -> PyResult<Vec<Option<u32>>> {
+        self.look(|machine| files(machine, pid))
+    }
+
+    fn policy_at(&self, pid: u32, address: u64) -> PyResult<Option<PolicyRow>> {
+        self.look(|machine| policy_at(machine, pid, address))
+    }
+
+    fn nodes_of<'py>(
+        &self,
+        py: Python<'py>,
+        pid: u32,
+        addresses: PyReadonlyArray1<'_, u64>,
+    ) -> PyResult<Bound<'py, PyArray1<i32>>> {
+        let addresses = addresses.as_array().to_vec();
+        let nodes = self.look(|machine| views::nodes_of(machine, pid, &addresses))?;
+        Ok(frozen(PyArray1::from_vec(py, nodes)))
+    }
+
+    fn entry(&self, pid: u32, address: u64) -> PyResult<EntryRow> {
+        self.look(|machine| views::entry(machine, pid, address))
+    }
+
+    fn mm_counters(&self, pid: u32) -> PyResult<(i64, i64, i64)> {
+        self.look(|machine| {
+            let resident = views::memory(machine, pid)?.resident;
+            Ok((resident.file, resident.anon, resident.swap))
+        })
+    }
 }

@@ -4,14 +4,17 @@ use pagemig_core::base::{MappingId, Misuse, PAGE_SIZE, Pfn};
 use pagemig_core::kernel::Kernel;
 use pagemig_core::machine::Machine;
 use pagemig_core::pagecache::buffers;
+use pagemig_core::state::frame::PageFlags;
 use pagemig_core::state::io::Direction;
 use pagemig_core::state::mapping::{
     AddressSpace, Dirtying, FileSystem, Migrate, Release, Tag, Write, Written,
 };
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use pyo3::types::PyDict;
 
 use crate::errors::{Refusal, usage};
+use crate::machine::PyMachine;
 
 /// (number, name, size, pages cached, flags, has dirty pages)
 pub(crate) type FileRow = (u32, String, u64, u64, u8, bool);
@@ -159,4 +162,71 @@ fn script(words: &Bound<'_, PyDict>) -> PyResult<Vec<Written>> {
         Err(_) => named(&step.extract::<String>()?, "write_script", &SCRIPT),
     };
     value(words, "write_script")?.try_iter()?.map(|item| step(item?)).collect()
+}
+
+#[pymethods]
+impl PyMachine {
+    fn create_file(
+        &self,
+        py: Python<'_>,
+        name: String,
+        size: u64,
+        filesystem: &Bound<'_, PyDict>,
+    ) -> PyResult<u32> {
+        let kind = self::filesystem(filesystem)?;
+        self.enter(py, |machine| machine.create_file(name, size, kind)).map(|file| file.0)
+    }
+
+    fn files(&self) -> PyResult<Vec<FileRow>> {
+        self.look(|machine| Ok(rows(machine.kernel())))
+    }
+
+    fn file_pages(&self, file: u32) -> PyResult<Vec<SlotRow>> {
+        self.look(|machine| pages(machine.kernel(), file))
+    }
+
+    fn file_areas(&self, file: u32) -> PyResult<Vec<u32>> {
+        self.look(|machine| areas(machine.kernel(), file))
+    }
+
+    fn file_disk<'py>(
+        &self,
+        py: Python<'py>,
+        file: u32,
+        page: u64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        self.look(|machine| Ok(PyBytes::new(py, &disk(machine, file, page)?)))
+    }
+
+    fn buffers(&self, pfn: u32) -> PyResult<Vec<BufferRow>> {
+        self.look(|machine| buffers_of(machine, Pfn(pfn)))
+    }
+
+    fn hold_buffer(&self, py: Python<'_>, pfn: u32, at: usize, lock: bool) -> PyResult<()> {
+        self.enter(py, |machine| machine.hold_buffer(Pfn(pfn), at, lock))
+    }
+
+    fn buffered_page(&self, file: u32, page: u64) -> PyResult<Option<u32>> {
+        self.look(|machine| {
+            let rings = machine.kernel().rings.iter().map(|(_, ring)| ring);
+            let here = rings.filter(|ring| ring.place == (MappingId(file), page));
+            // A page that was cut off while held may have a successor.
+            let found =
+                here.max_by_key(|ring| ring.buffers.iter().any(|buffer| buffer.by_hand > 0));
+            Ok(found.map(|ring| ring.page.0))
+        })
+    }
+
+    fn release_buffer(&self, py: Python<'_>, pfn: u32, at: usize) -> PyResult<()> {
+        self.enter(py, |machine| machine.release_buffer(Pfn(pfn), at))
+    }
+
+    fn set_page_flag(&self, py: Python<'_>, pfn: u32, flag: u32, on: bool) -> PyResult<()> {
+        let flag = PageFlags::from_bits_retain(flag);
+        self.enter(py, |machine| machine.set_page_flag(Pfn(pfn), flag, on))
+    }
+
+    fn pending_io(&self) -> PyResult<Vec<TransferRow>> {
+        self.look(|machine| Ok(transfers(machine.kernel())))
+    }
 }

@@ -2,8 +2,12 @@
 
 use pagemig_core::base::{MemcgId, Misuse, Pfn, RmapItemId, TaskId};
 use pagemig_core::kernel::Kernel;
+use pagemig_core::machine::Machine;
+use pyo3::prelude::*;
 
 use crate::errors::Refusal;
+use crate::machine::PyMachine;
+use crate::outcome::code;
 
 /// (number, name, parent, usage, limit, cache, rss, mapped file, swapout)
 pub(crate) type MemcgRow = (u16, String, Option<u16>, u64, Option<u64>, i64, i64, i64, i64);
@@ -50,4 +54,56 @@ pub(crate) fn ksm_nodes(kernel: &Kernel) -> Vec<KsmNodeRow> {
     };
     let nodes = kernel.ksm.nodes.iter();
     nodes.map(|(id, node)| (id.0, node.kpfn.0, node.items.iter().map(place).collect())).collect()
+}
+
+#[pymethods]
+impl PyMachine {
+    #[pyo3(signature = (name, limit_pages, parent))]
+    fn create_memcg(
+        &self,
+        py: Python<'_>,
+        name: String,
+        limit_pages: Option<u64>,
+        parent: u16,
+    ) -> PyResult<u16> {
+        let made = |machine: &mut Machine| machine.create_memcg(name, limit_pages, MemcgId(parent));
+        self.enter(py, made).map(|memcg| memcg.0)
+    }
+
+    fn memcgs(&self) -> PyResult<Vec<MemcgRow>> {
+        self.look(|machine| Ok(memcgs(machine.kernel())))
+    }
+
+    #[pyo3(signature = (memcg, limit_pages))]
+    fn set_memcg_limit(
+        &self,
+        py: Python<'_>,
+        memcg: u16,
+        limit_pages: Option<u64>,
+    ) -> PyResult<i32> {
+        self.enter(py, |machine| machine.set_memcg_limit(MemcgId(memcg), limit_pages)).map(code)
+    }
+
+    fn attach_memcg(&self, py: Python<'_>, memcg: u16, pid: u32) -> PyResult<()> {
+        self.enter(py, |machine| machine.attach_memcg(MemcgId(memcg), TaskId(pid)))
+    }
+
+    fn task_groups(&self, pid: u32) -> PyResult<(Option<u16>, u16)> {
+        self.look(|machine| of_task(machine.kernel(), pid))
+    }
+
+    fn frame_memcg(&self, pfn: u32) -> PyResult<(u8, u16)> {
+        self.look(|machine| {
+            machine.check_frame(Pfn(pfn))?;
+            Ok(of_frame(machine.kernel(), Pfn(pfn)))
+        })
+    }
+
+    fn ksm(&self) -> PyResult<(u64, u64, u64)> {
+        self.look(|machine| Ok(ksm(machine.kernel())))
+    }
+
+    fn ksm_nodes(&self) -> PyResult<Vec<KsmNodeRow>> {
+        self.look(|machine| Ok(ksm_nodes(machine.kernel())))
+    }
 }

@@ -1,35 +1,26 @@
 //! A machine, for Python: every method goes through the gate.
-
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use numpy::{PyArray1, PyReadonlyArray1};
-use pagemig_core::base::MemcgId;
+use numpy::PyArray1;
 use pagemig_core::base::{
-    CallId, CpuId, CpusetId, Errno, MachineSpec, MappingId, Misuse, NodeId, NodeMask, Pfn, Profile,
-    SwapEntry, TaskId, Watermarks, ZoneKind, ZoneSpec,
+    CallId, CpuId, MachineSpec, Misuse, NodeId, NodeMask, Pfn, Profile, SwapEntry, TaskId,
+    Watermarks, ZoneKind, ZoneSpec,
 };
 use pagemig_core::machine::verbs::Birth;
 use pagemig_core::machine::{KERNEL_TASK, Machine, Request};
-use pagemig_core::state::frame::PageFlags;
-use pagemig_core::state::mm::VmFlags;
 use pagemig_core::state::policy::{Asked, Mode, Policy};
 use pagemig_core::state::task::Credentials;
 use pagemig_core::step::Schedule;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::areas::{self, PagesRow, VmaRow};
 use crate::errors::{Refusal, usage};
-use crate::files;
 use crate::gate::Gate;
-use crate::groups::{self, KsmNodeRow, MemcgRow};
 use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
-use crate::swap;
-use crate::views::{self, CallRow, EntryRow, FrameRow};
-use crate::zones::{self, CpusetRow, DriftRow};
+use crate::views::{self, CallRow, FrameRow};
 
 /// (node, kind, frames, min, low, high)
 type ZoneRow = (u8, u8, u64, u64, u64, u64);
@@ -45,7 +36,7 @@ type FindingRow = (&'static str, &'static str, Option<u32>, String);
 pub(crate) struct PyMachine(Gate);
 
 impl PyMachine {
-    fn enter<T: Send>(
+    pub(crate) fn enter<T: Send>(
         &self,
         py: Python<'_>,
         work: impl FnOnce(&mut Machine) -> Result<T, Misuse> + Send,
@@ -53,7 +44,7 @@ impl PyMachine {
         self.0.enter(py, work)
     }
 
-    fn look<T>(&self, work: impl FnOnce(&Machine) -> Result<T, Refusal>) -> PyResult<T> {
+    pub(crate) fn look<T>(&self, work: impl FnOnce(&Machine) -> Result<T, Refusal>) -> PyResult<T> {
         self.0.look(work)
     }
 }
@@ -164,44 +155,6 @@ impl PyMachine {
         self.enter(py, |machine| machine.set_signal(TaskId(pid), pending))
     }
 
-    fn create_cpuset(
-        &self,
-        py: Python<'_>,
-        name: String,
-        mems: u64,
-        memory_migrate: bool,
-        parent: u16,
-    ) -> PyResult<i32> {
-        let (mems, parent) = (NodeMask(mems), CpusetId(parent));
-        let made =
-            self.enter(py, |machine| machine.create_cpuset(name, mems, memory_migrate, parent))?;
-        Ok(made.map_or_else(Errno::negative, |cpuset| i32::from(cpuset.0)))
-    }
-
-    fn cpusets(&self) -> PyResult<Vec<CpusetRow>> {
-        self.look(|machine| Ok(zones::cpusets(machine.kernel())))
-    }
-
-    fn set_memory_migrate(&self, py: Python<'_>, cpuset: u16, on: bool) -> PyResult<()> {
-        self.enter(py, |machine| machine.set_memory_migrate(CpusetId(cpuset), on))
-    }
-
-    fn drift(&self) -> PyResult<Vec<DriftRow>> {
-        self.look(|machine| Ok(zones::drift(machine.kernel())))
-    }
-
-    fn online_zones(&self) -> PyResult<Vec<(u8, u8)>> {
-        self.look(|machine| Ok(zones::online(machine.kernel())))
-    }
-
-    fn present_pages(&self, node: u8) -> PyResult<u64> {
-        self.look(|machine| Ok(machine.kernel().zones.present(NodeId(node))))
-    }
-
-    fn pageblocks(&self, node: u8) -> PyResult<Vec<(u32, u8)>> {
-        self.look(|machine| Ok(zones::pageblocks(machine.kernel(), NodeId(node))))
-    }
-
     fn set_cpu(&self, py: Python<'_>, pid: u32, cpu: u16) -> PyResult<()> {
         self.enter(py, |machine| machine.set_cpu(TaskId(pid), CpuId(cpu)))
     }
@@ -223,125 +176,6 @@ impl PyMachine {
             let found = machine.kernel().tasks.find(TaskId(pid));
             Ok(found.ok_or(Misuse::NoSuchTask(TaskId(pid)))?.next_interleave.0)
         })
-    }
-
-    #[pyo3(signature = (pid, length, at, vm_flags, file=None, offset=0))]
-    #[allow(clippy::too_many_arguments, reason = "the arguments of mmap")]
-    fn mmap(
-        &self,
-        py: Python<'_>,
-        pid: u32,
-        length: u64,
-        at: Option<u64>,
-        vm_flags: u64,
-        file: Option<u32>,
-        offset: u64,
-    ) -> PyResult<u64> {
-        let (pid, flags) = (TaskId(pid), VmFlags::from_bits_truncate(vm_flags));
-        self.enter(py, |machine| match file.map(MappingId) {
-            Some(file) => machine.mmap_file(pid, length, at, flags, file, offset),
-            None => machine.mmap(pid, length, at, flags),
-        })
-    }
-
-    fn vmas(&self, py: Python<'_>, pid: u32) -> PyResult<Vec<Py<PyAny>>> {
-        let rows: Vec<VmaRow> = self.look(|machine| areas::areas(machine, pid))?;
-        let object = |(start, end, flags, pgoff, policy, id, links): VmaRow| {
-            let links = pyo3::types::PyTuple::new(py, links)?;
-            let row = (start, end, flags, pgoff, policy, id, links).into_pyobject(py)?;
-            Ok(row.into_any().unbind())
-        };
-        rows.into_iter().map(object).collect()
-    }
-
-    fn vma_pages(&self, py: Python<'_>, pid: u32) -> PyResult<Vec<Py<PyAny>>> {
-        let rows: Vec<PagesRow> = self.look(|machine| areas::pages(machine, pid))?;
-        let object = |row: PagesRow| {
-            let (start, anon, dirty, mapmax, swapcache, active, writeback, nodes) = row;
-            let nodes = pyo3::types::PyTuple::new(py, nodes)?;
-            let row = (start, anon, dirty, mapmax, swapcache, active, writeback, nodes);
-            Ok(row.into_pyobject(py)?.into_any().unbind())
-        };
-        rows.into_iter().map(object).collect()
-    }
-
-    fn vma_files(&self, pid: u32) -> PyResult<Vec<Option<u32>>> {
-        self.look(|machine| areas::files(machine, pid))
-    }
-
-    fn policy_at(&self, pid: u32, address: u64) -> PyResult<Option<PolicyRow>> {
-        self.look(|machine| areas::policy_at(machine, pid, address))
-    }
-
-    fn nodes_of<'py>(
-        &self,
-        py: Python<'py>,
-        pid: u32,
-        addresses: PyReadonlyArray1<'_, u64>,
-    ) -> PyResult<Bound<'py, PyArray1<i32>>> {
-        let addresses = addresses.as_array().to_vec();
-        let nodes = self.look(|machine| views::nodes_of(machine, pid, &addresses))?;
-        Ok(frozen(PyArray1::from_vec(py, nodes)))
-    }
-
-    fn entry(&self, pid: u32, address: u64) -> PyResult<EntryRow> {
-        self.look(|machine| views::entry(machine, pid, address))
-    }
-
-    fn mm_counters(&self, pid: u32) -> PyResult<(i64, i64, i64)> {
-        self.look(|machine| {
-            let resident = views::memory(machine, pid)?.resident;
-            Ok((resident.file, resident.anon, resident.swap))
-        })
-    }
-
-    #[pyo3(signature = (name, limit_pages, parent))]
-    fn create_memcg(
-        &self,
-        py: Python<'_>,
-        name: String,
-        limit_pages: Option<u64>,
-        parent: u16,
-    ) -> PyResult<u16> {
-        let made = |machine: &mut Machine| machine.create_memcg(name, limit_pages, MemcgId(parent));
-        self.enter(py, made).map(|memcg| memcg.0)
-    }
-
-    fn memcgs(&self) -> PyResult<Vec<MemcgRow>> {
-        self.look(|machine| Ok(groups::memcgs(machine.kernel())))
-    }
-
-    #[pyo3(signature = (memcg, limit_pages))]
-    fn set_memcg_limit(
-        &self,
-        py: Python<'_>,
-        memcg: u16,
-        limit_pages: Option<u64>,
-    ) -> PyResult<i32> {
-        self.enter(py, |machine| machine.set_memcg_limit(MemcgId(memcg), limit_pages)).map(code)
-    }
-
-    fn attach_memcg(&self, py: Python<'_>, memcg: u16, pid: u32) -> PyResult<()> {
-        self.enter(py, |machine| machine.attach_memcg(MemcgId(memcg), TaskId(pid)))
-    }
-
-    fn task_groups(&self, pid: u32) -> PyResult<(Option<u16>, u16)> {
-        self.look(|machine| groups::of_task(machine.kernel(), pid))
-    }
-
-    fn frame_memcg(&self, pfn: u32) -> PyResult<(u8, u16)> {
-        self.look(|machine| {
-            machine.check_frame(Pfn(pfn))?;
-            Ok(groups::of_frame(machine.kernel(), Pfn(pfn)))
-        })
-    }
-
-    fn ksm(&self) -> PyResult<(u64, u64, u64)> {
-        self.look(|machine| Ok(groups::ksm(machine.kernel())))
-    }
-
-    fn ksm_nodes(&self) -> PyResult<Vec<KsmNodeRow>> {
-        self.look(|machine| Ok(groups::ksm_nodes(machine.kernel())))
     }
 
     fn frame(&self, pfn: u32) -> PyResult<FrameRow> {
@@ -537,80 +371,6 @@ impl PyMachine {
 
     fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.look(|machine| Ok(views::trace(py, machine.kernel())))?
-    }
-
-    fn swap(&self) -> PyResult<(u64, u64, u64)> {
-        self.look(|machine| Ok(swap::totals(machine.kernel())))
-    }
-
-    fn swap_slot(&self, entry: u64) -> PyResult<(u32, bool, bool)> {
-        self.look(|machine| swap::slot(machine.kernel(), entry))
-    }
-
-    #[pyo3(signature = (io_ticks, congested))]
-    fn set_swap_device(
-        &self,
-        py: Python<'_>,
-        io_ticks: Option<u64>,
-        congested: bool,
-    ) -> PyResult<()> {
-        self.enter(py, |machine| {
-            machine.set_swap_device(io_ticks, congested);
-            Ok(())
-        })
-    }
-
-    fn create_file(
-        &self,
-        py: Python<'_>,
-        name: String,
-        size: u64,
-        filesystem: &Bound<'_, PyDict>,
-    ) -> PyResult<u32> {
-        let kind = files::filesystem(filesystem)?;
-        self.enter(py, |machine| machine.create_file(name, size, kind)).map(|file| file.0)
-    }
-
-    fn files(&self) -> PyResult<Vec<files::FileRow>> {
-        self.look(|machine| Ok(files::rows(machine.kernel())))
-    }
-
-    fn file_pages(&self, file: u32) -> PyResult<Vec<files::SlotRow>> {
-        self.look(|machine| files::pages(machine.kernel(), file))
-    }
-
-    fn file_areas(&self, file: u32) -> PyResult<Vec<u32>> {
-        self.look(|machine| files::areas(machine.kernel(), file))
-    }
-
-    fn file_disk<'py>(
-        &self,
-        py: Python<'py>,
-        file: u32,
-        page: u64,
-    ) -> PyResult<Bound<'py, PyBytes>> {
-        self.look(|machine| Ok(PyBytes::new(py, &files::disk(machine, file, page)?)))
-    }
-
-    fn buffers(&self, pfn: u32) -> PyResult<Vec<files::BufferRow>> {
-        self.look(|machine| files::buffers_of(machine, Pfn(pfn)))
-    }
-
-    fn hold_buffer(&self, py: Python<'_>, pfn: u32, at: usize, lock: bool) -> PyResult<()> {
-        self.enter(py, |machine| machine.hold_buffer(Pfn(pfn), at, lock))
-    }
-
-    fn release_buffer(&self, py: Python<'_>, pfn: u32, at: usize) -> PyResult<()> {
-        self.enter(py, |machine| machine.release_buffer(Pfn(pfn), at))
-    }
-
-    fn set_page_flag(&self, py: Python<'_>, pfn: u32, flag: u32, on: bool) -> PyResult<()> {
-        let flag = PageFlags::from_bits_retain(flag);
-        self.enter(py, |machine| machine.set_page_flag(Pfn(pfn), flag, on))
-    }
-
-    fn pending_io(&self) -> PyResult<Vec<files::TransferRow>> {
-        self.look(|machine| Ok(files::transfers(machine.kernel())))
     }
 
     #[pyo3(name = "clone")]

@@ -2,8 +2,10 @@
 
 use pagemig_core::base::{MappingId, Misuse, SwapEntry};
 use pagemig_core::kernel::Kernel;
+use pyo3::prelude::*;
 
 use crate::errors::Refusal;
+use crate::machine::PyMachine;
 
 /// (slots, free slots, pages in the swap cache)
 pub(crate) fn totals(kernel: &Kernel) -> (u64, u64, u64) {
@@ -25,4 +27,28 @@ pub(crate) fn slot(kernel: &Kernel, neutral: u64) -> Result<(u32, bool, bool), R
     }
     let slot = kernel.swaps.slot(SwapEntry::from_neutral(neutral));
     Ok((slot.uses, slot.has_cache, slot.is_shmem))
+}
+
+#[pymethods]
+impl PyMachine {
+    fn swap(&self) -> PyResult<(u64, u64, u64)> {
+        self.look(|machine| Ok(totals(machine.kernel())))
+    }
+
+    fn swap_slot(&self, entry: u64) -> PyResult<(u32, bool, bool)> {
+        self.look(|machine| slot(machine.kernel(), entry))
+    }
+
+    #[pyo3(signature = (io_ticks, congested))]
+    fn set_swap_device(
+        &self,
+        py: Python<'_>,
+        io_ticks: Option<u64>,
+        congested: bool,
+    ) -> PyResult<()> {
+        self.enter(py, |machine| {
+            machine.set_swap_device(io_ticks, congested);
+            Ok(())
+        })
+    }
 }

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use pagemig_core::base::{CpusetId, Errno, NodeMask};
 use pagemig_core::base::{NodeId, Pfn};
 use pagemig_core::kernel::Kernel;
+use pyo3::prelude::*;
+
+use crate::machine::PyMachine;
 
 /// (number, name, parent, nodes, memory_migrate, pids)
 pub(crate) type CpusetRow = (u16, String, Option<u16>, u64, bool, Vec<u32>);
@@ -39,7 +43,7 @@ pub(crate) fn drift(kernel: &Kernel) -> Vec<DriftRow> {
     }
     for (group, row) in kernel.memcgs.iter() {
         let group = u32::from(group.0);
-        rows.push(("mapped_file", group, row.mapped_file_drift));
+        rows.push(("mapped_file", group, -row.mapped_file_drift));
         rows.push(("charge", group, row.leaked as i64));
     }
     rows.retain(|&(_, _, by)| by != 0);
@@ -63,4 +67,45 @@ pub(crate) fn pageblocks(kernel: &Kernel, node: NodeId) -> Vec<(u32, u8)> {
 pub(crate) fn online(kernel: &Kernel) -> Vec<(u8, u8)> {
     let zones = kernel.zones.iter().filter(|(_, zone)| zone.present() > 0);
     zones.map(|(_, zone)| (zone.node.0, zone.kind as u8)).collect()
+}
+
+#[pymethods]
+impl PyMachine {
+    fn create_cpuset(
+        &self,
+        py: Python<'_>,
+        name: String,
+        mems: u64,
+        memory_migrate: bool,
+        parent: u16,
+    ) -> PyResult<i32> {
+        let (mems, parent) = (NodeMask(mems), CpusetId(parent));
+        let made =
+            self.enter(py, |machine| machine.create_cpuset(name, mems, memory_migrate, parent))?;
+        Ok(made.map_or_else(Errno::negative, |cpuset| i32::from(cpuset.0)))
+    }
+
+    fn cpusets(&self) -> PyResult<Vec<CpusetRow>> {
+        self.look(|machine| Ok(cpusets(machine.kernel())))
+    }
+
+    fn set_memory_migrate(&self, py: Python<'_>, cpuset: u16, on: bool) -> PyResult<()> {
+        self.enter(py, |machine| machine.set_memory_migrate(CpusetId(cpuset), on))
+    }
+
+    fn drift(&self) -> PyResult<Vec<DriftRow>> {
+        self.look(|machine| Ok(drift(machine.kernel())))
+    }
+
+    fn online_zones(&self) -> PyResult<Vec<(u8, u8)>> {
+        self.look(|machine| Ok(online(machine.kernel())))
+    }
+
+    fn present_pages(&self, node: u8) -> PyResult<u64> {
+        self.look(|machine| Ok(machine.kernel().zones.present(NodeId(node))))
+    }
+
+    fn pageblocks(&self, node: u8) -> PyResult<Vec<(u32, u8)>> {
+        self.look(|machine| Ok(pageblocks(machine.kernel(), NodeId(node))))
+    }
 }

@@ -256,7 +256,12 @@ impl Access {
             Some(vma) => {
                 self.has_faulted = true;
                 let page = address & !(PAGE_SIZE - 1);
-                self.phase = Phase::Faulting(Fault::new(kernel, vma, page, is_write));
+                let fault = Fault::new(kernel, vma, page, is_write);
+                let served = if M::STEPS { None } else { fault.serve_alone(kernel, me) };
+                match served {
+                    Some(served) => self.finish_fault::<M>(kernel, me, served),
+                    None => self.phase = Phase::Faulting(fault),
+                }
             }
             None => {
                 kernel.unlock::<M>(me, sem);

@@ -30,7 +30,10 @@ impl World {
 
     fn with(profile: Profile) -> World {
         let simple = MachineSpec::simple(&[64, 64], 2, true);
-        World(Machine::new(&MachineSpec { profile, swap_slots: 32, ..simple }).unwrap())
+        World(
+            Machine::new(&MachineSpec { profile, swap_slots: 32, pageblock_frames: 16, ..simple })
+                .unwrap(),
+        )
     }
 
     fn spawn(&mut self) -> TaskId {
@@ -426,7 +429,7 @@ fn scans_among_writes_forks_exits_and_moves_keep_every_rule_after_every_step() {
         let mut calls = vec![world.0.start(TaskId(0), Request::KsmScan, seed % 2 == 0).unwrap()];
         for (task, start) in tasks.into_iter().zip(starts) {
             let address = start + dice.below(5) * 4096;
-            let request = match dice.below(11) {
+            let request = match dice.below(12) {
                 0 => Request::Write { address, data: vec![b'a' + dice.below(3) as u8; 4096] },
                 1 => Request::Fork { name: "child".into() },
                 2 => Request::Exit,
@@ -435,6 +438,7 @@ fn scans_among_writes_forks_exits_and_moves_keep_every_rule_after_every_step() {
                 5 => Request::Mprotect { start, len: 2 * 4096, protection: VmFlags::READ },
                 6 => Request::SwapOut { address },
                 7 => Request::KsmScan,
+                10 => Request::Offline { first: Pfn(0), count: 16, timeout: 50 },
                 8 => Request::Madvise { start, len: 4 * 4096, advice: Advice::Unmergeable },
                 9 => Request::Mremap { start, len: 2 * 4096, new_len: 2 * 4096, to: Some(1 << 40) },
                 _ => {

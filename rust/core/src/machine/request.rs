@@ -162,6 +162,14 @@ impl Request {
                 check_frames(kernel, &frames)?;
                 Call::MigrateFrames(MigrateFrames::new(frames, target, is_offlining))
             }
+            other => return other.begin_in_memory(kernel, task),
+        })
+    }
+
+    /// The same for what a task does to its own memory.
+    fn begin_in_memory(self, kernel: &mut Kernel, task: TaskId) -> Result<Call, Misuse> {
+        let range = |start, len| check_range(start, len).map(|end| (start, end));
+        Ok(match self {
             Request::Touch(pages) => {
                 let mm = memory_of(kernel, task)?;
                 check_mostly_mapped(kernel, mm, &pages)?;
@@ -207,6 +215,13 @@ impl Request {
                 }
                 Call::Unpin(page)
             }
+            other => return other.begin_in_kernel(kernel, task),
+        })
+    }
+
+    /// The same for what the kernel does by itself, and for files.
+    fn begin_in_kernel(self, kernel: &mut Kernel, task: TaskId) -> Result<Call, Misuse> {
+        Ok(match self {
             Request::Drain => Call::Drain,
             Request::Offline { first, count, timeout } => {
                 let last = count.checked_sub(1).ok_or_else(|| {
@@ -247,13 +262,8 @@ impl Request {
             }
             Request::KsmScan if !kernel.contents.exist() => return Err(Misuse::NoContents),
             Request::KsmScan => Call::KsmScan(KsmScan::new()),
-            of_file @ (Request::ReadFile { .. }
-            | Request::WriteFile { .. }
-            | Request::Truncate { .. }
-            | Request::Lookup { .. }
-            | Request::Writeback { .. }
-            | Request::Invalidate { .. }) => files::begin(kernel, of_file)?,
             Request::CompleteIo => Call::CompleteIo(None),
+            of_file => files::begin(kernel, of_file)?,
         })
     }
 }

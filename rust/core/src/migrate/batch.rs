@@ -27,6 +27,8 @@ enum Phase {
     Moving(PageMove),
     /// MP-5: what is still on the list goes back, from this item on.
     PuttingBack(usize, Outcome),
+    /// MP-3 and MP-4: the passes are over.
+    Leaving(Outcome),
     Done(Result<u32, Errno>),
 }
 
@@ -146,9 +148,9 @@ impl Batch {
             }
             Phase::Next => &["MP-2", "UM-1", "UM-2"],
             Phase::Moving(page_move) => page_move.labels(),
-            Phase::PuttingBack(..) => {
-                &["MP-3", "MP-4", "MP-5", "PB-1", "PB-2", "PB-3", "PB-4", "MP-6"]
-            }
+            Phase::Leaving(_) => &["MP-3", "MP-4"],
+            Phase::PuttingBack(from, _) if *from == self.items.len() => &["MP-5", "MP-6"],
+            Phase::PuttingBack(..) => &["MP-5", "PB-1", "PB-2", "PB-3", "PB-4"],
             Phase::Done(_) => &[],
         }
     }
@@ -194,7 +196,7 @@ impl Batch {
         loop {
             // Choosing the item is no step of its own: the attempt begins in this one.
             if let Phase::Next = self.phase {
-                self.next_item(kernel, me);
+                self.next_item(kernel);
                 if !matches!(self.phase, Phase::Moving(_)) && Point::Open.stops::<M>(me) {
                     return Progress::Ran;
                 }
@@ -203,10 +205,13 @@ impl Batch {
                 match page_move.advance::<M>(kernel, me, &self.target) {
                     Progress::Done => {
                         let ended = page_move.ended();
-                        self.end_attempt(kernel, me, ended);
+                        self.end_attempt(kernel, ended);
                     }
                     other => return other,
                 }
+            } else if let Phase::Leaving(outcome) = self.phase {
+                kernel.tasks[me.task].swap_writers -= 1;
+                self.phase = Phase::PuttingBack(0, outcome);
             } else if self.put_back_one(kernel, me) {
                 return Progress::Done;
             }
@@ -245,11 +250,11 @@ impl Batch {
 
     /// MP-2: the next item of the pass, or the next pass, or the end.
     #[inline]
-    fn next_item(&mut self, kernel: &mut Kernel, me: Me) {
+    fn next_item(&mut self, kernel: &mut Kernel) {
         if self.next == self.items.len() {
             self.items.truncate(self.kept);
             if self.retry == 0 || self.pass == PASSES {
-                self.leave(kernel, me, Ok(()));
+                self.leave(Ok(()));
                 return;
             }
             self.pass += 1;
@@ -266,7 +271,7 @@ impl Batch {
 
     /// What an attempt means for the list and for its record (UM-18).
     #[inline]
-    fn end_attempt(&mut self, kernel: &mut Kernel, me: Me, ended: Ended) {
+    fn end_attempt(&mut self, kernel: &Kernel, ended: Ended) {
         let (outcome, number) = (ended.outcome, ended.item);
         self.phase = Phase::Next;
         if !ended.is_starved {
@@ -281,7 +286,7 @@ impl Batch {
             let rest = if ended.has_let_go { self.next } else { self.next - 1 };
             self.items.copy_within(rest.., self.kept);
             self.items.truncate(self.kept + self.items.len() - rest);
-            self.leave(kernel, me, Err(Errno::NoMemory));
+            self.leave(Err(Errno::NoMemory));
             return;
         }
         if !ended.has_let_go {
@@ -295,11 +300,10 @@ impl Batch {
         }
     }
 
-    /// MP-3 and MP-4.
-    fn leave(&mut self, kernel: &mut Kernel, me: Me, outcome: Outcome) {
-        kernel.tasks[me.task].swap_writers -= 1;
+    /// The passes are over; everything still on the list is to go back.
+    fn leave(&mut self, outcome: Outcome) {
         (self.next, self.kept) = (0, 0);
-        self.phase = Phase::PuttingBack(0, outcome);
+        self.phase = Phase::Leaving(outcome);
     }
 }
 

@@ -236,7 +236,8 @@ impl Mremap {
             area::grow(kernel, id, new_end);
             return Ok(self.grown(kernel, id, old_end));
         }
-        let must_unmerge = vma.flags.contains(VmFlags::MERGEABLE) && vma.anon_vma.is_some();
+        // An area that is not VM_MERGEABLE itself may share merged pages with its ancestor's.
+        let must_unmerge = vma.anon_vma.is_some() && !kernel.ksm.nodes.is_empty();
         let to = match self.to {
             Some(to) => to,
             None => {

@@ -27,7 +27,7 @@ pub fn attach(kernel: &mut Kernel, page: Pfn, state: BufferState) -> RingId {
     let bytes = kernel.mappings[file].kind.buffer_bytes;
     assert!(ring_of(kernel, page).is_none(), "page {page} has buffers");
     let index = kernel.frames[page].index();
-    let ring = kernel.rings.insert(Ring::new(page, bytes, index, state));
+    let ring = kernel.rings.insert(Ring::new(page, bytes, (file, index), state));
     let frame = &mut kernel.frames[page];
     frame.get();
     frame.set(PageFlags::PRIVATE);

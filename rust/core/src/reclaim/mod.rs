@@ -12,6 +12,8 @@ mod references;
 mod scan;
 mod shrink;
 mod swap_out;
+#[cfg(test)]
+mod tests;
 
 pub use scan::Reclaim;
 pub use shrink::ShrinkPage;

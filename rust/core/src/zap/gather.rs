@@ -61,6 +61,8 @@ impl Gather {
         leaf: TableId,
         range: Range<u64>,
     ) {
+        let area = &kernel.vmas[what.vma];
+        let (mm, is_sequential) = (area.mm, area.flags.contains(VmFlags::SEQ_READ));
         for address in range.step_by(PAGE_SIZE as usize) {
             let entry = kernel.tables.get(leaf, leaf_index(address));
             if entry.is_none() {
@@ -70,7 +72,7 @@ impl Gather {
                 if what.only.is_none_or(|file| is_of(kernel, entry, file)) {
                     kernel.cost.zaps += 1;
                     kernel.tables.set(leaf, leaf_index(address), Entry::NONE);
-                    self.clear::<M>(kernel, me, what.vma, entry);
+                    self.clear::<M>(kernel, me, (mm, is_sequential), entry);
                 }
             }
             self.flush_if_worked::<M>(kernel, me);
@@ -91,22 +93,27 @@ impl Gather {
     }
 
     /// What follows from one entry that is gone.
-    fn clear<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, vma: VmaId, entry: Entry) {
+    #[inline]
+    fn clear<M: Mode>(
+        &mut self,
+        kernel: &mut Kernel,
+        me: Me,
+        (mm, is_sequential): (MmId, bool),
+        entry: Entry,
+    ) {
         if !entry.is_present() {
-            clear_absent::<M>(kernel, me, vma, entry);
+            clear_absent::<M>(kernel, me, mm, entry);
             return;
         }
         self.needs_flush = true;
         let Some(page) = entry.normal_page() else {
             return;
         };
-        let area = &kernel.vmas[vma];
-        let resident = &mut kernel.mms[area.mm].resident;
+        let resident = &mut kernel.mms[mm].resident;
         if kernel.frames[page].is_anon() {
             resident.anon -= 1;
         } else {
             resident.file -= 1;
-            let is_sequential = area.flags.contains(VmFlags::SEQ_READ);
             note_use(kernel, page, entry, is_sequential);
         }
         mapcount::remove(kernel, page);
@@ -163,8 +170,7 @@ fn note_use(kernel: &mut Kernel, page: Pfn, entry: Entry, is_sequential: bool) {
 }
 
 /// A swap entry is given back; a migration entry changes no counter (Q16).
-fn clear_absent<M: Mode>(kernel: &mut Kernel, me: Me, vma: VmaId, entry: Entry) {
-    let mm: MmId = kernel.vmas[vma].mm;
+fn clear_absent<M: Mode>(kernel: &mut Kernel, me: Me, mm: MmId, entry: Entry) {
     if let Some(slot) = entry.as_swap() {
         kernel.mms[mm].resident.swap -= 1;
         swapcache::free_swap_and_cache::<M>(kernel, me, slot);

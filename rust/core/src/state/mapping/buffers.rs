@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::base::{Arena, PAGE_SIZE, Pfn, RingId};
+use crate::base::{Arena, MappingId, PAGE_SIZE, Pfn, RingId};
 use crate::step::LockId;
 
 bitflags::bitflags! {
@@ -59,6 +59,8 @@ impl Buffer {
 pub struct Ring {
     /// The page (`b_page`).
     pub page: Pfn,
+    /// The file that it was made for, and the page's offset there; truncation does not change it.
+    pub place: (MappingId, u64),
     /// Bytes a buffer.
     pub bytes: u32,
     /// The buffers.
@@ -66,12 +68,13 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Buffers of `bytes` bytes in `state` for the page at offset `index` of its file.
-    pub fn new(page: Pfn, bytes: u32, index: u64, state: BufferState) -> Ring {
+    /// Buffers of `bytes` bytes in `state` for the page at `place`: a file, and the offset there.
+    pub fn new(page: Pfn, bytes: u32, place: (MappingId, u64), state: BufferState) -> Ring {
+        let index = place.1;
         let each = PAGE_SIZE / u64::from(bytes);
         let buffers =
             (0..each).map(|at| Buffer { state, count: 0, by_hand: 0, block: index * each + at });
-        Ring { page, bytes, buffers: buffers.collect() }
+        Ring { page, place, bytes, buffers: buffers.collect() }
     }
 }
 

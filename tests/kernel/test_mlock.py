@@ -187,3 +187,17 @@ def test_special_areas_are_not_locked(machine: pm.Machine, app: pm.Task, flag: p
     machine.drain()
     assert machine.vmstat()["nr_mlock"] == 0
     assert app.page_at(region.start).lru is ACTIVE
+
+
+def test_a_second_locked_area_of_the_same_memory_is_not_asked_while_munlock_holds_it(
+    machine: pm.Machine, app: pm.Task
+) -> None:
+    """supporting-paths 5 and 15: its `mmap_sem` is held for writing, so the page is unlocked (S38)."""
+    file = machine.create_file("both", pm.PAGE_SIZE, filesystem=pm.filesystems.TMPFS)
+    first, second = (app.mmap(pm.PAGE_SIZE, file=file, shared=True) for _ in range(2))
+    app.mlock(first)
+    app.mlock(second)
+    pfn = app.page_at(first.start).pfn
+    app.munlock(first)
+    assert pm.PageFlags.MLOCKED not in machine.frame(pfn).flags
+    assert machine.vmstat()["nr_mlock"] == 0

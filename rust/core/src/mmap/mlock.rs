@@ -203,7 +203,7 @@ impl Mlock {
             self.pin(kernel, address, end)
         } else {
             *locked -= pages;
-            Phase::Munlocking(Munlock::new(kernel, self.mm, address, end), end)
+            Phase::Munlocking(Munlock::new(kernel, self.mm, address, end, true), end)
         };
         Ok(())
     }

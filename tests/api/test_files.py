@@ -436,3 +436,18 @@ def test_areas_on_their_way_out_are_no_areas_of_a_file(machine: pm.Machine, app:
         call.step()
         seen.add(file.areas)
     assert seen == {(area,), ()}
+
+
+@pytest.mark.parametrize("flag", [pm.PageFlags.RESERVED, pm.PageFlags.PRIVATE_2])
+def test_a_flag_set_by_hand_goes_with_the_page(
+    machine: pm.Machine, file: pm.File, flag: pm.PageFlags
+) -> None:
+    """Nobody else would clear it before the frame is free (data-model 2.2)."""
+    file.read(0, 1)
+    pfn = file.pfn_of(0)
+    assert pfn is not None
+    machine.set_page_flag(pfn, flag)
+    file.truncate(0)
+    machine.drain()
+    assert machine.frame(pfn).flags == pm.PageFlags(0)
+    assert machine.audit() == []

@@ -130,6 +130,8 @@ def test_a_kind_can_be_changed_in_one_thing() -> None:
         ({"area_migrate": "fail"}, "must be an integer"),
         ({"write": WriteMethod.BUFFERS}, "give buffer_bytes"),
         ({"write": WriteMethod.SWAP}, "swap_backed=True"),
+        ({"write": WriteMethod.SWAP, "swap_backed": True}, "MigrateMethod.PAGE"),
+        ({"migrate": MigrateMethod.PAGE, "buffer_bytes": 512}, "MigrateMethod.BUFFERS"),
         ({"dirtying": DirtyMethod.NO_WRITEBACK}, "accounts_dirty=False"),
         ({"migrate": MigrateMethod.PAGE, "buffer_bytes": 1024}, "MigrateMethod.BUFFERS"),
     ],

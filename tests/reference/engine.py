@@ -133,7 +133,7 @@ def _write_down(state: State, charge: groups.Migration, new: Frame, result: int)
     """The ledgers of Q17 and Q18: a mapped file page moved, a charge went to a page that is thrown away."""
     assert charge.group is not None
     if result == 0 and new.mapcount and not new.is_anon:
-        state.drift["mapped_file", charge.group.number] += 1
+        state.drift["mapped_file", charge.group.number] -= 1
     if result and charge.target is new and not charge.was_used:
         state.drift["charge", charge.group.number] += 1
 

@@ -235,7 +235,7 @@ def _replace(state: State, cpu: lru.Cpu, vma: Vma, address: int, frame: Frame, t
 
 
 def _break(state: State, task: Task, vma: Vma, address: int) -> bool:
-    """Take one place out with a write fault, which its owner pays for; False without memory."""
+    """Take one place out with a write fault, on behalf of its owner; False without memory."""
     owner = next((other for other in state.tasks.values() if other.mm is vma.mm), task)
-    actor = dataclasses.replace(task, mm=vma.mm, group=owner.group)
+    actor = dataclasses.replace(owner, cpu=task.cpu)
     return faults.handle_fault(state, actor, vma, address, write=True) not in FAILED

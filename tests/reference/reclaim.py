@@ -5,7 +5,7 @@ reclaims the one page at an address.
 
 Source: supporting paths 7 (``__remove_mapping``) and 12.
 Readings: looking at the accessed bits clears them, and PG_referenced with them;
-PG_reclaim is set for a write, and stays while it lasts.
+PG_reclaim is set for a write, and stays while it lasts. A scan looks at no page twice.
 Left out: the lists of active pages, throttling, slab.
 """
 
@@ -138,11 +138,11 @@ def _judge(state: State, cpu: lru.Cpu, frame: Frame, *, aged: bool) -> Verdict:
 
 def _references(frame: Frame) -> tuple[Verdict | None, bool]:
     """``page_check_references``: a verdict, or whether only a clean page may go."""
-    accessed = 0
+    accessed = False
     for vma, address in rmap.places(frame) if frame.mapcount else ():
         if maps(vma, address, frame) and vma.mm.entry(address) & ACCESSED:
             vma.mm.store(address, vma.mm.entry(address) & ~ACCESSED)
-            accessed += 1
+            accessed = True
     was_referenced = frame.test_and_clear(Flag.REFERENCED)
     if not accessed:
         return None, was_referenced

@@ -2,6 +2,7 @@
 
 Start with :class:`SwapArea`, then :func:`add_to_swap` and :func:`read_around`.
 A slot's neutral value is its number; slot 0 is the header.
+Reading: shmem reads without readahead.
 
 Source: data model 8, supporting paths 2.5 (reading in) and 11.
 Left out: several devices, bad slots, counts that overflow, swap-off.

@@ -390,7 +390,10 @@ fn q18_a_frame_can_be_thrown_away_charged_twice_running() {
     world.run(TaskId(0), Request::CompleteIo);
     let reader = world.0.start(task, Request::ReadFile { file, offset: 0, size: 1 }, false);
     let reader = reader.unwrap();
-    assert!(world.0.run_until(reader, "SP11-lock").unwrap(), "it has a reference, but not the lock");
+    assert!(
+        world.0.run_until(reader, "SP11-lock").unwrap(),
+        "it has a reference, but not the lock"
+    );
     for _ in 0..3 {
         assert_eq!(world.move_page(page), -11, "whoever holds a reference keeps it here");
         assert_eq!(world.ledgers(group), (0, 10), "the same ten frames, charged as they were");

@@ -179,8 +179,13 @@ def test_merging_and_coming_apart_keep_the_books(machine: pm.Machine, app: pm.Ta
         app.write(page.start, b"same")
     machine.drain()
     seen = set()
-    calls = [pm.calls.ksm_scan()] * 3 + [pm.calls.write(area.start, b"other"), pm.calls.munmap(area[3])]
-    for what in (*calls, pm.calls.madvise(area[:3], pm.Advice.UNMERGEABLE)):
+    calls: list[pm.call.CallValue] = [
+        *[pm.calls.ksm_scan()] * 3,
+        pm.calls.write(area.start, b"other"),
+        pm.calls.munmap(area[3]),
+        pm.calls.madvise(area[:3], pm.Advice.UNMERGEABLE),
+    ]
+    for what in calls:
         call = machine.start(what, by=app)
         while not call.done:
             assert call.step()

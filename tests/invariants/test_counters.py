@@ -219,7 +219,7 @@ def test_counters_follow_every_step_of_other_calls() -> None:
     area = app.mmap(2 * PAGE, file=file, shared=True)
     heap = app.mmap(2 * PAGE)
     names = {"nr_anon_pages", "nr_mapped", "nr_file_pages", "nr_shmem", "nr_writeback", "nr_mlock"}
-    calls = [
+    calls: list[pm.call.CallValue] = [
         pm.calls.touch(area, write=False),
         pm.calls.touch(heap),
         pm.calls.mlock(heap[0]),

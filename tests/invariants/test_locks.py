@@ -109,7 +109,7 @@ def test_others_hold_one_page_lock_at_most(verb: str) -> None:
     app.touch(view, write=False)
     machine.drain()
     child = app.fork("child")
-    calls = {
+    calls: dict[str, pm.call.CallValue] = {
         "truncate": pm.calls.truncate(file, 0),
         "reclaim": pm.calls.reclaim(0, 8, family=pm.PageFamily.FILE),
         "ksm_scan": pm.calls.ksm_scan(),

@@ -56,8 +56,8 @@ def assert_in_place(now: Recount) -> None:
     slots = {(slot.mapping, slot.index): slot.pfn for slot in now.slots}
     assert len(slots) == len(now.slots)
     assert len(set(slots.values())) == len(slots)
-    for place, pfn in slots.items():
-        assert place_of(now, pfn) == place
+    for slot in now.slots:
+        assert place_of(now, slot.pfn) == (slot.mapping, slot.index)
     claims = {pfn: place for pfn in now.used if (place := place_of(now, pfn)) is not None}
     astray = {pfn for pfn, place in claims.items() if slots.get(place) != pfn}
     assert astray <= look_cached_without_slot(now), f"{astray} after {now.holds.made[-1:]}"
@@ -162,7 +162,7 @@ def test_a_tag_may_be_new_where_nothing_is_written_back() -> None:
 
 def test_a_cleaned_page_keeps_its_tag_until_writeback_starts() -> None:
     """I-66: the converse may fail: WO-2 clears the flag and not the tag, WO-4 starts the writeback."""
-    found = []
+    found: list[tuple[bool, bool, bool]] = []
     for now in steps("block device"):
         if now.holds.between("WO-2", "UM-15"):
             flags = now.frames[now.holds.old or 0].flags

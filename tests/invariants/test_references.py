@@ -193,7 +193,8 @@ def test_counts_hold_when_the_other_mapper_leaves_in_the_window(label: str) -> N
 
 def test_the_references_of_buffers_go_along_with_them() -> None:
     """I-10, BM-4: one reference for a page with buffers, whatever their number; both pages always agree."""
-    old, new = set(), set()
+    old: set[int] = set()
+    new: set[int] = set()
     for now in steps("ext dirty"):
         for pfn in now.has(F.PRIVATE):
             assert len(now.buffers[pfn]) == 4

@@ -57,7 +57,7 @@ def test_slots_are_in_order_at_every_step_of_their_life(machine: pm.Machine, app
     area = app.mmap(2 * PAGE)
     fill(machine, app, area)
     children: list[pm.Task] = []
-    calls = [
+    calls: list[pm.call.CallValue] = [
         pm.calls.swap_out(area.start),
         pm.calls.swap_out(area[1].start),
         pm.calls.fork("child"),

@@ -10,7 +10,7 @@ for its whole heap to be moved by one ``move_pages`` call, with a few addresses 
 :mod:`pagemig.machine`, :mod:`pagemig.inputs`, :mod:`pagemig.report`. Above: :mod:`pagemig.webpage`
 and the command line.
 
-Left out: pages of files, which this stage of the model does not hold.
+Left out: pages of files, which `pagemig.inputs` does not capture.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class File:
 
     @property
     def is_dirty(self) -> bool:
-        """Whether it has dirty pages that are to be written some day."""
+        """Whether it was marked as having dirty pages; nothing takes that mark away (supporting-paths 10)."""
         return bool(self._row[5])
 
     @property
@@ -88,7 +88,11 @@ class File:
 
     @property
     def areas(self) -> tuple[Region, ...]:
-        """The areas that map it, in the order in which they are visited (``i_mmap``)."""
+        """The areas that map it, in the order in which they are visited (``i_mmap``).
+
+        One that is on its way out, of a task that exits or half way through a ``munmap``, is left out:
+        no task has it any more.
+        """
         core = self._system.core
         by_id = {
             vma: Region(pid, start, end - start)
@@ -96,7 +100,7 @@ class File:
             if self._system.facts(pid).has_memory
             for start, end, _, _, _, vma, _ in core.vmas(pid)
         }
-        return tuple(by_id[vma] for vma in core.file_areas(self._number))
+        return tuple(by_id[vma] for vma in core.file_areas(self._number) if vma in by_id)
 
     # its pages ---------------------------------------------------------------------------
 

@@ -180,6 +180,10 @@ class FileSystem:
             raise UsageError("WriteMethod.BUFFERS needs buffers: give buffer_bytes, such as 1024")
         if self.write is WriteMethod.SWAP and not self.swap_backed:
             raise UsageError("WriteMethod.SWAP is for shmem: give swap_backed=True")
+        if self.migrate is MigrateMethod.PAGE and self.buffer_bytes:
+            raise UsageError(
+                "MigrateMethod.PAGE leaves buffers behind: give MigrateMethod.BUFFERS, or buffer_bytes=0"
+            )
         if self.accounts_dirty and self.dirtying is DirtyMethod.NO_WRITEBACK:
             raise UsageError(
                 "DirtyMethod.NO_WRITEBACK counts no dirty page: give accounts_dirty=False, "

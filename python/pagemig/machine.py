@@ -173,6 +173,7 @@ class Machine(MachineStores):
         group = 0 if memcg is None else own(system, memcg, Memcg, "memcg")
         real = integer(uid, "uid", high=_ID_MAX)
         default = Capability.ALL if real == 0 else Capability.NONE
+        is_kernel_thread = calls.require_bool(kernel_thread, "kernel_thread")
         pid = system.core.spawn(
             calls.require_name(name),
             real,
@@ -181,8 +182,8 @@ class Machine(MachineStores):
             int(default if capabilities is None else require_capabilities(capabilities)),
             system.memory_mask if mems_allowed is None else system.allowed_mask(mems_allowed),
             system.cpu(cpu),
-            bool(kernel_thread),
-            bool(stack) and not kernel_thread,
+            is_kernel_thread,
+            calls.require_bool(stack, "stack") and not is_kernel_thread,
         )
         if group:
             system.core.attach_memcg(group, pid)

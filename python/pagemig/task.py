@@ -367,7 +367,7 @@ class Task(TaskView):
             The arguments make no sense, or the region lies in another task.
         """
         system, pid = self._system, self._pid
-        number = target_pid(target)
+        number = self._target_pid(target)
         where = addresses_in(pages, number or pid)
         count = where.size
         wanted = None if nodes is None else node_array(nodes, count)
@@ -400,7 +400,7 @@ class Task(TaskView):
         OSError
             ESRCH, EPERM, EINVAL: no such task, not allowed, a node without memory; ENOMEM.
         """
-        return int(self._run(calls.migrate_pages(target, old_nodes, new_nodes)))
+        return int(self._run(calls.migrate_pages(self._target_pid(target), old_nodes, new_nodes)))
 
     def set_mempolicy(self, policy: Policy) -> None:
         """Set where new pages go in areas without a policy of their own.
@@ -428,6 +428,11 @@ class Task(TaskView):
 
     def _run(self, what: Any) -> Any:
         return run_now(self._system, self._pid, what)
+
+    def _target_pid(self, target: HasPid | int | None) -> int:
+        if getattr(target, "_system", self._system) is not self._system:
+            raise UsageError(f"{target!r} belongs to another machine; use machine.task(...) of this one")
+        return target_pid(target)
 
     def _accesses(self, where: Where, writes: npt.ArrayLike) -> AccessResult:
         request = calls.access_request(where, writes, self._pid)

@@ -3,7 +3,7 @@
 Start with `plan`, which turns what a person writes into the numbers of the core. Frames are
 numbered from 0 without gaps, by node and within a node by zone.
 
-Source: data-model 1.1 to 1.3. Left out: pageblocks and reserves, which the core sets.
+Source: data-model 1.1 to 1.3. Left out: reserves, which the core sets.
 """
 
 from __future__ import annotations

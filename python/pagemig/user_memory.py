@@ -65,9 +65,12 @@ class UserMemory:
         valid_bytes: int | None = None,
     ) -> None:
         _require_plain(array, "array")
+        for what, value in (("readable", readable), ("writable", writable)):
+            if not isinstance(value, bool):
+                raise UsageError(f"{what} is {value!r}; it must be True or False")
         self.array = array
-        self.readable = bool(readable)
-        self.writable = bool(writable)
+        self.readable = readable
+        self.writable = writable
         self.valid_bytes = (
             array.nbytes if valid_bytes is None else integer(valid_bytes, "valid_bytes", high=array.nbytes)
         )

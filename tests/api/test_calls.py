@@ -346,3 +346,28 @@ def test_a_task_exits_when_it_does_nothing_else(machine: pm.Machine, app: pm.Tas
         app.touch(heap)
     leaving.run()
     assert machine.tasks == ()
+
+
+@pytest.mark.parametrize("beside", ["nobody", "a recorder", "a paused call", "a disk that never ends"])
+def test_a_verb_does_the_same_whoever_else_is_there(beside: str) -> None:
+    """Spec README 3: without a scheduler a read ends at once, and no write ends because of it."""
+    machine = pm.Machine(nodes=[16 * pm.PAGE_SIZE] * 2, cpus=1)
+    app, other = machine.spawn(), machine.spawn()
+    written, read = (machine.create_file(name, pm.PAGE_SIZE) for name in ("written", "read"))
+    app.touch(app.mmap(pm.PAGE_SIZE, file=written, shared=True))
+    written.writeback(0)
+    if beside == "a recorder":
+        machine.record(100)
+    elif beside == "a paused call":
+        machine.start(pm.calls.drain(), by=other)
+    elif beside == "a disk that never ends":
+        machine.create_file("never", pm.PAGE_SIZE, filesystem=pm.FileSystem("never", io_ticks=None))
+    area = app.mmap(pm.PAGE_SIZE, file=read, shared=True)
+    assert app.touch(area, write=False).major == 1
+    assert machine.now == 0
+    assert [(io.pfn, io.direction) for io in machine.pending_io] == [
+        (written.pfn_of(0), pm.IoDirection.WRITE)
+    ]
+    assert read.pfn_of(0) is not None
+    app.touch(area, write=False)
+    assert machine.now == 0

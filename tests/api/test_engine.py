@@ -106,3 +106,5 @@ def test_frames_and_targets_that_do_not_exist_are_refused(
     """UsageError before anything is isolated."""
     with pytest.raises(pm.UsageError):
         machine.migrate_pages(pfns, target)  # type: ignore[arg-type]
+    with pytest.raises(pm.UsageError, match="offlining is"):
+        machine.migrate_pages([0], pm.ToNode(1), offlining=np.zeros(2))  # type: ignore[arg-type]

@@ -424,3 +424,30 @@ def test_pages_of_ramfs_are_unevictable(machine: pm.Machine) -> None:
         found = app.page_at(page.start)
         assert found is not None
         assert (found.node, found.lru) == (node, pm.LruList.UNEVICTABLE)
+
+
+def test_areas_on_their_way_out_are_no_areas_of_a_file(machine: pm.Machine, app: pm.Task) -> None:
+    """A look works between any two steps, whoever is half way through an exit or a ``munmap``."""
+    file = machine.create_file("fading", 4096)
+    area = app.mmap(4096, file=file, shared=True)
+    call = machine.start(pm.calls.munmap(area), by=app)
+    seen = {file.areas}
+    while not call.done:
+        call.step()
+        seen.add(file.areas)
+    assert seen == {(area,), ()}
+
+
+@pytest.mark.parametrize("flag", [pm.PageFlags.RESERVED, pm.PageFlags.PRIVATE_2])
+def test_a_flag_set_by_hand_goes_with_the_page(
+    machine: pm.Machine, file: pm.File, flag: pm.PageFlags
+) -> None:
+    """Nobody else would clear it before the frame is free (data-model 2.2)."""
+    file.read(0, 1)
+    pfn = file.pfn_of(0)
+    assert pfn is not None
+    machine.set_page_flag(pfn, flag)
+    file.truncate(0)
+    machine.drain()
+    assert machine.frame(pfn).flags == pm.PageFlags(0)
+    assert machine.audit() == []

@@ -130,7 +130,9 @@ def test_a_kind_can_be_changed_in_one_thing() -> None:
         ({"area_migrate": "fail"}, "must be an integer"),
         ({"write": WriteMethod.BUFFERS}, "give buffer_bytes"),
         ({"write": WriteMethod.SWAP}, "swap_backed=True"),
+        ({"migrate": MigrateMethod.PAGE, "buffer_bytes": 512}, "MigrateMethod.BUFFERS"),
         ({"dirtying": DirtyMethod.NO_WRITEBACK}, "accounts_dirty=False"),
+        ({"migrate": MigrateMethod.PAGE, "buffer_bytes": 1024}, "MigrateMethod.BUFFERS"),
     ],
 )
 def test_a_kind_that_cannot_be_is_refused_in_words(fields: dict[str, object], words: str) -> None:
@@ -150,3 +152,26 @@ def test_a_kind_that_never_lets_go_of_its_buffers_keeps_its_pages() -> None:
         machine.drain()
         assert file.invalidate(0) is is_gone
         assert file.cached == (0 if is_gone else 1)
+
+
+def test_the_fallback_cannot_send_a_page_to_swap_that_it_has_just_mapped_again() -> None:
+    """WO-3 before WO-4: shmem's method sees a mapped page, which cannot leave its file: still dirty."""
+    kind = FileSystem(
+        "odd",
+        MigrateMethod.FALLBACK,
+        WriteMethod.SWAP,
+        DirtyMethod.NO_WRITEBACK,
+        accounts_dirty=False,
+        swap_backed=True,
+    )
+    machine = pm.Machine(nodes=[16 * PAGE] * 2, cpus=1, swap=16 * PAGE)
+    app = machine.spawn()
+    file = machine.create_file("f", PAGE, filesystem=kind)
+    area = app.mmap(PAGE, file=file, shared=True)
+    app.touch(area)
+    machine.drain()
+    assert app.move_pages(area, 1).tolist() == [-errno.EAGAIN]
+    page = app.page_at(area.start)
+    assert page is not None
+    assert page.flags & (pm.PageFlags.DIRTY | pm.PageFlags.SWAPCACHE) == pm.PageFlags.DIRTY
+    assert machine.audit() == []

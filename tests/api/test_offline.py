@@ -183,9 +183,24 @@ def test_an_operator_who_gets_a_signal_gives_up(machine: pm.Machine, app: pm.Tas
     with pytest.raises(InterruptedError, match="offline"):
         machine.offline(64, 16, by=operator)
     assert machine.present_pages(1) == 64
+    child = operator.fork()
     operator.signal(pending=False)
     machine.offline(64, 16, by=operator)
     assert machine.present_pages(1) == 48
+    machine.offline(80, 16, by=child)
+    assert machine.present_pages(1) == 32, "a signal that is pending is not inherited"
+
+
+def test_time_is_up_at_the_end_of_the_clock(machine: pm.Machine, app: pm.Task, heap: pm.Region) -> None:
+    """S42 with a deadline that no clock reaches: EAGAIN, and everything as it was."""
+    app.pin(heap.start)
+    machine.advance((1 << 64) - 4)
+    with pytest.raises(BlockingIOError, match="offline"):
+        machine.offline(64, 16)
+    assert machine.now == (1 << 64) - 1
+    assert machine.pageblocks(1)[0].state is pm.BlockState.MOVABLE
+    machine.drain()
+    assert machine.audit() == []
 
 
 def test_memory_that_is_not_there_cannot_go(machine: pm.Machine, app: pm.Task) -> None:

@@ -122,10 +122,23 @@ def test_arguments_that_make_no_sense_are_refused(machine: pm.Machine, app: pm.T
         lambda: pm.calls.mbind(heap, BIND, flags=2),  # type: ignore[arg-type]
         lambda: other.mbind(heap, BIND),
         lambda: machine.start(pm.calls.mbind(heap, DEFAULT), by=other),
-        lambda: app.mbind(pm.Region(app, (1 << 47) - 8192, 16384), BIND, flags=MOVE),
     ]
     before = machine.vmstat(), app.numa_maps()
     for act in wrong:
         with pytest.raises(pm.UsageError):
             act()
     assert (machine.vmstat(), app.numa_maps()) == before
+
+
+def test_a_target_is_a_task_of_the_same_machine(app: pm.Task, heap: pm.Region) -> None:
+    """A handle of another machine is refused; a pid names whoever has it here."""
+    other = pm.Machine(nodes=[pm.MiB]).spawn()
+    assert other.pid == app.pid
+    for ask in (
+        lambda: app.move_pages(heap, 1, target=other),
+        lambda: app.migrate_pages(other, [0], [1]),
+    ):
+        with pytest.raises(pm.UsageError, match="another machine"):
+            ask()
+    assert app.nodes_of(heap).tolist() == [0] * 4
+    assert app.move_pages(heap, 1, target=other.pid).tolist() == [1] * 4

@@ -209,3 +209,13 @@ def test_a_trace_keeps_the_last_events(machine: pm.Machine, app: pm.Task, heap: 
     assert {row.pid for row in rows} == {app.pid}
     machine.record(0)
     assert len(machine.trace) == 0
+
+
+def test_a_trace_says_isolated_only_of_pages_that_were(
+    machine: pm.Machine, app: pm.Task, heap: pm.Region
+) -> None:
+    """DM-2d: a page that is on node 0 already stays on its list."""
+    machine.record(1000)
+    assert app.move_pages(heap, [0, 1, 0, 1]).tolist() == [0, 1, 0, 1]
+    isolated = [row.address for row in machine.trace if row.event == "isolate"]
+    assert isolated == [heap[1].start, heap[3].start]

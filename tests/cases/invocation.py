@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 import pagemig as pm
 
-from . import words
+from . import threads, words
 from .form import Skipped
 from .world import World
 
@@ -88,6 +88,8 @@ def prepare(world: World, caller: str, args: dict[str, Any]) -> Call:
     wanted, nodes = _nodes(world, owner, args.get("nodes"), addresses)
     status = _status(args.get("status", "array"), max(count, 0) if count < 1 << 20 else len(addresses))
     flags = words.flags(args.get("flags", 0))
+    if nodes is not None:
+        threads.require_all_pages(world, owner, moves_shared=bool(flags & 4))
     return Call(world, caller, pid, count, pages, nodes, status, flags, addresses, wanted, owner)
 
 

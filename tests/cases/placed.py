@@ -15,7 +15,7 @@ import numpy as np
 
 import pagemig as pm
 
-from .form import Failed
+from .form import Failed, Skipped
 from .policies import policy_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Check = Callable[["Outcome", "re.Match[str]"], None]
 
 def query(task: pm.Task, region: pm.Region) -> list[int]:
     """The statuses that ``move_pages`` gives when it is only asked."""
-    return task.move_pages(region).tolist()
+    return [int(status) for status in task.move_pages(region)]
 
 
 def require_query(task: pm.Task, region: pm.Region, node: int, left_out: int) -> None:
@@ -92,8 +92,9 @@ def _somewhere(outcome: Outcome, match: re.Match[str]) -> None:
 def _counts(outcome: Outcome) -> dict[str, dict[int, int]]:
     """For each task that touched new pages, how many are on each node with memory."""
     counts = {}
-    for name, region in outcome.world.touched.items():
-        nodes = np.asarray(outcome.world.task(name).nodes_of(region))
+    for name, regions in outcome.world.touched.items():
+        task = outcome.world.task(name)
+        nodes = np.concatenate([task.nodes_of(region) for region in regions])
         counts[name] = {node: int((nodes == node).sum()) for node in outcome.world.with_memory}
     return counts
 
@@ -127,6 +128,32 @@ def _at_least_on_each(outcome: Outcome, match: re.Match[str]) -> None:
     _require(outcome, lambda found: min(found.values()) >= share, match[0])
 
 
+def _all_pages(outcome: Outcome, match: re.Match[str]) -> None:
+    """All pages of the task's regions, and there are as many as the sentence says."""
+    found = outcome.world.task(outcome.call.owner).nodes_of(outcome.call.addresses).tolist()
+    if found != [int(match[2])] * int(match[1]):
+        raise Failed(f"the pages are on {found}, expected {match[1]} on node {match[2]}")
+
+
+def _evenly(outcome: Outcome, match: re.Match[str]) -> None:
+    """Each node has its share, give or take a part of all pages; none is anywhere else."""
+    regions = [region for touched in outcome.world.touched.values() for region in touched]
+    total = sum(len(region) for region in regions)
+    counts = [count for found in _counts(outcome).values() for count in found.values()]
+    share, slack = total / len(outcome.world.with_memory), total / int(match[1])
+    if not total or sum(counts) != total or any(abs(count - share) > slack for count in counts):
+        raise Failed(f"{counts} pages by node of {total}, expected {share} each, give or take {slack}")
+
+
+def _was_on(outcome: Outcome, match: re.Match[str]) -> None:
+    """Where the pages of a region were when they were touched first."""
+    found = outcome.world.was_on.get(match[1])
+    if found is None:
+        raise Skipped(f"nobody noted where {match[1]!r} was")
+    if set(found) != {int(match[2])}:
+        raise Failed(f"{match[1]} was on {found}, expected {match[2]}")
+
+
 def _inherited(outcome: Outcome, match: re.Match[str]) -> None:
     policies = [policy_of(outcome.world.task(name), None) for name in outcome.world.touched]
     if len(policies) < 2 or policies[0][0] == 0 or any(policy != policies[0] for policy in policies):
@@ -150,4 +177,7 @@ CHECKS: list[tuple[str, Check]] = [
     (r"at least (\d+) MiB (?:of the process )?on node (\d+)", _at_least_on_node),
     (r"at least (\d+) MiB / nodes on each node", _at_least_on_each),
     (r"the policy is inherited by fork", _inherited),
+    (r"all (\d+) pages on node (\d+)", _all_pages),
+    (r"each node within total/nodes \+- total/(\d+) pages; the sum equals the total", _evenly),
+    (r"(\w+) was on (\d+)", _was_on),
 ]

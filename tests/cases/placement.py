@@ -1,14 +1,13 @@
 """Calls that place memory otherwise than page by page, as the kernel gets them.
 
 Start with :func:`prepare`, which reads the arguments of ``migrate_pages``,
-``mbind``, ``set_mempolicy`` and ``get_mempolicy``, and of the first touches and
-cpuset changes that are written as calls. Neighbour: ``invocation`` does the same
-for ``move_pages``.
+``mbind``, ``set_mempolicy`` and ``get_mempolicy``, and of the first touches that are
+written as calls. Neighbours: ``cpusets`` and ``samepage`` have more calls, ``segments``
+what ``mbind`` does to parts of a segment, ``invocation`` does the same for ``move_pages``.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Set
 from typing import Any
@@ -18,37 +17,14 @@ import numpy.typing as npt
 
 import pagemig as pm
 
-from . import words
+from . import areas, cpusets, samepage, segments, threads, words
 from .form import Skipped
-from .invocation import Answer, faults_at_once, is_null, target_pid
+from .invocation import faults_at_once, is_null, target_pid
+from .planned import Make, PlacementCall
 from .world import World
 
 NodeMask = npt.NDArray[np.uint64] | pm.UserMemory | Set[int] | None
-Make = Callable[[], int]
 MASK_WORDS = 512
-
-
-@dataclasses.dataclass
-class PlacementCall:
-    """One call, or several in a row, ready to be made."""
-
-    world: World
-    caller: str
-    owner: str
-    """The id of the task whose memory is meant."""
-    makes: list[Make]
-    mode: npt.NDArray[np.int32] | None = None
-    mask: npt.NDArray[np.uint64] | None = None
-    addresses: list[int] = dataclasses.field(default_factory=list)
-    wanted: list[int] | None = None
-
-    def run(self) -> list[Answer]:
-        """Make the calls in order."""
-        answers = []
-        for make in self.makes:
-            result = make()
-            answers.append(Answer(result, None, None, self.world.machine.clone()))
-        return answers
 
 
 def prepare(world: World, caller: str, syscall: str, args: dict[str, Any]) -> PlacementCall:
@@ -72,7 +48,7 @@ def follow(call: PlacementCall, then: object) -> None:
     for word in _list(then):
         if isinstance(word, dict) and ("syscall" in word or word.get("op") == "fork"):
             if word.get("op") == "fork":
-                _fork(call.world, str(word["parent"]), str(word["child"]))
+                call.world.fork(str(word["parent"]), str(word["child"]))
             continue
         for part in str(word).split(", "):
             _follow(call, part)
@@ -91,30 +67,39 @@ def _follow(call: PlacementCall, word: str) -> None:
         _touch_new(world, match[1], world.last_touch)
     elif match := re.fullmatch(r"touch (\d+|(\d+)\*N) anonymous pages", word):
         pages = int(match[2]) * len(world.with_memory) if match[2] else int(match[1])
-        _fork(world, call.caller, "its child")
+        world.fork(call.caller, "its child")
         _touch_new(world, "its child", pages)
         _touch_new(world, call.caller, pages)
     elif match := re.fullmatch(r"touch a new page (\w+)", word):
         _touch_new(world, call.caller, 1, match[1])
     elif match := re.fullmatch(r"unmap (\w+)", word):
-        world.task(call.caller).munmap(world.region(call.caller, match[1]))
+        threads.unmap(world, call.caller, world.region(call.caller, match[1]))
         call.addresses = []
+    elif match := re.fullmatch(r"write every page of (\w+)", word):
+        threads.touch(world, call.caller, world.region(call.caller, match[1]))
+    elif match := re.fullmatch(r"write (\d+)\*N files of (\d+)\*i \+ j%(\d+) pages", word):
+        _write_files(world, call.caller, *(int(group) for group in match.groups()))
+    elif word in segments.FOLLOW:
+        segments.FOLLOW[word](call)
     else:
         raise Skipped(f"what shall be done then, {word!r}, is not understood")
 
 
-def _fork(world: World, parent: str, child: str) -> None:
-    world.tasks[child] = world.task(parent).fork(child)
-    world.regions[child] = {
-        name: world.tasks[child].same(region) for name, region in world.regions[parent].items()
-    }
-
-
 def _touch_new(world: World, name: str, pages: int, region: str = "touched") -> None:
-    task = world.task(name)
-    world.regions[name][region] = task.mmap(pages * 4096)
-    world.touched[name] = world.regions[name][region]
-    task.touch(world.touched[name])
+    mapped = areas.map_area(world, {"task": name, "region": region, "pages": pages})
+    world.touched[name] = [mapped]
+    threads.touch(world, name, mapped)
+
+
+def _write_files(world: World, name: str, files: int, step: int, cycle: int) -> None:
+    """Write files of many sizes through mappings: i counts the nodes, j the files of each."""
+    regions = []
+    for i in range(1, len(world.with_memory) + 1):
+        for j in range(1, files + 1):
+            area = {"task": name, "region": f"file{i}_{j}", "kind": "file", "share": "shared"}
+            regions.append(areas.map_area(world, {**area, "pages": step * i + j % cycle}))
+            threads.touch(world, name, regions[-1])
+    world.touched[name] = regions
 
 
 def _mask(world: World, word: object) -> NodeMask:
@@ -144,12 +129,15 @@ def _migrate_pages(world: World, caller: str, args: dict[str, Any]) -> Placement
     pid, owner = target_pid(world, caller, args.get("pid", 0))
     old, new = _mask(world, args.get("old")), _mask(world, args.get("new"))
     task, bits = world.task(caller), _maxnode(args.get("maxnode"))
+    moves_shared = pm.Capability.SYS_NICE in task.capabilities
+    threads.require_all_pages(world, owner, moves_shared=moves_shared)
     return PlacementCall(world, caller, owner, [lambda: pm.syscalls.migrate_pages(task, pid, bits, old, new)])
 
 
 def _mbind(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
     task, bits = world.task(caller), _maxnode(args.get("maxnode"))
     flags, mask = words.flags(args.get("flags")), _mask(world, args.get("nodemask"))
+    threads.require_all_pages(world, caller, moves_shared=flags & 6 != 2)
 
     def make(start: int, length: int, mode: int, nodes: NodeMask) -> Make:
         return lambda: pm.syscalls.mbind(task, start, length, mode, nodes, bits, flags)
@@ -159,16 +147,13 @@ def _mbind(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
         return PlacementCall(
             world, caller, caller, [make(start, length, words.mode_word(args["mode"]), mask)]
         )
-    makes = []
+    call = PlacementCall(world, caller, caller, [])
     for word in args["seq"]:
-        match = re.fullmatch(r"(\w+)\((\d+),(\d+)\)", word)
-        if match is None:
-            raise Skipped(f"step {word!r} of the call is not understood")
-        mode = words.mode(f"MPOL_{match[1].upper()}")
-        start = world.region(caller, "r").start + int(match[2]) * 4096
-        nodes = None if mode is pm.PolicyMode.DEFAULT else mask
-        makes.append(make(start, int(match[3]) * 4096, int(mode), nodes))
-    return PlacementCall(world, caller, caller, makes)
+        start, length, mode, nodes = segments.piece(world, caller, word)
+        wanted = mask if nodes is None and mode != pm.PolicyMode.DEFAULT else set(nodes or ()) or None
+        call.ranges.append((start, length, mode, sorted(nodes or ())))
+        call.makes.append(make(start, length, mode, wanted))
+    return call
 
 
 def _set_mempolicy(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
@@ -207,20 +192,18 @@ def _address(world: World, caller: str, word: object) -> int:
 
 def _first_touch(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
     """Map memory, lock it where the case says so, and touch it."""
-    if args.get("op") != "mmap" or args.get("kind", "anon") != "anon" or args.get("share") != "private":
-        raise Skipped("files and shared memory objects arrive in a later stage")
-    task, locked = world.task(args["task"]), args.get("locked")
+    locked = args.get("locked")
+    if args.get("op") != "mmap":
+        raise Skipped(f"a first touch after {args.get('op')!r} is not understood")
     if locked not in (None, "MAP_LOCKED", "mlock"):
         raise Skipped(f"locking with {locked!r} is not understood")
 
     def make() -> int:
-        flags = [pm.VmFlags.LOCKED] if locked == "MAP_LOCKED" else []
-        length = words.number(args["pages"], "size") * 4096
-        region = task.mmap(length, protection=words.protection(args.get("prot", "rw")), flags=flags)
+        flags = (pm.VmFlags.LOCKED,) if locked == "MAP_LOCKED" else ()
+        region = areas.map_area(world, args, flags=flags)
         if locked == "mlock":
-            task.mlock(region)
-        task.touch(region)
-        world.regions[args["task"]][args["region"]] = region
+            world.task(args["task"]).mlock(region)
+        threads.touch(world, args["task"], region)
         return 0
 
     return PlacementCall(world, caller, args["task"], [make])
@@ -234,26 +217,15 @@ def _touch_1_mib(world: World, caller: str, args: dict[str, Any]) -> PlacementCa
     return PlacementCall(world, caller, caller, [make])
 
 
-def _cpuset_set_mems(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
-    """Change the nodes of a cpuset that migrates nothing: its tasks' ``mems_allowed``."""
-    cpuset = world.cpusets.get(args.get("cpuset", ""))
-    if cpuset is None or cpuset.get("memory_migrate"):
-        raise Skipped("cpusets that migrate memory arrive in a later stage")
-
-    def make() -> int:
-        for name in cpuset["tasks"]:
-            world.task(name).mems_allowed = args["mems"]
-        return 0
-
-    return PlacementCall(world, caller, caller, [make])
-
+AREA_FIELDS = ("op", "task", "region", "pages", "kind", "share", "prot", "locked", "fs")
 
 CALLS: dict[str, tuple[tuple[str, ...], Callable[[World, str, dict[str, Any]], PlacementCall]]] = {
     "migrate_pages": (("pid", "maxnode", "old", "new"), _migrate_pages),
     "mbind": (("addr", "len", "mode", "nodemask", "maxnode", "flags", "seq"), _mbind),
     "set_mempolicy": (("mode", "nodemask", "maxnode"), _set_mempolicy),
     "get_mempolicy": (("mode", "nodemask", "maxnode", "addr", "flags"), _get_mempolicy),
-    "(first touch)": (("op", "task", "region", "pages", "kind", "share", "prot", "locked"), _first_touch),
+    "(first touch)": (AREA_FIELDS, _first_touch),
     "(touch 1 MiB)": ((), _touch_1_mib),
-    "cpuset_set_mems": (("cpuset", "mems"), _cpuset_set_mems),
+    **cpusets.CALLS,
+    **samepage.CALLS,
 }

@@ -15,7 +15,7 @@ import pagemig as pm
 
 from . import words
 from .form import Failed, Skipped
-from .placement import PlacementCall
+from .planned import PlacementCall
 
 if TYPE_CHECKING:
     from .effects import Outcome

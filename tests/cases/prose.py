@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pagemig as pm
 
-from . import placed
+from . import flagged, placed, segments
 from .form import Failed, Skipped
 from .invocation import UNWRITTEN
 
@@ -25,7 +25,7 @@ Check = Callable[["Outcome", "re.Match[str]"], None]
 
 def check(outcome: Outcome, text: str) -> None:
     """Check one sentence."""
-    for pattern, function in [*CHECKS, *placed.CHECKS]:
+    for pattern, function in [*CHECKS, *placed.CHECKS, *segments.CHECKS]:
         if match := re.fullmatch(pattern, text.strip().rstrip(".")):
             function(outcome, match)
             return
@@ -143,4 +143,5 @@ CHECKS: list[tuple[str, Check]] = [
         _one_new_frame,
     ),
     (r"no reader sees another value; no hang", _checked_already),
+    (r"the new page has them, the old page has none and is freed", flagged.travelled),
 ]

@@ -24,14 +24,14 @@ def race(world: World, call: Call) -> None:
     Raises
     ------
     Failed
-        A move failed, or a reader saw another byte. A reader that hangs is a
+        A move failed, none moved a page, or a reader saw another byte. A reader that hangs is a
         ``DeadlockError``.
     """
     if call.pid != 0 or call.wanted is None:
         raise Skipped("a race is understood only for a task that moves its own pages")
     task = world.task(call.caller)
     scope = pm.MoveScope.SHARED if call.flags & 4 else pm.MoveScope.EXCLUSIVE
-    nodes = world.with_memory
+    nodes, arrived = world.with_memory, 0
     for turn in range(ROUNDS):
         here = int(task.nodes_of(call.addresses[:1])[0])
         if here not in nodes:
@@ -46,6 +46,9 @@ def race(world: World, call: Call) -> None:
         world.machine.run()
         if mover.error is not None:
             raise Failed(f"move {turn} failed with {mover.error}")
+        arrived += there in mover.result.tolist()
+    if not arrived:
+        raise Failed(f"none of {ROUNDS} moves moved a page")
 
 
 def _read_all(world: World, owner: str, name: str, moved: list[int]) -> None:

@@ -1,8 +1,8 @@
 """Run a file of cases: ``run.py FILE``.
 
-Prints the reason for every skip and the difference for every failure, and ends
-with ``N passed, N failed, N skipped``. Exit code 1 if a case failed, 2 if the
-file is not of this form.
+Prints a line for every case that has not passed, with the reason or the difference, and
+ends with ``N passed, N failed, N skipped, N not about 2.6.34, N excepted``. Exit code 1 if a
+case failed, 2 if the file is not of this form.
 """
 
 from __future__ import annotations

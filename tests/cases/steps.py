@@ -12,12 +12,15 @@ from typing import Any
 
 import pagemig as pm
 
-from . import placed, words
-from .form import Failed, Skipped
-from .invocation import prepare
+from . import areas, cpusets, flagged, placed, samepage, threads, words
+from .form import Excepted, Failed, Skipped
+from .invocation import KNOWN, prepare
+from .placement import CALLS
+from .placement import prepare as prepare_placement
 from .world import World
 
 Step = dict[str, Any]
+READING_PROCESSES = 3
 
 
 def perform(world: World, step: Step) -> None:
@@ -61,26 +64,13 @@ def _kernel_thread(world: World, step: Step) -> None:
 
 
 def _mmap(world: World, step: Step) -> None:
-    kind = step.get("kind", "anon")
-    if kind != "anon":
-        raise Skipped("files and shared memory objects arrive in a later stage")
-    if step.get("share", "private") != "private":
-        raise Skipped("shared anonymous memory arrives in a later stage")
-    if step.get("mergeable"):
-        raise Skipped("KSM arrives in a later stage")
-    task = world.task(step["task"])
-    length = words.number(step["pages"], "size") * 4096
-    at = None
-    if "fixed" in step:
-        at = words.address(step["fixed"], world.starts(step["task"]))
-        task.munmap(pm.Region(task, at, length))
-    region = task.mmap(length, at=at, protection=words.protection(step.get("prot", "rw")))
-    world.regions[step["task"]][step["region"]] = region
+    region = areas.map_area(world, step)
     if "fill" in step:
         value = words.number(step["fill"], "fill")
         for page in region:
-            task.write(page.start, bytes([value & 255]) * 4096)
+            world.task(step["task"]).write(page.start, bytes([value & 255]) * 4096)
             world.stored[step["task"], page.start] = value & 255
+        threads.touch(world, step["task"], region)
 
 
 def _policy(world: World, step: Step) -> pm.Policy:
@@ -107,7 +97,7 @@ def _touch(world: World, step: Step) -> None:
     write = step.get("access", "write") == "write"
     for page in words.page_numbers(step.get("pages", "all"), len(region)):
         address = region.start + page * 4096
-        task.touch([address], write=write)
+        threads.touch(world, step["task"], [address], write=write)
         if write and step.get("value") is not None:
             value = page if step["value"] == "page index" else words.number(step["value"], "value")
             task.write(address, bytes([value & 255]))
@@ -123,7 +113,7 @@ def _munmap(world: World, step: Step) -> None:
     if match[2]:
         first = int(match[2])
         region = region[first : int(match[3]) if match[3] else first + 1]
-    world.task(step["task"]).munmap(region)
+    threads.unmap(world, step["task"], region)
 
 
 def _mprotect(world: World, step: Step) -> None:
@@ -136,13 +126,7 @@ def _mlock(world: World, step: Step) -> None:
 
 
 def _fork(world: World, step: Step) -> None:
-    parent, child = step["parent"], step["child"]
-    world.tasks[child] = world.task(parent).fork(child)
-    task = world.tasks[child]
-    world.regions[child] = {name: task.same(region) for name, region in world.regions[parent].items()}
-    for (owner, address), value in list(world.stored.items()):
-        if owner == parent:
-            world.stored[child, address] = value
+    world.fork(step["parent"], step["child"])
 
 
 def _fork_tree(world: World, step: Step) -> None:
@@ -156,7 +140,7 @@ def _fork_tree(world: World, step: Step) -> None:
         for parent in parents:
             for number in range(words.number(step["max_children"], "children")):
                 children.append(f"{parent}.{number}")
-                _fork(world, {"parent": parent, "child": children[-1]})
+                world.fork(parent, children[-1])
         world.tree += children
         parents = children
     chosen = world.tree[len(world.tree) * 2 // 3]
@@ -190,11 +174,26 @@ def _assert_on_nodes(world: World, step: Step) -> None:
     wanted = step["nodes"]
     per_page = len(wanted) == len(found)
     if per_page and len(set(wanted)) > 1 and set(wanted) <= set(world.with_memory):
-        # No first touch puts pages on different nodes: the case wants them there.
-        found = world.task(step["task"]).move_pages(region, wanted).tolist()
-        world.machine.drain()
+        found = _put_on_nodes(world, step["task"], region, wanted)
     if found != wanted if per_page else not set(found) <= set(wanted):
         raise Failed(f"setup: pages of {step['region']} are on {found}, expected on {wanted}")
+
+
+def _put_on_nodes(world: World, name: str, region: pm.Region, wanted: list[int]) -> list[int]:
+    """Put each page on its node: no first touch does, but the case wants them there.
+
+    Done by the engine, to which a cpuset means nothing.
+    """
+    task = world.task(name)
+    threads.touch(world, name, region)
+    world.machine.drain()
+    nodes = dict(zip((page.start for page in region), wanted, strict=True))
+    frames = {at: frame for at in nodes if (frame := task.page_at(at)) is not None}
+    astray = {frame.pfn: nodes[at] for at, frame in frames.items() if frame.node != nodes[at]}
+    if astray:
+        world.machine.migrate_pages(astray, pm.ByPage(astray))
+        world.machine.drain()
+    return [int(node) for node in task.nodes_of(region)]
 
 
 def _isolate(world: World, step: Step) -> None:
@@ -215,42 +214,48 @@ def _page(world: World, step: Step) -> pm.FrameInfo:
     return found
 
 
-def _cpuset(world: World, step: Step) -> None:
-    world.cpusets[step["name"]] = {**step, "tasks": []}
+def _swap_out(world: World, step: Step) -> None:
+    word = step["pages"] if "pages" in step else step["page"]
+    addresses = words.addresses(word, world.starts(step["task"]))
+    world.machine.drain()
+    freed = world.task(step["task"]).swap_out(addresses)
+    if freed != len(addresses):
+        raise Failed(f"setup: {freed} of {len(addresses)} pages of {word} were swapped out")
 
 
-def _cpuset_attach(world: World, step: Step) -> None:
-    cpuset = world.cpusets.get(step["cpuset"])
-    if cpuset is None:
-        raise Skipped(f"cpuset {step['cpuset']!r} is not made by the setup")
-    if cpuset.get("memory_migrate"):
-        raise Skipped("cpusets that migrate memory arrive in a later stage")
-    world.task(step["task"]).mems_allowed = cpuset["mems"]
-    for other in world.cpusets.values():
-        other["tasks"] = [name for name in other["tasks"] if name != step["task"]]
-    cpuset["tasks"].append(step["task"])
+def _thread(world: World, step: Step) -> None:
+    threads.make(world, step["task"], step["thread"])
 
 
 def _readers(world: World, step: Step) -> None:
-    if step["kind"] != "threads":
-        raise Skipped(f"readers of the kind {step['kind']!r} are not understood")
     owner = step.get("task", next(iter(world.tasks)))
     world.region(owner, step["region"])
-    world.readers.append((owner, step["region"]))
+    if step["kind"] == "threads":
+        world.readers.append((owner, step["region"]))
+        return
+    if step["kind"] not in ("forked processes", "processes", "children"):
+        raise Skipped(f"readers of the kind {step['kind']!r} are not understood")
+    for number in range(READING_PROCESSES):
+        reader = world.fork(owner, f"reader {number}")
+        reader.touch(world.region(f"reader {number}", step["region"]), write=False)
+        world.readers.append((f"reader {number}", step["region"]))
 
 
 def _call(world: World, step: Step) -> None:
-    if step.get("syscall") != "move_pages":
-        raise Skipped(f"system call {step.get('syscall')!r} arrives in a later stage")
-    caller = str(step.get("task", next(iter(world.tasks), None)))
+    syscall, caller = str(step.get("syscall")), str(step.get("task", next(iter(world.tasks), None)))
     world.task(caller)
     args = {key: value for key, value in step.items() if key not in ("op", "syscall", "task", "args")}
     args |= step.get("args", {})
+    if syscall in CALLS:
+        results = [answer.result for answer in prepare_placement(world, caller, syscall, args).run()]
+        if any(result < 0 for result in results):
+            raise Failed(f"setup: {syscall} returned {results}")
+        return
+    if syscall != "move_pages":
+        raise Skipped(f"system call {syscall!r} is not understood")
     if "pages" not in args:
-        if len(world.regions[caller]) != 1:
-            raise Skipped("setup step 'call' does not say which pages")
-        name, region = next(iter(world.regions[caller].items()))
-        args["pages"] = f"{name}+0..{name}+{len(region) - 1}"
+        name = world.region_meant(caller)
+        args["pages"] = f"{name}+0..{name}+{len(world.regions[caller][name]) - 1}"
     answer = prepare(world, caller, {"status": "array"} | args).run()
     if answer.result:
         raise Failed(f"setup: move_pages returned {answer.result}")
@@ -265,10 +270,26 @@ def _check(world: World, step: Step) -> None:
 
 
 def _note(world: World, step: Step) -> None:
-    # The stack of every task is mapped above everything else.
-    if not re.fullmatch(r"another mapping exists above \w+", str(step.get("text"))):
-        raise Skipped(f"setup in prose: {step.get('text')!r}")
+    text = str(step.get("text"))
+    if text == "each process has an own equal mergeable page":
+        samepage.own_equal_pages(world)
+    elif not re.fullmatch(r"another mapping exists above \w+", text):
+        # That one is always so: the stack of every task is mapped above everything else.
+        raise Skipped(f"setup in prose: {text!r}")
 
+
+def _unmap_fails(world: World, step: Step) -> None:
+    raise Excepted(
+        "the one thing that cannot be set up: no call that a program can make meets a mapping that "
+        "refuses to be removed, and faults are not injected; what then happens is tested where it "
+        "can be, with merged pages under offlining (S36)"
+    )
+
+
+CALL_FIELDS = tuple(
+    {"syscall": 0, "task": 0, "args": 0, **dict.fromkeys(KNOWN)}
+    | {field: 0 for fields, _ in CALLS.values() for field in fields}
+)
 
 STEPS: dict[str, tuple[tuple[str, ...], Callable[[World, Step], None]]] = {
     "task": (("id", "uid", "euid", "suid", "caps", "cpu", "dumpable"), _task),
@@ -290,20 +311,14 @@ STEPS: dict[str, tuple[tuple[str, ...], Callable[[World, Step], None]]] = {
     "isolate_from_lru": (("task", "page"), _isolate),
     "pin": (("task", "page", "how", "access"), _pin),
     "drain": ((), lambda world, step: world.machine.drain()),
-    "cpuset": (("name", "cpus", "mems", "memory_migrate"), _cpuset),
-    "cpuset_attach": (("cpuset", "task"), _cpuset_attach),
+    "swap_out": (("task", "page", "pages"), _swap_out),
+    "thread": (("task", "thread"), _thread),
+    "unmap_fails": (("task", "page"), _unmap_fails),
     "readers": (("kind", "region", "task"), _readers),
-    "call": (("syscall", "task", "args", "pid", "pages", "nodes", "status", "flags", "count"), _call),
+    "call": (CALL_FIELDS, _call),
     "check": (("text",), _check),
     "note": (("text",), _note),
-}
-
-LATER = {
-    "ksm": "KSM arrives in a later stage",
-    "ksm_full_scan": "KSM arrives in a later stage",
-    "swap_out": "swap arrives in a later stage",
-    "cpuset_set": "cpusets that migrate memory arrive in a later stage",
-    "thread": "threads with a policy of their own arrive in a later stage",
-    "set_flags": "files and shared memory objects arrive in a later stage",
-    "unmap_fails": "no anonymous mapping of this version refuses to be removed, and faults are not injected",
+    **cpusets.STEPS,
+    **flagged.STEPS,
+    **samepage.STEPS,
 }

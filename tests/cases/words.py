@@ -6,6 +6,7 @@ stand for. What it cannot read it refuses with :class:`Skipped`, naming the word
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,6 +41,49 @@ def number(word: object, what: str) -> int:
     if isinstance(word, str) and _NUMBER.fullmatch(word.strip()):
         return int(word.strip(), 0)
     raise Skipped(f"{what} {word!r} is not understood")
+
+
+def unsigned(text: str) -> int | None:
+    """Read a number as the kernel reads one from a file, without a sign; None if it is none.
+
+    >>> unsigned("0x10"), unsigned("-1"), unsigned("A")
+    (16, None, None)
+    """
+    return int(text, 0) if re.fullmatch(r"0[xX][0-9a-fA-F]+|0|[1-9]\d*", text) else None
+
+
+def id_list(word: object, what: str) -> list[int]:
+    """Read nodes or CPUs: a list of numbers, or a text such as ``0-2,5``.
+
+    >>> id_list("0-2,5", "nodes")
+    [0, 1, 2, 5]
+    """
+    if isinstance(word, list):
+        return [number(part, what) for part in word]
+    if isinstance(word, int):
+        return [number(word, what)]
+    if not isinstance(word, str) or not re.fullmatch(r"(\d+(-\d+)?(,\d+(-\d+)?)*)?", word.strip()):
+        raise Skipped(f"{what} {word!r} are not understood")
+    found: list[int] = []
+    for part in filter(None, word.strip().split(",")):
+        low, _, high = part.partition("-")
+        found += range(int(low), int(high or low) + 1)
+    return found
+
+
+def per_node(word: object, what: str, nodes: int) -> int:
+    """Read a number that may depend on how many nodes there are: ``N``, ``100*N-1``.
+
+    >>> per_node("100*N-N", "value", 4)
+    396
+    """
+    if not isinstance(word, str) or not re.fullmatch(r"(\d+|N)([-+*](\d+|N))*", word.replace(" ", "")):
+        return number(word, what)
+    total = 0
+    for sign, product in re.findall(r"([-+]?)([^-+]+)", word.replace(" ", "")):
+        value = math.prod(nodes if factor == "N" else int(factor) for factor in product.split("*"))
+        total += -value if sign == "-" else value
+    return total
 
 
 def user(word: object) -> int:

@@ -2,7 +2,7 @@
 
 Start with :class:`World`. Regions belong to a task and have names; tasks have
 the ids of the case. Neighbours: ``steps`` fills it, ``invocation`` and
-``effects`` look things up in it.
+``effects`` look things up in it, ``areas`` maps memory, ``threads`` lets tasks share it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pagemig as pm
 from .form import Case, Skipped
 
 PAGES_TO_SPARE = 4096
+SWAP = 64 * pm.MiB
 
 
 @dataclasses.dataclass
@@ -22,17 +23,31 @@ class World:
     """A machine, and the names that the case gave to things on it."""
 
     machine: pm.Machine
+    case: Case
     tasks: dict[str, pm.Task] = dataclasses.field(default_factory=dict)
     regions: dict[str, dict[str, pm.Region]] = dataclasses.field(default_factory=dict)
+    files: dict[tuple[str, str], pm.File] = dataclasses.field(default_factory=dict)
+    """What is mapped, by task and region, where it is a file or a shared segment."""
     stored: dict[tuple[str, int], int] = dataclasses.field(default_factory=dict)
     """The first byte of each page, by task and address, where the case stored one."""
-    cpusets: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    cpusets: dict[str, pm.Cpuset] = dataclasses.field(default_factory=dict)
+    """By path, such as ``p/c``."""
+    cpus: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    """The CPUs of a cpuset, by path: the model has none, their tasks run there."""
+    threads: list[str] = dataclasses.field(default_factory=list)
+    """The tasks that share memory as threads do, the first of them first."""
     tree: list[str] = dataclasses.field(default_factory=list)
     """The tasks of a tree of processes, its root first."""
-    touched: dict[str, pm.Region] = dataclasses.field(default_factory=dict)
+    touched: dict[str, list[pm.Region]] = dataclasses.field(default_factory=dict)
     """New pages that a task touched after the call, by task."""
     last_touch: int = 0
     """How many of them there were last."""
+    was_on: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    """On which nodes the pages of a region were when they were first touched, by region."""
+    flagged: dict[str, pm.PageFlags] = dataclasses.field(default_factory=dict)
+    """Flags that the case gave to a page, by page."""
+    policies: list[list[tuple[int, list[int]]]] = dataclasses.field(default_factory=list)
+    """The policies of all pages of a segment, each time they were asked for."""
     readers: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     """(task, region) that readers read all the time."""
 
@@ -50,9 +65,36 @@ class World:
             raise Skipped(f"region {name!r} of task {task!r} is not mapped by the setup")
         return self.regions[task][name]
 
+    def region_meant(self, task: str) -> str:
+        """The name of the region that words mean which name none: ``r``, or the only one."""
+        names = list(self.regions.get(task, {}))
+        if "r" in names or len(names) == 1:
+            return "r" if "r" in names else names[0]
+        raise Skipped(f"task {task!r} has the regions {names}, and it is not said which is meant")
+
     def starts(self, task: str) -> dict[str, int]:
         """Where each region of a task starts."""
         return {name: region.start for name, region in self.regions[task].items()}
+
+    def owner_of(self, page: str) -> str:
+        """The first task that has a region which a word such as ``r+0`` names."""
+        name = page.split("+")[0]
+        for task, regions in self.regions.items():
+            if name in regions:
+                return task
+        raise Skipped(f"page {page!r} names a region that the setup does not map")
+
+    def fork(self, parent: str, child: str) -> pm.Task:
+        """Fork a task, with everything that the case knows about it."""
+        task = self.tasks[child] = self.task(parent).fork(child)
+        self.regions[child] = {name: task.same(region) for name, region in self.regions[parent].items()}
+        for (owner, name), file in list(self.files.items()):
+            if owner == parent:
+                self.files[child, name] = file
+        for (owner, address), value in list(self.stored.items()):
+            if owner == parent:
+                self.stored[child, address] = value
+        return task
 
     @property
     def with_memory(self) -> list[int]:
@@ -62,7 +104,8 @@ class World:
 
 def build(case: Case) -> World:
     """Make the machine of a case: two nodes of memory unless its setup says otherwise."""
-    steps = [step for step in case.get("setup", []) if step["op"] == "machine"]
+    setup = case.get("setup", [])
+    steps = [step for step in setup if step["op"] == "machine"]
     step: dict[str, Any] = steps[0] if steps else {"op": "machine"}
     unknown = set(step) - {"op", "mem_nodes", "memoryless", "free_pages", "cpus", "nodes"}
     if unknown:
@@ -72,13 +115,13 @@ def build(case: Case) -> World:
     for node in [*with_memory, *without]:
         if not isinstance(node, int):
             raise Skipped(f"node {node!r} of the machine is not understood")
-    pages = sum(
-        s["pages"] for s in case.get("setup", []) if isinstance(s.get("pages"), int) and s["op"] == "mmap"
-    )
+    pages = sum(s["pages"] for s in setup if isinstance(s.get("pages"), int) and s["op"] == "mmap")
     size = (2 * pages + PAGES_TO_SPARE) * 4096
     nodes = dict.fromkeys(with_memory, size) | dict.fromkeys(without, 0)
-    machine = pm.Machine(nodes=nodes, cpus=step.get("cpus", 2), contents=True)
-    world = World(machine)
+    swap = SWAP if any(s["op"] == "swap_out" for s in setup) else 0
+    machine = pm.Machine(nodes=nodes, cpus=step.get("cpus", 2), contents=True, swap=swap)
+    world = World(machine, case)
+    world.threads = [str(s["task"]) for s in setup if s["op"] == "thread"][:1]
     for node, free in step.get("free_pages", {}).items():
         _occupy(world, int(node), free)
     return world

@@ -59,6 +59,17 @@ def test_mlock_of_what_may_not_be_touched_fails_and_stays(app: pm.Task) -> None:
     assert pm.VmFlags.LOCKED in area_flags(app, region.start)
 
 
+def test_an_mlock_that_gets_no_page_drains_no_cpu(machine: pm.Machine, app: pm.Task) -> None:
+    """Data-model 4.2: once a batch, and where the first page cannot be had there is none."""
+    closed = app.mmap(pm.PAGE_SIZE, at=0x40000000, protection=pm.NONE, flags=pm.VmFlags.LOCKED)
+    fresh = app.mmap(pm.PAGE_SIZE)
+    app.touch(fresh)
+    waiting_pages = machine.pagevec(app.cpu, ACTIVE)
+    assert waiting_pages == tuple(pfns_in(app, fresh))
+    app.mremap(closed, 2 * pm.PAGE_SIZE)
+    assert machine.pagevec(app.cpu, ACTIVE) == waiting_pages
+
+
 def test_mlock_twice_does_nothing_the_second_time(machine: pm.Machine, app: pm.Task, heap: pm.Region) -> None:
     """Supporting-paths 15: the flag is as wanted."""
     app.mlock(heap)
@@ -176,3 +187,17 @@ def test_special_areas_are_not_locked(machine: pm.Machine, app: pm.Task, flag: p
     machine.drain()
     assert machine.vmstat()["nr_mlock"] == 0
     assert app.page_at(region.start).lru is ACTIVE
+
+
+def test_a_second_locked_area_of_the_same_memory_is_not_asked_while_munlock_holds_it(
+    machine: pm.Machine, app: pm.Task
+) -> None:
+    """supporting-paths 5 and 15: its `mmap_sem` is held for writing, so the page is unlocked (S38)."""
+    file = machine.create_file("both", pm.PAGE_SIZE, filesystem=pm.filesystems.TMPFS)
+    first, second = (app.mmap(pm.PAGE_SIZE, file=file, shared=True) for _ in range(2))
+    app.mlock(first)
+    app.mlock(second)
+    pfn = app.page_at(first.start).pfn
+    app.munlock(first)
+    assert pm.PageFlags.MLOCKED not in machine.frame(pfn).flags
+    assert machine.vmstat()["nr_mlock"] == 0

@@ -320,7 +320,7 @@ def test_every_page_that_is_left_is_put_back_and_counted_off(
     for left in (4, 3, 2, 1, 0):
         assert machine.zone_counters(0)["nr_isolated_anon"] == left
         assert waiting(machine).get(ACTIVE, []) == list(range(4 - left))
-        assert "PB-4" in move.labels
+        assert left == 0 or "PB-4" in move.labels
         move.step()
         machine.check()
     assert move.labels == ("DM-4",)

@@ -5,8 +5,7 @@ reclaims the one page at an address.
 
 Source: supporting paths 7 (``__remove_mapping``) and 12.
 Readings: looking at the accessed bits clears them, and PG_referenced with them;
-leaves in locked areas are not asked, and unmapping culls such a page. PG_reclaim is
-set for a write, and stays while it lasts. A scan looks at no page twice.
+PG_reclaim is set for a write, and stays while it lasts. A scan looks at no page twice.
 Left out: the lists of active pages, throttling, slab.
 """
 
@@ -15,7 +14,7 @@ from __future__ import annotations
 import enum
 
 from . import lru, removal, rmap, swap, transfers, writeback
-from .entries import ACCESSED, VM_LOCKED
+from .entries import ACCESSED
 from .lookup import follow
 from .memory import Flag, Frame
 from .tasks import State, Task
@@ -139,18 +138,14 @@ def _judge(state: State, cpu: lru.Cpu, frame: Frame, *, aged: bool) -> Verdict:
 
 def _references(frame: Frame) -> tuple[Verdict | None, bool]:
     """``page_check_references``: a verdict, or whether only a clean page may go."""
-    accessed = is_locked = False
+    accessed = False
     for vma, address in rmap.places(frame) if frame.mapcount else ():
-        if not maps(vma, address, frame):
-            continue
-        if vma.flags & VM_LOCKED:
-            is_locked = True
-        elif vma.mm.entry(address) & ACCESSED:
+        if maps(vma, address, frame) and vma.mm.entry(address) & ACCESSED:
             vma.mm.store(address, vma.mm.entry(address) & ~ACCESSED)
             accessed = True
     was_referenced = frame.test_and_clear(Flag.REFERENCED)
-    if is_locked or not accessed:
-        return None, was_referenced and not is_locked
+    if not accessed:
+        return None, was_referenced
     if frame.is_anon:
         return Verdict.ACTIVATE, False
     frame.flags |= Flag.REFERENCED

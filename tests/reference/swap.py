@@ -2,7 +2,7 @@
 
 Start with :class:`SwapArea`, then :func:`add_to_swap` and :func:`read_around`.
 A slot's neutral value is its number; slot 0 is the header.
-Reading: a free slot ends the readahead; shmem reads without any.
+Reading: shmem reads without readahead.
 
 Source: data model 8, supporting paths 2.5 (reading in) and 11.
 Left out: several devices, bad slots, counts that overflow, swap-off.
@@ -156,15 +156,9 @@ def write(state: State, frame: Frame, *, fails: bool) -> None:
 
 
 def block_of(area: SwapArea, slot: int) -> range:
-    """What is read together with a slot: slots in use that adjoin it, within its aligned block."""
-    start = slot - slot % READ_AROUND
-    block = range(max(start, 1), min(start + READ_AROUND, area.slots + 1))
-    first = last = slot
-    while first - 1 in block and not area.is_free(first - 1):
-        first -= 1
-    while last + 1 in block and not area.is_free(last + 1):
-        last += 1
-    return range(first, last + 1)
+    """The aligned block that is read together with a slot; there is no slot 0."""
+    first = slot - slot % READ_AROUND
+    return range(max(first, 1), min(first + READ_AROUND, area.slots + 1))
 
 
 def read_around(state: State, task: Task, slot: int, rule: Policy | None, index: int) -> Frame | None:

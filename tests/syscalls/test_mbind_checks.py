@@ -130,6 +130,29 @@ def test_sy64_ranges_beyond_user_space_are_holes(machine: pm.Machine, app: pm.Ta
     assert call(app, heap.start, 1 << 60, BIND, {1}) == -errno.EFAULT
 
 
+@pytest.mark.parametrize("length", [2 * 4096, 1 << 62, (1 << 64) - (1 << 47)])
+def test_sy63_a_range_that_leaves_user_space_through_an_area_has_a_hole_at_its_end(
+    machine: pm.Machine, app: pm.Task, length: int
+) -> None:
+    """The last area ends before the range: -EFAULT, and what was collected goes back. DEFAULT does
+    not mind, and gives the pages new frames."""
+    top = pm.Region(app, (1 << 47) - 8192, 4096)
+    below = app.mmap(4096, at=top.start - 17 * 4096 + 4096)
+    app.touch([below.start, top.start])
+    machine.drain()
+    start, span = below.start, top.start - below.start
+    before = [app.page_at(at) for at in (below.start, top.start)]
+    assert call(app, start, span + length, BIND, {1}, MOVE) == -errno.EFAULT
+    assert [app.page_at(at) for at in (below.start, top.start)][1] == before[1]
+    assert app.nodes_of([below.start, top.start]).tolist() == [0, 0]
+    assert machine.vmstat()["nr_isolated_anon"] == 0
+    assert call(app, start, span + length, DEFAULT, None, MOVE) == 0
+    machine.drain()
+    after = [app.page_at(at) for at in (below.start, top.start)]
+    assert [page.pfn for page in after if page] != [page.pfn for page in before if page]
+    assert machine.audit() == []
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -201,3 +201,18 @@ def test_the_exception_of_the_verb_has_the_errno_of_the_call(machine: pm.Machine
         app.move_pages(where, 1, target=-5)
     with pytest.raises(OSError, match="Invalid argument"):
         app.move_pages(where, 1, target=thread)
+
+
+@pytest.mark.parametrize("caller", [None, 1, "app"])
+def test_only_a_task_makes_system_calls(machine: pm.Machine, app: pm.Task, caller: object) -> None:
+    """A pid is not enough: it does not say of which machine."""
+    calls = pm.syscalls
+    for ask in (
+        lambda: calls.move_pages(caller, 0, 0, None, None, None, 0),  # type: ignore[arg-type]
+        lambda: calls.migrate_pages(caller, 0, 0, None, None),  # type: ignore[arg-type]
+        lambda: calls.mbind(caller, 0, 0, 0, None, 0, 0),  # type: ignore[arg-type]
+        lambda: calls.set_mempolicy(caller, 0, None, 0),  # type: ignore[arg-type]
+        lambda: calls.get_mempolicy(caller, None, None, 0, 0, 0),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(pm.UsageError, match="caller is"):
+            ask()

@@ -398,7 +398,7 @@ class Pin(Plain):
 
 def pin(address: int, *, write: bool = False) -> Pin:
     """Take a reference on the page at an address; see `pagemig.Task.pin`."""
-    return Pin(_span(address, 1)[0], bool(write))
+    return Pin(_span(address, 1)[0], require_bool(write, "write"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,10 @@ def migrate_frames(
     """Isolate pages and move them, in up to ten passes; see `pagemig.Machine.migrate_pages`."""
     if not isinstance(target, (ToNode, Anywhere, ByPage)):
         raise UsageError(f"target is {target!r}; it must be ToNode, Anywhere or ByPage")
+    if not isinstance(offlining, bool):
+        raise UsageError(f"offlining is {offlining!r}; it must be True or False")
     listed = frame_list(pfns, 1 << 32).tolist()
-    return MigrateFrames(tuple(listed), target, bool(offlining))
+    return MigrateFrames(tuple(listed), target, offlining)
 
 
 def _node_with_memory(system: System, node: object) -> int:

@@ -18,11 +18,11 @@ from ..flags import MPOL_F_ADDR, MPOL_F_MEMS_ALLOWED, MPOL_F_NODE, PolicyMode
 from ..permissions import get_mempolicy_flags_are_known, mask_holds_all_nodes
 from ..policy import Effective
 from ..user_memory import NODE, UserPointer, writable_bytes, write_bytes
+from .move_pages import Caller, system_and_pid
 from .node_masks import require_mask_memory, write_node_mask
 
 if TYPE_CHECKING:
     from ..system import System
-    from .move_pages import Caller
 
 
 class _Answer(NamedTuple):
@@ -63,7 +63,7 @@ def get_mempolicy(
     UsageError
         An argument is not of the kind described here.
     """
-    system, pid = caller._system, caller.pid
+    system, pid = system_and_pid(caller)
     bits, where, word = (
         register(maxnode, "maxnode"),
         register(address, "address"),

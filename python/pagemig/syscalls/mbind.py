@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING
 
 from .._core import Request
 from ..arguments import register
-from ..errors import UsageError
-from ..flags import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT, PAGE_SIZE, USER_END, PolicyMode
+from ..flags import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT, PAGE_SIZE, PolicyMode
 from ..permissions import (
     mbind_flags_are_known,
     shared_pages_are_permitted,
     start_is_page_aligned,
 )
 from ..policy import Policy, contextualise, decode, mask_suits_mode, mode_flags_agree
+from .move_pages import Caller, system_and_pid
 from .node_masks import NodeMask, read_node_mask
 
 if TYPE_CHECKING:
     from ..system import System
-    from .move_pages import Caller
 
 _MOVES = MPOL_MF_MOVE | MPOL_MF_MOVE_ALL
 _REGISTER = (1 << 64) - 1
@@ -63,7 +62,7 @@ def mbind(
     UsageError
         An argument is not of the kind described here.
     """
-    system = caller._system
+    system, by = system_and_pid(caller)
     first, size = register(start, "start"), register(length, "length")
     word = register(flags, "flags") & 0xFFFF_FFFF
     mask = read_node_mask(nodemask, register(maxnode, "maxnode"), "nodemask")
@@ -72,10 +71,10 @@ def mbind(
         return -policy
     if mask < 0:
         return mask
-    request = prepare(system, caller.pid, first, size, policy, word)
+    request = prepare(system, by, first, size, policy, word)
     if isinstance(request, int):
         return request
-    return int(system.core.do(caller.pid, request))
+    return int(system.core.do(by, request))
 
 
 def prepare(
@@ -114,36 +113,16 @@ def prepare(
     may_move = flags & _MOVES != 0
     allowed = system.allowed_nodes(caller, facts)
     effective = contextualise(policy, allowed, system.bindable_mask)
-    if isinstance(effective, int) or start >= USER_END:
+    if isinstance(effective, int):
         if may_move:
             system.core.do(caller, Request.drain())
-        return -effective if isinstance(effective, int) else -errno.EFAULT
-    is_default = policy.mode is PolicyMode.DEFAULT
-    if end > USER_END:
-        _refuse_range_that_leaves_through_an_area(system, caller, start, is_default=is_default)
-        end = USER_END
+        return -effective
     return Request.mbind(
         start,
         end - start,
         effective.row,
         policy.mask,
-        flags & MPOL_MF_STRICT != 0 and not is_default,
+        flags & MPOL_MF_STRICT != 0 and policy.mode is not PolicyMode.DEFAULT,
         may_move,
         flags & MPOL_MF_MOVE_ALL != 0,
     )
-
-
-def _refuse_range_that_leaves_through_an_area(
-    system: System, caller: int, start: int, *, is_default: bool
-) -> None:
-    """Refuse the one range that may not be cut off at the end of user space.
-
-    Nothing is mapped beyond, so cutting changes nothing, unless an area ends there, the range
-    has no gap before it, and gaps matter.
-    """
-    reached = start
-    for first, beyond, *_ in system.core.vmas(caller):
-        if first <= reached < beyond:
-            reached = beyond
-    if reached == USER_END and not is_default:
-        raise UsageError(f"the range leaves user space through an area: end it at {USER_END:#x}, or map less")

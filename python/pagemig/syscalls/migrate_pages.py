@@ -20,11 +20,11 @@ from ..permissions import (
     target_has_memory,
     target_is_permitted,
 )
+from .move_pages import Caller, system_and_pid
 from .node_masks import NodeMask, read_node_mask
 
 if TYPE_CHECKING:
     from ..system import System
-    from .move_pages import Caller
 
 
 def migrate_pages(caller: Caller, pid: int, maxnode: int, old_nodes: NodeMask, new_nodes: NodeMask) -> int:
@@ -51,16 +51,16 @@ def migrate_pages(caller: Caller, pid: int, maxnode: int, old_nodes: NodeMask, n
     UsageError
         An argument is not of the kind described here.
     """
-    system = caller._system
+    system, by = system_and_pid(caller)
     target, bits = register(pid, "pid"), register(maxnode, "maxnode")
     old = read_node_mask(old_nodes, bits, "old_nodes")
     new = read_node_mask(new_nodes, bits, "new_nodes")
     if old < 0 or new < 0:
         return old if old < 0 else new
-    request = prepare(system, caller.pid, target, old, new)
+    request = prepare(system, by, target, old, new)
     if isinstance(request, int):
         return request
-    return int(system.core.do(caller.pid, request))
+    return int(system.core.do(by, request))
 
 
 def prepare(system: System, caller: int, pid: int, old_mask: int, new_mask: int) -> Request | int:

@@ -55,6 +55,14 @@ class Caller(Protocol):
     def _system(self) -> System: ...
 
 
+def system_and_pid(caller: Caller) -> tuple[System, int]:
+    """Return the machine of the task that makes a call, and its pid."""
+    try:
+        return caller._system, caller.pid
+    except AttributeError:
+        raise UsageError(f"caller is {caller!r}; it must be a Task") from None
+
+
 def move_pages(
     caller: Caller,
     pid: int,
@@ -94,7 +102,7 @@ def move_pages(
     UsageError
         An argument is not of the kind described here.
     """
-    system = caller._system
+    system, by = system_and_pid(caller)
     count = register(nr_pages, "nr_pages")
     where = read_values(pages, ADDRESS, count, "pages")
     wanted = None if nodes is None else read_values(nodes, NODE, count, "nodes")
@@ -103,10 +111,10 @@ def move_pages(
     if count > chunk:
         _refuse_overlap(pages, nodes, status, chunk)
     target, word = register(pid, "pid"), register(flags, "flags")
-    request = prepare(system, caller.pid, target, count, where, wanted, room, word)
+    request = prepare(system, by, target, count, where, wanted, room, word)
     if isinstance(request, int):
         return request
-    result, statuses, written = system.core.do(caller.pid, request)
+    result, statuses, written = system.core.do(by, request)
     write_bytes(status, statuses, 0, written)
     return int(result)
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from ..arguments import register
 from ..policy import Policy, contextualise, decode
+from .move_pages import Caller, system_and_pid
 from .node_masks import NodeMask, read_node_mask
 
 if TYPE_CHECKING:
     from ..system import System
-    from .move_pages import Caller
 
 
 def set_mempolicy(caller: Caller, mode: int, nodemask: NodeMask, maxnode: int) -> int:
@@ -42,11 +42,12 @@ def set_mempolicy(caller: Caller, mode: int, nodemask: NodeMask, maxnode: int) -
     UsageError
         An argument is not of the kind described here.
     """
+    system, by = system_and_pid(caller)
     mask = read_node_mask(nodemask, register(maxnode, "maxnode"), "nodemask")
     policy = decode(register(mode, "mode") & 0xFFFF_FFFF, max(mask, 0))
     if isinstance(policy, int):
         return -policy
-    return mask if mask < 0 else replace(caller._system, caller.pid, policy)
+    return mask if mask < 0 else replace(system, by, policy)
 
 
 def replace(system: System, caller: int, policy: Policy) -> int:

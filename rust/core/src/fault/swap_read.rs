@@ -140,16 +140,14 @@ impl SwapRead {
     }
 }
 
-/// The run of slots in use around `slot` within its aligned block: its first, and one past its
-/// last. Slot 0 is the header.
+/// The aligned block of `slot`: its first slot, and one past its last. Slot 0 is the header. Slots
+/// that nobody uses, and those whose page is there already, are passed over.
 fn window(kernel: &Kernel, slot: SwapEntry) -> (u32, u32) {
     let slots = &kernel.swaps.devices[usize::from(slot.device())].slots;
     let target = slot.offset();
     let block = target / BLOCK_SLOTS * BLOCK_SLOTS;
     let end = (block + BLOCK_SLOTS).min(slots.len() as u32);
-    let is_free = |at: &u32| slots[*at as usize].is_free();
-    let first = (block.max(1)..target).rev().find(is_free).map_or(block.max(1), |free| free + 1);
-    (first, (target + 1..end).find(is_free).unwrap_or(end))
+    (block.max(1), end)
 }
 
 /// A new page for one slot, locked by the disk until it is read.

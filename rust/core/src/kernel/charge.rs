@@ -7,7 +7,7 @@
 
 use super::Kernel;
 use crate::base::{Errno, MemcgId, Pfn, Profile, SwapEntry};
-use crate::state::frame::PageFlags;
+use crate::state::frame::{Frame, PageFlags};
 use crate::state::memcg::{Record, RecordFlags};
 use crate::step::Me;
 
@@ -212,26 +212,29 @@ impl Kernel {
     /// UM-14 (`mem_cgroup_end_migration`): the page that survives is charged, the other is not.
     ///
     /// In EXACT it is `mapping` of the old page that tells which one survives, and where that is
-    /// null although the move failed, the charge ends on the frame that is thrown away (Q18).
+    /// null although the move failed, the charge ends on the frame that is thrown away (Q18). So it
+    /// does if the new page was truncated before the charge got to it.
     #[inline]
     pub fn end_migration(&mut self, group: Option<MemcgId>, old: Pfn, new: Pfn, is_moved: bool) {
         let Some(group) = group else { return };
         match self.profile {
-            Profile::Exact => self.settle(group, old, new, is_moved),
+            Profile::Exact => self.settle(group, old, new),
             Profile::Repaired => self.settle_repaired(group, old, new, is_moved),
         }
     }
 
-    fn settle(&mut self, group: MemcgId, old: Pfn, new: Pfn, is_moved: bool) {
+    fn settle(&mut self, group: MemcgId, old: Pfn, new: Pfn) {
         let has_failed = !self.frames[old].is_unowned();
         let target = if has_failed { old } else { new };
         let kind = self.kind_of(target);
         if !has_failed {
             self.uncharge(old, kind);
         }
-        let was_used = self.memcgs.record(target).flags.contains(RecordFlags::USED);
         self.commit(group, target, kind);
-        if !has_failed && !is_moved && !was_used {
+        // Nothing will uncharge a page that has no address space: it was thrown away, or, since MN-5,
+        // truncated.
+        let is_nobodys = |frame: &Frame| frame.is_unowned() && !frame.has(PageFlags::SWAPCACHE);
+        if !has_failed && is_nobodys(&self.frames[new]) {
             self.memcgs.note_leak(new);
         }
         if kind == ChargeKind::Mapped {

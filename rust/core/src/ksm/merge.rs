@@ -212,7 +212,7 @@ impl Merge {
         me: Me,
         vma: VmaId,
     ) -> Result<Phase, LockId> {
-        munlock_page::<M>(kernel, me, self.page)?;
+        munlock_page::<M>(kernel, me, self.page, None)?;
         kernel.unlock_page::<M>(me, self.page);
         let into = self.into.expect("merged into something");
         Ok(if kernel.frames[into].has(PageFlags::MLOCKED) {

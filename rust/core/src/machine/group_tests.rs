@@ -377,3 +377,49 @@ fn q18_every_failed_attempt_on_a_shmem_page_in_the_swap_cache_leaves_a_charge_be
         assert_eq!(world.group(group).cache as u64, 1 + leaked);
     }
 }
+
+#[test]
+fn q18_a_frame_can_be_thrown_away_charged_twice_running() {
+    let mut world = World::new(Profile::Exact);
+    let (task, group) = world.member(None);
+    let file = world.0.create_file("shm".into(), PAGE, FileSystem::tmpfs()).unwrap();
+    world.run(task, Request::WriteFile { file, offset: 0, size: PAGE, data: None });
+    world.0.drain(None).unwrap();
+    let page = world.0.kernel().mappings[file].tree.get(0).expect("just written");
+    world.run(task, Request::Writeback { file, page: 0 });
+    world.run(TaskId(0), Request::CompleteIo);
+    let reader = world.0.start(task, Request::ReadFile { file, offset: 0, size: 1 }, false);
+    let reader = reader.unwrap();
+    assert!(
+        world.0.run_until(reader, "SP11-lock").unwrap(),
+        "it has a reference, but not the lock"
+    );
+    for _ in 0..3 {
+        assert_eq!(world.move_page(page), -11, "whoever holds a reference keeps it here");
+        assert_eq!(world.ledgers(group), (0, 10), "the same ten frames, charged as they were");
+        assert_eq!(world.usage(group), 11);
+    }
+    world.0.finish(reader).unwrap();
+    world.0.drain(None).unwrap();
+    assert_eq!(world.0.audit(), []);
+}
+
+#[test]
+fn q18_a_new_page_that_is_truncated_before_its_charge_comes_is_charged_for_ever() {
+    for (profile, leaked) in [(Profile::Exact, 1), (Profile::Repaired, 0)] {
+        let mut world = World::new(profile);
+        let (task, group) = world.member(None);
+        let (file, start) = world.mapped_file(task, FileSystem::ext());
+        let request = world.request(world.page(task, start));
+        let mover = world.0.start(TaskId(0), request, false).unwrap();
+        assert!(world.0.run_until(mover, "UM-14").unwrap(), "its lock is given back (MN-5)");
+        world.run(task, Request::Truncate { file, size: 0 });
+        world.0.finish(mover).unwrap();
+        world.0.drain(None).unwrap();
+        assert_eq!(world.0.audit(), [], "{profile:?}");
+        assert_eq!((world.usage(group), world.ledgers(group)), (leaked, (0, leaked)));
+        let leaks = world.0.kernel().memcgs.leaks().collect::<Vec<_>>();
+        assert_eq!(leaks.len() as u64, leaked, "I-101");
+        world.run(task, Request::Exit);
+    }
+}

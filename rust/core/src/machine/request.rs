@@ -20,7 +20,7 @@ use crate::migrate::target::Target;
 use crate::mmap::{Advice, Madvise, Mremap};
 use crate::mmap::{Exit, Fork, Mlock, Mprotect, Munmap};
 use crate::reclaim::{Reclaim, SwapOut};
-use crate::state::mm::{VmFlags, check_range};
+use crate::state::mm::{VmFlags, check_range, check_span};
 use crate::state::policy::Policy;
 
 /// One operation and its arguments. What a system call checks was checked before.
@@ -135,7 +135,6 @@ impl Request {
     /// # Errors
     /// For arguments that no machine could serve; nothing has changed then.
     pub(super) fn begin(self, kernel: &mut Kernel, task: TaskId) -> Result<Call, Misuse> {
-        let range = |start, len| check_range(start, len).map(|end| (start, end));
         Ok(match self {
             Request::MovePages { target, request } => {
                 let mm = memory_of(kernel, target)?;
@@ -153,7 +152,8 @@ impl Request {
                 Call::MigratePages(MigratePages::new(mm, from, to, is_shared_too))
             }
             Request::Mbind { start, len, policy, wanted } => {
-                let (start, end) = range(start, len)?;
+                // Nothing is mapped beyond user space, which is all that the scan needs to know.
+                let end = check_span(start, len)?;
                 let mems = kernel.tasks[task].mems_allowed;
                 let policy = policy.map(|policy| policy.bound_to(mems));
                 Call::Mbind(Mbind::new(memory_of(kernel, task)?, start..end, policy, wanted))

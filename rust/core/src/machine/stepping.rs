@@ -96,8 +96,8 @@ impl Machine {
             || kernel.mappings.iter().any(|(_, file)| file.kind.io_ticks.is_none())
     }
 
-    /// Steps a call through among paused ones; gives up, with nothing changed, if it must wait for
-    /// anything but time.
+    /// Steps a call through among paused ones, with the same effects as if it were alone; gives up,
+    /// with nothing changed, if it must wait for anything but time.
     fn run_among_others(&mut self, task: TaskId, request: Request) -> Result<Outcome, Misuse> {
         let verb = request.verb();
         let may_wait = self.flights.values().any(|flight| !flight.is_done())
@@ -105,10 +105,12 @@ impl Machine {
             || self.may_wait_for_ever();
         let before = if may_wait { Some(self.try_clone()?) } else { None };
         let id = self.start(task, request, false)?;
+        self.kernel.io.has_instant_reads = true;
         loop {
             let state = self.flights[&id].state;
             match state {
                 State::Done => {
+                    self.kernel.io.has_instant_reads = false;
                     let flight = self.flights.remove(&id).expect("just started");
                     return Ok(flight.call.into_outcome());
                 }

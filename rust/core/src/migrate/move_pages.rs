@@ -266,17 +266,23 @@ impl MovePages {
             Ok(None) => return Ok(Err(Errno::NoEntry)),
             Err(errno) => return Ok(Err(errno)),
         };
-        let status = self.judge(kernel, record, page);
-        if status == Ok(0) {
+        let status = self.judge(kernel, record, page, |kernel| {
             kernel.note::<M>(me, EventKind::Isolate, Some(page), address, 0);
-        }
+        });
         kernel.put_page(page);
         Ok(status)
     }
 
-    /// DM-2 c to f, holding a reference: 0 if the page was queued.
+    /// DM-2 c to f, holding a reference: 0 if the page was queued, which is `noted`, or is on node 0
+    /// already.
     #[inline]
-    fn judge(&mut self, kernel: &mut Kernel, record: usize, page: Pfn) -> Result<i32, Errno> {
+    fn judge(
+        &mut self,
+        kernel: &mut Kernel,
+        record: usize,
+        page: Pfn,
+        noted: impl FnOnce(&mut Kernel),
+    ) -> Result<i32, Errno> {
         if is_left_alone(kernel, page) {
             return Err(Errno::NoEntry);
         }
@@ -289,6 +295,7 @@ impl MovePages {
             return Err(Errno::Access);
         }
         kernel.isolate_page(page)?;
+        noted(kernel);
         // NP-1: whichever record names the page first decides where it goes and gets the result.
         // No later step changes the records before this one.
         let first = self.pointers.first(record, page);

@@ -166,9 +166,14 @@ impl Offline {
                     other => return other,
                 },
                 Phase::Yielding => {
-                    let next_tick = kernel.now + 1;
-                    transfer::pass_time_until(kernel, next_tick);
-                    self.phase = Phase::Judging;
+                    self.phase = match kernel.now.checked_add(1) {
+                        Some(next_tick) => {
+                            transfer::pass_time_until(kernel, next_tick);
+                            Phase::Judging
+                        }
+                        // The clock is at its end: so is every deadline.
+                        None => Phase::Failing(Errno::Again),
+                    };
                 }
                 Phase::DrainingLast => {
                     kernel.drain_all();

@@ -118,7 +118,7 @@ impl MmRelease {
                 vma.set_flags(flags.difference(VmFlags::LOCKED));
                 return ReleasePhase::Munlocking(
                     end,
-                    Some(Munlock::new(kernel, self.mm, start, end)),
+                    Some(Munlock::new(kernel, self.mm, start, end, false)),
                 );
             }
             from = end;

@@ -117,7 +117,10 @@ impl Fork {
                 Phase::Ending { child } => {
                     let mm = Some(*child);
                     let name = std::mem::take(&mut self.name);
-                    let task = Task { name, mm, swap_writers: 0, ..kernel.tasks[me.task].clone() };
+                    // A signal that is pending is the parent's.
+                    let (swap_writers, has_signal) = (0, false);
+                    let parent = kernel.tasks[me.task].clone();
+                    let task = Task { name, mm, swap_writers, has_signal, ..parent };
                     let pid = kernel.tasks.insert(task);
                     kernel.unlock::<M>(me, sem);
                     self.phase = Phase::Done(Ok(pid));

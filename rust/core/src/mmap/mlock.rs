@@ -141,7 +141,8 @@ impl Mlock {
                 }
                 Phase::Locking { address, end, has_drained } => {
                     let (address, end) = (*address, *end);
-                    if !std::mem::replace(has_drained, true) {
+                    // One page that could not be had is no batch.
+                    if !std::mem::replace(has_drained, true) && !self.batch.is_empty() {
                         kernel.drain(me.cpu);
                     }
                     if let Err(lock) = self.lock_one::<M>(kernel, me, address, end) {
@@ -202,7 +203,7 @@ impl Mlock {
             self.pin(kernel, address, end)
         } else {
             *locked -= pages;
-            Phase::Munlocking(Munlock::new(kernel, self.mm, address, end), end)
+            Phase::Munlocking(Munlock::new(kernel, self.mm, address, end, true), end)
         };
         Ok(())
     }

@@ -18,17 +18,19 @@ pub(super) struct Munlock {
     next: u64,
     end: u64,
     has_fault_method: bool,
+    /// Whether the caller has `mmap_sem` for writing: not when the memory is torn down.
+    is_held: bool,
     has_drained: bool,
     page: Option<Pfn>,
 }
 
 impl Munlock {
     /// Will visit the present pages of `start..end`, a part of one area, under the caller's
-    /// `mmap_sem`.
-    pub(super) fn new(kernel: &Kernel, mm: MmId, start: u64, end: u64) -> Munlock {
+    /// `mmap_sem` for writing (`is_held`), or with nobody left to ask for it.
+    pub(super) fn new(kernel: &Kernel, mm: MmId, start: u64, end: u64, is_held: bool) -> Munlock {
         let area = kernel.mms[mm].area_at(&kernel.vmas, start);
         let has_fault_method = area.is_some_and(|id| kernel.vmas[id].file.is_some());
-        Munlock { mm, next: start, end, has_fault_method, has_drained: false, page: None }
+        Munlock { mm, next: start, end, has_fault_method, is_held, has_drained: false, page: None }
     }
 
     pub(super) const fn labels(&self) -> &'static [Label] {
@@ -51,7 +53,8 @@ impl Munlock {
                     return Progress::Waiting(LockId::Page(page));
                 }
                 if !kernel.frames[page].is_unowned() {
-                    if let Err(lock) = munlock_page::<M>(kernel, me, page) {
+                    let held = self.is_held.then_some(self.mm);
+                    if let Err(lock) = munlock_page::<M>(kernel, me, page, held) {
                         kernel.unlock_page::<M>(me, page);
                         return Progress::Waiting(lock);
                     }
@@ -89,7 +92,12 @@ impl Munlock {
 ///
 /// # Errors
 /// The lock to wait for, if somebody walks the page's areas; nothing has changed then.
-pub(crate) fn munlock_page<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<(), LockId> {
+pub(crate) fn munlock_page<M: Mode>(
+    kernel: &mut Kernel,
+    me: Me,
+    page: Pfn,
+    held: Option<MmId>,
+) -> Result<(), LockId> {
     if !kernel.frames[page].has(PageFlags::MLOCKED) {
         return Ok(());
     }
@@ -98,7 +106,7 @@ pub(crate) fn munlock_page<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> R
     kernel.zones.counters_of(page).add(Counter::Mlock, -1);
     let Kernel { frames, zones, lru, .. } = kernel;
     if lru::isolate(frames, zones, lru, page).is_ok() {
-        if is_locked_elsewhere::<M>(kernel, me, page) {
+        if is_locked_elsewhere::<M>(kernel, me, page, held) {
             kernel.frames[page].set(PageFlags::MLOCKED);
             kernel.zones.counters_of(page).add(Counter::Mlock, 1);
         }
@@ -133,13 +141,14 @@ fn walk_is_free<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<(), L
 
 /// `try_to_munlock`: whether an entry in a VM_LOCKED area maps the page, of an address space whose
 /// `mmap_sem` can be had for reading without waiting.
-fn is_locked_elsewhere<M: Mode>(kernel: &Kernel, me: Me, page: Pfn) -> bool {
+fn is_locked_elsewhere<M: Mode>(kernel: &Kernel, me: Me, page: Pfn, held: Option<MmId>) -> bool {
     mappers(kernel, page).into_iter().any(|(id, address)| {
         let vma = &kernel.vmas[id];
         let entry = kernel.tables.entry(kernel.mms[vma.mm].root, address);
         let is_mapped_here = entry.is_present() && entry.pfn() == page;
         let sem_is_free = || !M::STEPS || kernel.locks.may_share(LockId::MmapSem(vma.mm), me.call);
-        is_mapped_here && vma.flags.contains(VmFlags::LOCKED) && sem_is_free()
+        let is_asked = held != Some(vma.mm) && sem_is_free();
+        is_mapped_here && vma.flags.contains(VmFlags::LOCKED) && is_asked
     })
 }
 

@@ -142,7 +142,7 @@ impl Munmap {
         }
         vma.set_flags(flags.difference(VmFlags::LOCKED));
         kernel.mms[self.mm].locked_vm -= kernel.vmas[id].pages();
-        Phase::MunlockingArea(Munlock::new(kernel, self.mm, start, end), end)
+        Phase::MunlockingArea(Munlock::new(kernel, self.mm, start, end, true), end)
     }
 
     /// Takes the areas out of the address space; what they map goes next.

@@ -108,7 +108,7 @@ pub fn release_by_hand(kernel: &mut Kernel, ring: RingId, at: usize) -> bool {
 pub(super) fn submit_read(kernel: &mut Kernel, ring: RingId) {
     for buffer in &mut kernel.rings[ring].buffers {
         if !buffer.state.intersects(BufferState::UPTODATE | BufferState::LOCK) {
-            buffer.state |= BufferState::LOCK | BufferState::REQ | BufferState::ASYNC_READ;
+            buffer.state |= BufferState::LOCK | BufferState::ASYNC_READ;
         }
     }
 }
@@ -139,7 +139,7 @@ pub(super) fn submit_write(kernel: &mut Kernel, ring: RingId) -> Submitted {
             done.has_skipped = true;
         } else if state.contains(BufferState::DIRTY) {
             state.remove(BufferState::DIRTY);
-            *state |= BufferState::LOCK | BufferState::REQ | BufferState::ASYNC_WRITE;
+            *state |= BufferState::LOCK | BufferState::ASYNC_WRITE;
             done.has_any = true;
         }
     }

@@ -146,12 +146,14 @@ pub fn note_swapped(kernel: &mut Kernel, mm: MmId) {
     kernel.swaps.mms.insert(mm);
 }
 
-/// The `writepage` method of the swap cache and, for a page that is moved to swap first, of shmem.
+/// The `writepage` method of the swap cache and, for a page that is moved to swap first, of shmem. A
+/// page that is mapped cannot leave its file: the fallback has mapped it again (WO-3).
 ///
 /// # Errors
 /// Never fails by itself; the type is that of the method.
 pub fn writepage<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<Wrote, Errno> {
-    if slot_of(kernel, page).is_none() && !move_to_swap(kernel, page) {
+    let is_mapped = kernel.frames[page].is_mapped();
+    if slot_of(kernel, page).is_none() && (is_mapped || !move_to_swap(kernel, page)) {
         dirty::set_page_dirty(kernel, page);
         return Ok(Wrote::Activate);
     }

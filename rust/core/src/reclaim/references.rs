@@ -5,7 +5,6 @@
 use crate::base::{AnonVmaId, Pfn, VmaId};
 use crate::kernel::Kernel;
 use crate::state::frame::{Owner, PageFlags};
-use crate::state::mm::VmFlags;
 use crate::state::pagetable::{Entry, leaf_index};
 use crate::step::{LockId, Me, Mode};
 use crate::unmap::passes;
@@ -25,7 +24,7 @@ pub(super) enum Advice {
 }
 
 /// Forgets the uses of a locked page, in its entries and in PG_referenced, and tells what they speak
-/// for. A page in a VM_LOCKED area is to be unmapped, which finds that out. All in one step.
+/// for. All in one step.
 ///
 /// # Errors
 /// The spinlock to wait for, if somebody is inside; nothing has changed then.
@@ -37,12 +36,10 @@ pub(super) fn check<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<A
     for place in &places {
         passes::<M>(kernel, me, LockId::Leaf(place.leaf))?;
     }
-    let (mut is_used, mut is_locked) = (false, false);
-    for Place { vma, leaf, address } in places {
+    let mut is_used = false;
+    for Place { leaf, address, .. } in places {
         let entry = kernel.tables.get(leaf, leaf_index(address));
-        if kernel.vmas[vma].flags.contains(VmFlags::LOCKED) {
-            is_locked = true;
-        } else if entry.has(Entry::ACCESSED) {
+        if entry.has(Entry::ACCESSED) {
             kernel.tables.set(leaf, leaf_index(address), entry.without(Entry::ACCESSED));
             kernel.cost.flushes += 1;
             is_used = true;
@@ -50,9 +47,6 @@ pub(super) fn check<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<A
     }
     let frame = &mut kernel.frames[page];
     let was_referenced = frame.take(PageFlags::REFERENCED);
-    if is_locked {
-        return Ok(Advice::Reclaim);
-    }
     if !is_used {
         return Ok(if was_referenced { Advice::ReclaimClean } else { Advice::Reclaim });
     }

@@ -33,7 +33,7 @@ fn reading_brings_a_page_in_with_four_clean_buffers_and_a_place_in_the_pagevec()
     let page = world.the_page(file, 0);
     assert_eq!(world.count(page), 3, "slot, buffers, pagevec (data-model 2.3)");
     assert_eq!(world.kernel().frames[page].owner(), Owner::File(file));
-    let known = BufferState::MAPPED | BufferState::UPTODATE | BufferState::REQ;
+    let known = BufferState::MAPPED | BufferState::UPTODATE;
     assert!(world.buffers(page).iter().all(|buffer| buffer.state == known && buffer.count == 0));
     assert_eq!(world.buffers(page).iter().map(|b| b.block).collect::<Vec<_>>(), [0, 1, 2, 3]);
     assert_eq!(world.waiting(ListKind::InactiveFile), [page]);

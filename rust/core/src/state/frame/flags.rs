@@ -58,14 +58,13 @@ bitflags::bitflags! {
 }
 
 impl PageFlags {
-    /// Flags that must be clear when a frame is handed back (data-model 2.2, freeing check).
+    /// Flags that must be clear when a frame is handed back (data-model 2.2, freeing check). Of
+    /// PG_reserved and PG_private_2, which only a person sets, he lets go with the page.
     pub const CHECKED_AT_FREE: PageFlags = PageFlags::LRU
         .union(PageFlags::LOCKED)
         .union(PageFlags::PRIVATE)
-        .union(PageFlags::PRIVATE_2)
         .union(PageFlags::BUDDY)
         .union(PageFlags::WRITEBACK)
-        .union(PageFlags::RESERVED)
         .union(PageFlags::SLAB)
         .union(PageFlags::SWAPCACHE)
         .union(PageFlags::ACTIVE)

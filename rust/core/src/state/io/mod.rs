@@ -34,6 +34,8 @@ pub struct Transfer {
 pub struct IoQueue {
     transfers: Vec<Transfer>,
     next: u64,
+    /// Whether a read ends as soon as it has begun: a verb runs, and nobody schedules (spec README 3).
+    pub has_instant_reads: bool,
 }
 
 impl IoQueue {

@@ -182,6 +182,9 @@ impl FileSystem {
             _ if self.accounts_dirty && self.dirtying == Dirtying::NoWriteback => {
                 "dirty pages that are never marked for writing cannot be counted".into()
             }
+            _ if self.migrate == Migrate::Page && bytes != 0 => {
+                "migrate_page moves no buffers: it is for filesystems without them".into()
+            }
             _ if self.migrate == Migrate::Returns(0) => {
                 "a migrate method that does nothing must not return 0".into()
             }

@@ -166,13 +166,20 @@ impl Mm {
 
 /// Checks that `start` and `len` make a page-aligned, non-empty range of user space; its end.
 pub fn check_range(start: u64, len: u64) -> Result<u64, Misuse> {
+    let end = check_span(start, len)?;
+    if end <= USER_END { Ok(end) } else { Err(Misuse::BadRange { start, len, end: USER_END }) }
+}
+
+/// Checks that `start` and `len` make a page-aligned, non-empty range, which may leave user space;
+/// its end.
+pub fn check_span(start: u64, len: u64) -> Result<u64, Misuse> {
     if start % PAGE_SIZE != 0 {
         return Err(Misuse::Unaligned(start, start - start % PAGE_SIZE));
     }
     let end = len
         .checked_next_multiple_of(PAGE_SIZE)
         .and_then(|len| start.checked_add(len))
-        .filter(|&end| end > start && end <= USER_END);
+        .filter(|&end| end > start);
     end.ok_or(Misuse::BadRange { start, len, end: USER_END })
 }
 

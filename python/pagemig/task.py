@@ -228,7 +228,7 @@ class Task(TaskView):
             How many pages were freed.
         """
         addresses = addresses_in(where, self._pid, "where").tolist()
-        return sum(bool(self._run(calls.swap_out(address))) for address in addresses)
+        return sum(bool(self._run(call)) for call in [calls.swap_out(address) for address in addresses])
 
     def same(self, region: Region) -> Region:
         """Return this task's view of a region of another task, such as its parent's."""

@@ -218,6 +218,9 @@ def test_memory_that_is_not_there_cannot_go(machine: pm.Machine, app: pm.Task) -
         lambda: machine.pageblocks(7),
         lambda: machine.present_pages(7),
         lambda: app.signal(pending=1),  # type: ignore[arg-type]
+        lambda: app.pin(0, write=1),  # type: ignore[arg-type]
+        lambda: machine.spawn(kernel_thread="no"),  # type: ignore[arg-type]
+        lambda: machine.spawn(stack=0),  # type: ignore[arg-type]
         lambda: pm.Machine(nodes=[pm.MiB], pageblock_frames=0),
         lambda: pm.Machine(nodes=[pm.MiB], pageblock_frames=48),
         lambda: pm.Machine(nodes=[pm.MiB], pageblock_frames="512"),  # type: ignore[arg-type]

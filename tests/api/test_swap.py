@@ -204,6 +204,10 @@ def test_slots_and_pages_that_do_not_exist_are_refused(machine: pm.Machine, app:
         lambda: machine.reclaim(0, family="anon"),  # type: ignore[arg-type]
         lambda: machine.set_swap_device(congested=1),  # type: ignore[arg-type]
     ]
+    region = app.mmap(PAGE)
+    app.touch(region)
+    machine.drain()
+    wrong.append(lambda: app.swap_out([region.start, 1 << 47]))
     for ask in wrong:
         with pytest.raises(pm.UsageError):
             ask()

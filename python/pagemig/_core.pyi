@@ -427,6 +427,9 @@ class Machine:
     def trace(self) -> dict[str, Any]:
         """Columns: time, pid, call, event, label, pfn, address, value."""
 
+    def snapshot(self) -> bytes: ...
+    @staticmethod
+    def restore(snapshot: bytes) -> Machine: ...
     def clone(self) -> Machine: ...
 
 @final

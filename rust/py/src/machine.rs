@@ -373,6 +373,17 @@ impl PyMachine {
         self.look(|machine| Ok(views::trace(py, machine.kernel())))?
     }
 
+    fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = self.enter(py, |machine| Ok(machine.snapshot()))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    #[staticmethod]
+    fn restore(py: Python<'_>, snapshot: &[u8]) -> PyResult<PyMachine> {
+        let restored = py.detach(|| Machine::restore(snapshot)).map_err(usage)?;
+        Ok(PyMachine(Gate::new(restored)))
+    }
+
     #[pyo3(name = "clone")]
     fn copy(&self, py: Python<'_>) -> PyResult<PyMachine> {
         let copy = self.enter(py, |machine| machine.try_clone())?;

@@ -1,11 +1,13 @@
 //! A table whose rows keep their number while others come and go.
 
+use serde::{Deserialize, Serialize};
+
 use std::marker::PhantomData;
 
 /// Rows of `T` under ids of type `I`. Freed numbers are used again, last freed first.
 ///
 /// Iteration is by number, never by history, so nothing can come to depend on the order of frees.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Arena<I, T> {
     rows: Vec<Option<T>>,
     vacant: Vec<u32>,

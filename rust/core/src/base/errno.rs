@@ -1,9 +1,11 @@
 //! What the simulated kernel returns.
 
+use serde::{Deserialize, Serialize};
+
 use std::fmt;
 
 /// An error of the simulated kernel. A value, never an exception: scenarios are *about* these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Errno {
     /// EPERM
     NotPermitted,

@@ -1,11 +1,13 @@
 //! One type a kind of number, so that a node is never taken for a frame.
 
+use serde::{Deserialize, Serialize};
+
 use std::fmt;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub struct $name(pub $inner);
 
         impl $name {
@@ -116,7 +118,7 @@ impl CallId {
 }
 
 /// A slot of a swap device: five bits of device above 27 bits of offset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SwapEntry(pub u32);
 
 impl SwapEntry {
@@ -151,7 +153,9 @@ impl SwapEntry {
 }
 
 /// A set of nodes, one bit each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct NodeMask(pub u64);
 
 impl NodeMask {

@@ -7,6 +7,7 @@ mod arena;
 mod errno;
 mod ids;
 mod misuse;
+pub mod sparse;
 mod spec;
 
 pub use arena::Arena;

@@ -1,9 +1,11 @@
 //! What a machine is made of, before there is one.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Misuse, NODES_MAX, NodeId, SwapEntry};
 
 /// Which of the modelled behaviours is wanted (spec README, section 5).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Profile {
     /// As Linux 2.6.34, defects included.
     #[default]
@@ -13,7 +15,7 @@ pub enum Profile {
 }
 
 /// Zone types in order of preference value (data-model 1.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ZoneKind {
     /// Below 16 MiB.
     Dma,
@@ -32,7 +34,7 @@ impl ZoneKind {
 }
 
 /// How few free frames are too few.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Watermarks {
     /// Second attempts stop here.
     pub min: u64,
@@ -43,7 +45,7 @@ pub struct Watermarks {
 }
 
 /// One zone to build.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ZoneSpec {
     /// Its node.
     pub node: NodeId,
@@ -56,7 +58,7 @@ pub struct ZoneSpec {
 }
 
 /// Everything needed to build a machine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct MachineSpec {
     /// Ids of all nodes, ascending; those without a zone have no memory.
     pub nodes: Vec<NodeId>,

@@ -1,5 +1,7 @@
 //! New nodes for a cpuset, or a new cpuset for a task: what the tasks concerned go through.
 
+use serde::{Deserialize, Serialize};
+
 use super::{check_mems, mems_of};
 use crate::base::{CpusetId, Errno, MmId, NodeMask, Pfn, TaskId};
 use crate::kernel::Kernel;
@@ -11,7 +13,7 @@ use crate::state::policy::Policy;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// What changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Change {
     /// These are the cpuset's nodes now.
     Mems(NodeMask),
@@ -19,7 +21,7 @@ pub enum Change {
     Attach(TaskId),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// The refusals; then the cpuset, or the task, is changed.
     Checking,
@@ -40,7 +42,7 @@ enum Phase {
 
 /// One change of a cpuset, on behalf of the task that writes it. There is no lock between such
 /// changes: every step goes by the nodes in force when it is made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct ChangeCpuset {
     cpuset: CpusetId,
     change: Change,

@@ -1,5 +1,7 @@
 //! A program touching its memory: loads and stores, and the faults that they cause.
 
+use serde::{Deserialize, Serialize};
+
 use super::faulting::{Fault, Served};
 use crate::base::{MmId, PAGE_SHIFT, PAGE_SIZE, Pfn, USER_END, VmaId};
 use crate::kernel::Kernel;
@@ -10,7 +12,7 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::trace::EventKind;
 
 /// Which addresses are touched, in order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub enum Pages {
     /// Every page of a range, each once.
     Range {
@@ -52,7 +54,7 @@ impl Pages {
 }
 
 /// What is done at each address.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub enum What {
     /// Touch only: a store stores the byte that is there.
     Touch,
@@ -73,7 +75,7 @@ pub enum What {
 }
 
 /// What came of the accesses.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tally {
     /// Accesses that needed no fault.
     pub hits: u64,
@@ -94,7 +96,7 @@ pub struct Tally {
 }
 
 /// How far the current access has got.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// The CPU tries.
     Trying,
@@ -106,7 +108,7 @@ enum Phase {
 }
 
 /// A run of accesses by one task.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Access {
     mm: MmId,
     pages: Pages,

@@ -1,5 +1,7 @@
 //! Undoing a merge at one address: a write fault, whose copy is private again.
 
+use serde::{Deserialize, Serialize};
+
 use super::faulting::{Fault, Served};
 use crate::base::{Errno, MappingId, MmId, Pfn, SwapEntry};
 use crate::kernel::Kernel;
@@ -8,7 +10,7 @@ use crate::state::pagetable::{Entry, leaf_index};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// How far it has got.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// Looking whether a page of KSM is there.
     Looking,
@@ -19,7 +21,7 @@ enum Phase {
 
 /// Write faults at one address until no page of KSM is mapped there. The caller holds `mmap_sem`
 /// and a use of the memory all the while.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct BreakKsm {
     mm: MmId,
     address: u64,

@@ -1,5 +1,7 @@
 //! `do_wp_page`: a store to a page that is mapped read-only (supporting-paths 2.4).
 
+use serde::{Deserialize, Serialize};
+
 use super::allocate_for;
 use super::faulting::{Served, prepare_list};
 use super::file::has_page_mkwrite;
@@ -26,7 +28,7 @@ use crate::unmap::{mapcount, writable_if_permitted};
 ///   Munlocking reference, new page              clears PG_mlocked of the old page
 ///   Installing reference, new page              maps the copy, if the entry is as it was
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Sleeping(Pfn),
     Comparing(Pfn),
@@ -40,7 +42,7 @@ enum Phase {
 }
 
 /// One broken copy-on-write, or the first store to a page of a shared area.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct CopyOnWrite {
     vma: VmaId,
     address: u64,

@@ -1,5 +1,7 @@
 //! `migration_entry_wait`: sleep until the page of a migration entry is back.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{MmId, Pfn};
 use crate::kernel::Kernel;
 use crate::state::frame::PageFlags;
@@ -7,7 +9,7 @@ use crate::state::lock::Want;
 use crate::state::pagetable::leaf_index;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Phase {
     Looking,
     Sleeping(Pfn),
@@ -16,7 +18,7 @@ enum Phase {
 
 /// One wait at one address. It holds a reference to the old page while it sleeps, which makes
 /// a migration that has not passed its count test fail and retry (S05).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct EntryWait {
     mm: MmId,
     address: u64,

@@ -1,5 +1,7 @@
 //! One fault, from the unlocked look at the entry to the entry that serves the access.
 
+use serde::{Deserialize, Serialize};
+
 use super::allocate_for;
 use super::copy_on_write::CopyOnWrite;
 use super::entry_wait::EntryWait;
@@ -15,7 +17,7 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress, Run};
 use crate::unmap::mapcount;
 
 /// How a fault ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Served {
     /// A page or the zero page was mapped.
     Minor,
@@ -32,7 +34,7 @@ pub enum Served {
 }
 
 /// How far a fault has got.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// Dispatch on an unlocked read of the entry.
     Dispatching,
@@ -56,7 +58,7 @@ enum Phase {
 }
 
 /// `handle_mm_fault` for one address of one area. Its caller holds `mmap_sem`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct Fault {
     mm: MmId,
     vma: VmaId,

@@ -1,5 +1,7 @@
 //! `__do_fault`: nothing is there yet, and the area maps a file (supporting-paths 2.3).
 
+use serde::{Deserialize, Serialize};
+
 use super::allocate_for;
 use super::faulting::{Served, prepare_list};
 use crate::base::{Pfn, TableId, VmaId};
@@ -24,7 +26,7 @@ use crate::unmap::{mapcount, writable_if_permitted};
 ///   Installing  page (and the copy)          maps the page or the copy, if nothing is there still
 ///   Ending      page, unless it was mapped   dirties it, unlocks it
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Paging(PageIn),
     Copying(Pfn),
@@ -35,7 +37,7 @@ enum Phase {
 }
 
 /// What was mapped, which says what becomes of the reference to the file's page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Mapped {
     /// The page, for a load: the entry has the reference now.
     Clean,
@@ -46,7 +48,7 @@ enum Mapped {
 }
 
 /// One fault on an empty entry of an area that maps a file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct FileFault {
     vma: VmaId,
     address: u64,

@@ -1,5 +1,7 @@
 //! `follow_page` and `get_user_pages`: references to pages found through a page table.
 
+use serde::{Deserialize, Serialize};
+
 use super::faulting::{Fault, Served};
 use crate::base::{Errno, MmId, PAGE_SIZE, Pfn, VmaId};
 use crate::kernel::Kernel;
@@ -12,7 +14,7 @@ use crate::state::pagetable::{Entry, leaf_index};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// What `follow_page` shall do besides finding the page (supporting-paths 1).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Follow {
     /// FOLL_WRITE: only through a writable entry.
     pub write: bool,
@@ -95,7 +97,7 @@ pub fn follow_page_locked<M: Mode>(
 }
 
 /// How far a pin has got.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Starting,
     Following(VmaId),
@@ -104,7 +106,7 @@ enum Phase {
 }
 
 /// One page pinned through `get_user_pages` (supporting-paths 17).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct Pin {
     mm: MmId,
     address: u64,

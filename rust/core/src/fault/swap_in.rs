@@ -1,5 +1,7 @@
 //! `do_swap_page`: a page comes back from swap (supporting-paths 2.5).
 
+use serde::{Deserialize, Serialize};
+
 use super::allocate_for;
 use super::faulting::Served;
 use super::swap_read::SwapRead;
@@ -27,7 +29,7 @@ use crate::unmap::{mapcount, writable_if_permitted};
 ///   Installing  the same, a charge     maps it, if the entry is as it was
 ///   Failing     nothing                is the entry as it was?
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Looking(Lookup),
     Reading(SwapRead),
@@ -39,7 +41,7 @@ enum Phase {
 }
 
 /// One fault on a genuine swap entry.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct SwapIn {
     mm: MmId,
     vma: VmaId,

@@ -2,6 +2,8 @@
 //!
 //! From "not in the swap cache" to a page in it, under a reference: supporting-paths 2.5, point 2.
 
+use serde::{Deserialize, Serialize};
+
 use super::allocate_for;
 use crate::base::{MappingId, Pfn, SwapEntry, VmaId};
 use crate::filemap::Lookup;
@@ -14,7 +16,7 @@ use crate::unmap::passes;
 const BLOCK_SLOTS: u32 = 8;
 
 /// How far a read-in has got.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// Choose the slots.
     Starting,
@@ -38,7 +40,7 @@ enum Slot {
 }
 
 /// One read-in of a slot, with its neighbours. All frames come by the policy for the one address.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct SwapRead {
     slot: SwapEntry,
     phase: Phase,

@@ -1,5 +1,7 @@
 //! One pass of truncation over the pages of a file, up to 14 at a time.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{MappingId, Pfn};
 use crate::kernel::Kernel;
 use crate::pagecache::{transfer, tree};
@@ -9,7 +11,7 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::zap::FileUnmapping;
 
 /// Which of the two passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Pass {
     /// Leaves out what is locked or under writeback.
     First,
@@ -17,7 +19,7 @@ pub(super) enum Pass {
     Second,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// Look the next pages up, a reference each.
     Finding,
@@ -35,7 +37,7 @@ enum Phase {
 }
 
 /// A pass on its way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Batch {
     file: MappingId,
     /// The first page to go.

@@ -4,6 +4,8 @@
 //! (supporting-paths 2.3, step 1), reading wants it up to date, writing wants it locked and may make
 //! the file longer. Pages of shmem that are in swap come back through [`BringBack`].
 
+use serde::{Deserialize, Serialize};
+
 use super::lookup::Lookup;
 use super::shmem::{self, BringBack};
 use crate::base::{Errno, MappingId, Pfn};
@@ -13,7 +15,7 @@ use crate::state::frame::PageFlags;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// What the page is wanted for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Purpose {
     /// A fault: locked and up to date.
     Fault,
@@ -24,7 +26,7 @@ pub(super) enum Purpose {
 }
 
 /// Why there is no page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum NoPage {
     /// The file ends before it.
     BeyondEnd,
@@ -34,7 +36,7 @@ pub(super) enum NoPage {
     NoMemory,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// Is there such a page at all?
     Starting,
@@ -54,7 +56,7 @@ enum Phase {
 }
 
 /// One page on its way into memory. Holds at most one reference, and ends with it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Fetch {
     file: MappingId,
     index: u64,

@@ -1,12 +1,14 @@
 //! Dropping one page of a file that nobody needs (`invalidate_inode_page`, supporting-paths 8).
 
+use serde::{Deserialize, Serialize};
+
 use super::lookup::Lookup;
 use crate::base::{MappingId, Pfn};
 use crate::kernel::Kernel;
 use crate::pagecache::tree;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Looking(Lookup),
     Dropping(Pfn),
@@ -14,7 +16,7 @@ enum Phase {
 }
 
 /// One page to be dropped, if it can be locked at once and is clean, unmapped and otherwise unused.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct Invalidate {
     file: MappingId,
     phase: Phase,

@@ -1,11 +1,13 @@
 //! `find_get_page` in its three steps, and `find_lock_page` (supporting-paths 9).
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{MappingId, Pfn};
 use crate::kernel::Kernel;
 use crate::pagecache::tree;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Phase {
     /// Read the slot.
     Reading,
@@ -19,7 +21,7 @@ enum Phase {
 }
 
 /// One look-up. It takes no lock; with `lock`, it ends with the page locked and still in its file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct Lookup {
     file: MappingId,
     index: u64,

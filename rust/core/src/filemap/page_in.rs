@@ -2,13 +2,15 @@
 //!
 //! supporting-paths 2.3, step 1.
 
+use serde::{Deserialize, Serialize};
+
 use super::fetch::{Fetch, NoPage, Purpose};
 use crate::base::{MappingId, Pfn};
 use crate::kernel::Kernel;
 use crate::step::{Label, Me, Mode, Progress};
 
 /// Why there is no page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PageInError {
     /// Beyond the end of the file, or it cannot be read (SIGBUS).
     BusError,
@@ -17,7 +19,7 @@ pub enum PageInError {
 }
 
 /// A page that was found or read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PagedIn {
     /// The page: locked by the call, up to date, in its file, with one reference for the caller.
     pub page: Pfn,
@@ -27,7 +29,7 @@ pub struct PagedIn {
 
 /// One run of the fault method (`filemap_fault`, or shmem's), nested in a fault that holds
 /// `mmap_sem` for reading and no spinlock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct PageIn {
     fetch: Fetch,
 }

@@ -1,5 +1,7 @@
 //! The page that the new end of a file lies within: what is beyond the end becomes zeroes.
 
+use serde::{Deserialize, Serialize};
+
 use super::fetch::{Fetch, Purpose};
 use super::lookup::Lookup;
 use super::shmem;
@@ -8,7 +10,7 @@ use crate::kernel::Kernel;
 use crate::pagecache::{buffers, transfer};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Looking(Lookup),
     /// shmem: it is in swap.
@@ -20,7 +22,7 @@ enum Phase {
 }
 
 /// One page that is cut.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct PartialPage {
     /// The first byte of the page that is beyond the end.
     from: u64,

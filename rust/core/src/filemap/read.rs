@@ -1,12 +1,14 @@
 //! `read(2)`: bytes of a file, page by page, through the page cache.
 
+use serde::{Deserialize, Serialize};
+
 use super::fetch::{Fetch, NoPage, Purpose};
 use crate::base::{Errno, MappingId, PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::kernel::Kernel;
 use crate::state::lru;
 use crate::step::{Label, Me, Mode, Point, Progress};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// The next page, if the file reaches it.
     Starting,
@@ -17,7 +19,7 @@ enum Phase {
 }
 
 /// One read. It stops at the end of the file as that is when it gets there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct ReadFile {
     file: MappingId,
     offset: u64,

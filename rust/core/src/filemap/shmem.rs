@@ -1,5 +1,7 @@
 //! Pages of shmem that were moved to swap come back into their file (data-model 8).
 
+use serde::{Deserialize, Serialize};
+
 use super::fetch::NoPage;
 use super::lookup::Lookup;
 use crate::base::{Errno, MappingId, Pfn, SwapEntry};
@@ -17,7 +19,7 @@ pub(super) fn slot_at(kernel: &Kernel, file: MappingId, index: u64) -> Option<Sw
 /// What came of it: the page, or nothing if it must be looked for again.
 type Brought = Result<Option<Pfn>, NoPage>;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// Look in the swap cache.
     Looking(Lookup),
@@ -35,7 +37,7 @@ enum Phase {
 }
 
 /// One page on its way back. Holds at most one reference, and ends with it and the page lock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct BringBack {
     file: MappingId,
     index: u64,

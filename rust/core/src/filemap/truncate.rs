@@ -4,6 +4,8 @@
 //! what was mapped in between. A page whose buffers are in use leaves the file without them: an
 //! orphan.
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::{Batch, Pass};
 use super::partial::PartialPage;
 use crate::base::{Errno, MappingId, PAGE_SHIFT, PAGE_SIZE, Pfn};
@@ -13,7 +15,7 @@ use crate::state::mapping::FILE_BYTES_MAX;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::zap::FileUnmapping;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// The file gets its new size.
     Resizing,
@@ -31,7 +33,7 @@ enum Phase {
 }
 
 /// One `truncate(2)`: to a smaller size, or a greater one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Truncate {
     file: MappingId,
     size: u64,

@@ -1,5 +1,7 @@
 //! `write(2)`: bytes into a file, page by page, through the page cache.
 
+use serde::{Deserialize, Serialize};
+
 use super::fetch::{Fetch, NoPage, Purpose};
 use crate::base::{Errno, MappingId, PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::kernel::Kernel;
@@ -9,7 +11,7 @@ use crate::state::lru;
 use crate::state::mapping::{BufferState, FILE_BYTES_MAX};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// The next page, if there is more to write.
     Starting,
@@ -20,7 +22,7 @@ enum Phase {
 }
 
 /// One write. It makes the file longer where it goes beyond its end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct WriteFile {
     file: MappingId,
     offset: u64,

@@ -1,6 +1,8 @@
 //! Writing one page back: cleaned in every shared entry, then given to `writepage`
 //! (supporting-paths 10).
 
+use serde::{Deserialize, Serialize};
+
 use super::lookup::Lookup;
 use crate::base::{Errno, MappingId, Pfn};
 use crate::kernel::Kernel;
@@ -12,7 +14,7 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::unmap::clean_entries;
 
 /// How a write of one page ended, unless in an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PageWritten {
     /// There was nothing to write: no such page, or it is clean, or being written already.
     Nothing,
@@ -22,7 +24,7 @@ pub enum PageWritten {
     Activated,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Looking(Lookup),
     /// See whether it is to be written at all.
@@ -35,7 +37,7 @@ enum Phase {
 }
 
 /// One page on its way to disk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct WritePage {
     file: MappingId,
     phase: Phase,

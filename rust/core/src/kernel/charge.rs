@@ -5,6 +5,8 @@
 //! charges a second page for its duration ([`Kernel::prepare_migration`]) and settles which of the
 //! two stays charged ([`Kernel::end_migration`]), except that this is where Q17 and Q18 come from.
 
+use serde::{Deserialize, Serialize};
+
 use super::Kernel;
 use crate::base::{Errno, MemcgId, Pfn, Profile, SwapEntry};
 use crate::state::frame::{Frame, PageFlags};
@@ -12,7 +14,7 @@ use crate::state::memcg::{Record, RecordFlags};
 use crate::step::Me;
 
 /// What a page is charged, or uncharged, as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ChargeKind {
     /// Anonymous, mapped.
     Mapped,

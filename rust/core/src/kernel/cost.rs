@@ -1,9 +1,11 @@
 //! How often each elementary operation was done: the ledger from which time can be modelled.
 
+use serde::{Deserialize, Serialize};
+
 macro_rules! ledger {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Counts of elementary operations since the machine was built.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub struct Cost {
             $($(#[$doc])* pub $name: u64,)*
         }

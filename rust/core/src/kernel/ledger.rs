@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Pfn, ZoneId};
 use crate::state::zone::Counter;
 
 /// Drift of zone counters, which profile REPAIRED leaves empty; and references that nobody drops,
 /// in any profile.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Ledger {
     drift: BTreeMap<(ZoneId, usize), i64>,
     leaked: BTreeMap<Pfn, u32>,

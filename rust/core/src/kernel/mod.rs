@@ -12,10 +12,13 @@ mod hold;
 mod ledger;
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 pub use charge::ChargeKind;
 pub use cost::Cost;
 pub use ledger::Ledger;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::{CpuId, Errno, MachineSpec, Misuse, MmId, Pfn, Profile};
 use crate::state::cpuset::Cpusets;
@@ -36,11 +39,13 @@ use crate::step::{Me, Mode};
 use crate::trace::{Event, EventKind, Recorder};
 
 /// Everything there is.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Kernel {
-    /// Page descriptors.
+    /// Page descriptors. A snapshot keeps them apart, as far as they were ever touched.
+    #[serde(skip)]
     pub frames: FrameTable,
-    /// Bytes of the pages, where the machine has them.
+    /// Bytes of the pages, where the machine has them; kept apart, too.
+    #[serde(skip)]
     pub contents: Contents,
     /// Zones, free frames, counters.
     pub zones: Zones,
@@ -261,6 +266,45 @@ impl Kernel {
             now: self.now,
             profile: self.profile,
         })
+    }
+}
+
+/// What decides how the machine goes on. What only tells how it came here does not count: the
+/// trace, the ledger of cost, the number of steps.
+impl Hash for Kernel {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Kernel {
+            frames,
+            contents,
+            zones,
+            lru,
+            tables,
+            mms,
+            vmas,
+            anon_vmas,
+            mappings,
+            rings,
+            io,
+            swaps,
+            ksm,
+            memcgs,
+            cpusets,
+            tasks,
+            locks,
+            pins,
+            isolated_by_hand,
+            recorder: _,
+            cost: _,
+            ledger,
+            steps: _,
+            now,
+            profile,
+        } = self;
+        frames.hash_spans(zones.touched_spans(), state);
+        contents.hash_spans(zones.touched_spans(), state);
+        (zones, lru, tables, mms, vmas, anon_vmas).hash(state);
+        (mappings, rings, io, swaps, ksm, memcgs, cpusets).hash(state);
+        (tasks, locks, pins, isolated_by_hand, ledger, now, profile).hash(state);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Undoing merges that came to nothing: places get pages of their own again.
 
+use serde::{Deserialize, Serialize};
+
 use super::merge::mergeable_area;
 use crate::base::{Pfn, RmapItemId};
 use crate::fault::BreakKsm;
@@ -9,7 +11,7 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// Write faults at some places, last to first, each under its `mmap_sem`. The caller has uses of
 /// their address spaces.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Breaks {
     items: Vec<RmapItemId>,
     breaking: Option<BreakKsm>,

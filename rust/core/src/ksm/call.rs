@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::breaks::Breaks;
 use super::merge::Merge;
 use super::scan::{Finger, Found, Hand, forget, page_at, take_off_tree};
@@ -32,7 +34,7 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 ///   Parting     done with the page, and with the other one's address space
 ///   Leaving     done with the address space
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Starting,
     Moving,
@@ -51,7 +53,7 @@ enum Phase {
 }
 
 /// A full pass, in the order of address spaces and addresses.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct KsmScan {
     /// Places of pages seen in this pass and found alone, by a hash of their contents: the
     /// unstable tree.

@@ -1,5 +1,7 @@
 //! One place made to share a page (`try_to_merge_with_ksm_page`).
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{AnonVmaId, MmId, Pfn, RmapItemId, TableId, VmaId};
 use crate::kernel::Kernel;
 use crate::mmap::{mlock_page, munlock_page};
@@ -21,7 +23,7 @@ use crate::unmap::mapcount;
 ///   Munlocking  mmap_sem, page lock         clears PG_mlocked of the page
 ///   Mlocking    mmap_sem                    sets it on the shared page
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Entering,
     Protecting(VmaId),
@@ -34,7 +36,7 @@ enum Phase {
 /// One attempt to make the page at a place the shared one (`into`), or, for want of one, to make it
 /// the page that others can be merged into. The caller has references to both pages and a use of
 /// the memory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Merge {
     mm: MmId,
     address: u64,

@@ -1,5 +1,7 @@
 //! Going over the pages of one address space that may be merged.
 
+use serde::{Deserialize, Serialize};
+
 use super::merge::mergeable_area;
 use super::stable;
 use crate::base::{MmId, PAGE_SIZE, Pfn, RmapItemId};
@@ -11,7 +13,7 @@ use crate::state::pagetable::leaf_span_end;
 use crate::step::{LockId, Me, Mode};
 
 /// A page, with a reference, and the place where it was found.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Hand {
     pub(super) item: RmapItemId,
     pub(super) page: Pfn,
@@ -28,7 +30,7 @@ pub(super) enum Found {
 }
 
 /// Where a scan is in one address space that it has a use of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Finger {
     pub(super) mm: MmId,
     /// The next address to look at.

@@ -1,5 +1,7 @@
 //! Any operation that can be interleaved, as one type.
 
+use serde::{Deserialize, Serialize};
+
 use super::Request;
 use crate::audit::Holdings;
 use crate::base::{Errno, MmId, Pfn, TaskId};
@@ -23,7 +25,7 @@ use crate::reclaim::{Reclaim, ShrinkPage, SwapOut};
 use crate::step::{Label, Me, Mode, Progress};
 
 /// What a task is doing in the kernel right now. Plain data: clone it, and go on twice.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "each variant is the operation of its name")]
 #[allow(clippy::large_enum_variant, reason = "one per call in flight, never many")]
 pub enum Call {
@@ -59,7 +61,7 @@ pub enum Call {
 }
 
 /// What a call came to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub enum Outcome {
     /// `move_pages`: the result, the statuses, and how many bytes of them were written.
     Statuses(Result<(), Errno>, Vec<i32>, u64),

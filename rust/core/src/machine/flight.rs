@@ -1,11 +1,15 @@
 //! One call in flight: who makes it, how far it is, where it has been.
 
+use std::hash::{Hash, Hasher};
+
+use serde::{Deserialize, Serialize};
+
 use super::Call;
 use crate::base::{CpuId, TaskId};
 use crate::step::{Label, LockId};
 
 /// Whether a call can go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum State {
     /// It can make a step.
     Ready,
@@ -15,17 +19,50 @@ pub enum State {
     Done,
 }
 
+/// What people call an operation.
+type Verb = &'static str;
+
 /// A call among others.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Flight {
     pub(super) task: TaskId,
     pub(super) cpu: CpuId,
-    pub(super) verb: &'static str,
+    #[serde(with = "kept_verb")]
+    pub(super) verb: Verb,
     pub(super) is_fine: bool,
     pub(super) is_exit: bool,
     pub(super) call: Call,
     pub(super) state: State,
+    #[serde(with = "crate::step::label::kept")]
     pub(super) history: Vec<Label>,
+}
+
+/// Where it has been does not decide where it goes, and its name follows from the call.
+impl Hash for Flight {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.task, self.cpu, self.is_fine, self.is_exit, self.state).hash(state);
+        self.call.hash(state);
+    }
+}
+
+/// How the name of a verb is kept in a snapshot.
+mod kept_verb {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::machine::request::VERBS;
+
+    pub(super) fn serialize<S: Serializer>(verb: &&str, to: S) -> Result<S::Ok, S::Error> {
+        verb.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<&'static str, D::Error> {
+        let name = String::deserialize(from)?;
+        let known = VERBS.iter().find(|verb| **verb == name);
+        known.copied().ok_or_else(|| D::Error::custom(format!("there is no verb {name:?}")))
+    }
 }
 
 /// The label of a call that has nothing left to do.

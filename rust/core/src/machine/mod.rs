@@ -12,15 +12,19 @@ mod flight;
 mod group_tests;
 mod group_verbs;
 mod request;
+mod snapshot;
 mod stepping;
 pub mod verbs;
 
 pub use call::{Call, Outcome};
 pub use flight::{Flight, State};
 pub use request::Request;
+pub use snapshot::BadSnapshot;
 pub use stepping::{Deadlock, RunError, Waiter};
 
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::audit::{self, Finding, Holdings};
 use crate::base::{CallId, CpuId, MachineSpec, MemcgId, Misuse, NodeMask, TaskId};
@@ -32,7 +36,7 @@ use crate::state::task::{Credentials, Task};
 pub const KERNEL_TASK: TaskId = TaskId(0);
 
 /// A simulated machine. Cloning it is a snapshot, calls in flight included.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Machine {
     kernel: Kernel,
     flights: BTreeMap<CallId, Flight>,

@@ -1,5 +1,7 @@
 //! What a call shall do, before it has begun.
 
+use serde::{Deserialize, Serialize};
+
 use super::KERNEL_TASK;
 use super::{Call, files};
 use crate::base::CpusetId;
@@ -24,7 +26,7 @@ use crate::state::mm::{VmFlags, check_range, check_span};
 use crate::state::policy::Policy;
 
 /// One operation and its arguments. What a system call checks was checked before.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "fields are the arguments of the call")]
 pub enum Request {
     /// The node-array mode of `move_pages(2)`, on the memory of `target`.
@@ -90,6 +92,42 @@ pub enum Request {
     /// One page to be dropped.
     Invalidate { file: MappingId, page: u64 },
 }
+
+/// What every call may be called; [`Request::verb`] says which is which.
+pub(super) const VERBS: &[&str] = &[
+    "move_pages",
+    "migrate_pages",
+    "mbind",
+    "migrate_frames",
+    "touch",
+    "read",
+    "write",
+    "fork",
+    "exit",
+    "munmap",
+    "mprotect",
+    "mlock",
+    "munlock",
+    "pin",
+    "unpin",
+    "mremap",
+    "madvise",
+    "drain",
+    "offline",
+    "soft_offline",
+    "set_cpuset_mems",
+    "attach_cpuset",
+    "swap_out",
+    "reclaim",
+    "ksm_scan",
+    "read_file",
+    "write_file",
+    "truncate",
+    "lookup",
+    "writeback",
+    "complete_io",
+    "invalidate",
+];
 
 impl Request {
     /// What it is called.

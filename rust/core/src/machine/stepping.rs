@@ -1,5 +1,7 @@
 //! Running calls: one now, or several step by step.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Call, Flight, KERNEL_TASK, Machine, Outcome, Request, State};
 use crate::base::{CallId, Misuse, TaskId};
 use crate::pagecache::transfer;
@@ -7,7 +9,7 @@ use crate::step::{Label, LockId, Me, Progress, Run, Step, is_label};
 use crate::trace::{Event, EventKind};
 
 /// One call that can never go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Waiter {
     /// The call.
     pub call: CallId,

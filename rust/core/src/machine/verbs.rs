@@ -1,5 +1,7 @@
 //! Verbs of one step: making processes, mapping memory, changing what a process is.
 
+use serde::{Deserialize, Serialize};
+
 use super::request::memory_of;
 use super::{KERNEL_TASK, Machine};
 use crate::base::{
@@ -15,7 +17,7 @@ use crate::step::LockId;
 const STACK_PAGES: u64 = 16;
 
 /// What a new process is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Birth {
     /// What people call it.
     pub name: String,

@@ -1,5 +1,7 @@
 //! `migrate_pages`: ten passes over a list of isolated pages (migration 15 and 2).
 
+use serde::{Deserialize, Serialize};
+
 use super::page_move::{Ended, Outcome, PageMove};
 use super::target::Target;
 use crate::base::{Errno, NodeId, Pfn};
@@ -12,14 +14,14 @@ const PASSES: u32 = 10;
 const LAST_PATIENT_PASS: u32 = 2;
 
 /// One page of the list.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 struct Item {
     page: Pfn,
     /// Which record, or frame, of the caller it stands for.
     number: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Starting,
     /// Before the next item of the pass: a reschedule point.
@@ -33,7 +35,7 @@ enum Phase {
 }
 
 /// A list of isolated pages on its way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Batch {
     target: Target,
     is_offlining: bool,
@@ -51,7 +53,7 @@ pub struct Batch {
 }
 
 /// What became of the items, for the caller.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Report {
     /// Result of each item's last attempt that got past allocation (Q04): node or errno.
     pub results: Vec<Option<Result<NodeId, Errno>>>,

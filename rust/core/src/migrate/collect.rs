@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::Batch;
 use crate::base::{Errno, MmId, NodeMask, PAGE_SIZE, Pfn, TableId, VmaId};
 use crate::kernel::Kernel;
@@ -13,7 +15,7 @@ use crate::step::{LockId, Me, Mode};
 use crate::trace::EventKind;
 
 /// What the scan looks for, and what it does with it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Wanted {
     /// Nodes asked about.
     pub nodes: NodeMask,
@@ -30,7 +32,7 @@ pub struct Wanted {
 }
 
 /// One scan, under the caller's `mmap_sem`. One advance visits at most one leaf table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Collect {
     mm: MmId,
     range: Range<u64>,

@@ -1,5 +1,7 @@
 //! The engine for embedders: isolates the named frames and hands them to `migrate_pages`.
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::{Batch, Report};
 use super::target::Target;
 use crate::base::{Errno, Pfn};
@@ -7,7 +9,7 @@ use crate::kernel::Kernel;
 use crate::step::{Label, Me, Mode, Point, Progress};
 use crate::trace::EventKind;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Phase {
     Preparing,
     Isolating(usize),
@@ -16,7 +18,7 @@ enum Phase {
 }
 
 /// One run of the engine over frames.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct MigrateFrames {
     frames: Vec<Pfn>,
     /// Why a frame was not even queued.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::Batch;
 use super::collect::{Collect, Wanted};
 use super::target::Target;
@@ -12,7 +14,7 @@ use crate::state::lock::Want;
 use crate::state::policy::Policy;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// Step 10, if pages may move.
     Preparing,
@@ -31,7 +33,7 @@ enum Phase {
 }
 
 /// One call on the caller's own memory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Mbind {
     mm: MmId,
     range: Range<u64>,

@@ -11,6 +11,8 @@
 //! [`claim`] and [`transfer`] are `migrate_page` for pages without address space, which most are;
 //! [`MethodCall`] is the call of the method of one.
 
+use serde::{Deserialize, Serialize};
+
 use super::copy::copy_page;
 use super::replace::{Replace, check_sole_owner};
 use crate::base::{Errno, Pfn, Profile, RingId};
@@ -46,7 +48,7 @@ fn assert_no_writeback(kernel: &Kernel, page: Pfn) {
 }
 
 /// MN-3: which method moves a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Way {
     /// None: it has no address space.
     Alone,
@@ -118,7 +120,7 @@ impl Way {
 ///   Writing         ours              WO-4
 ///   Relocking       anybody's         WO-5, WO-6; may sleep
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Starting,
     Replacing(Replace),
@@ -140,7 +142,7 @@ enum Phase {
 }
 
 /// One call of the `migratepage` method of an address space, or of what stands in for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct MethodCall {
     way: Way,
     phase: Phase,

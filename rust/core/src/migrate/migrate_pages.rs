@@ -1,5 +1,7 @@
 //! `migrate_pages(2)`: all pages of a process, from some nodes to others (syscalls 5.3 and 5.4).
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::Batch;
 use super::collect::{Collect, Wanted};
 use super::target::Target;
@@ -10,7 +12,7 @@ use crate::mmap::MmRelease;
 use crate::state::lock::Want;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// Step 1: `migrate_prep`.
     Preparing,
@@ -29,7 +31,7 @@ enum Phase {
 }
 
 /// One call on the memory of a target.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct MigratePages {
     mm: MmId,
     from: NodeMask,

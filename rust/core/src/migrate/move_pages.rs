@@ -1,5 +1,7 @@
 //! The node-array mode of `move_pages(2)`: chunks of 169 pages (migration 18 and 19).
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::Batch;
 use super::collect::{is_left_alone, is_migratable};
 use super::pointers::Pointers;
@@ -16,7 +18,7 @@ use crate::trace::EventKind;
 const CHUNK: usize = 4096 / 24 - 1;
 
 /// What the caller wants, as far as it could be read and checked (DP-5b).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Request {
     /// How many entries were asked for. There may be fewer addresses than that.
     pub count: u64,
@@ -32,7 +34,7 @@ pub struct Request {
     pub is_shared_too: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// DP-3.
     Preparing,
@@ -54,7 +56,7 @@ enum Phase {
 }
 
 /// One call on the memory of a target.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct MovePages {
     mm: MmId,
     request: Request,

@@ -7,6 +7,8 @@
 //! Below us: `state/zone/isolation` for the frames, [`super::batch`] for the pages. Above us: the
 //! machine. Left out: balloon notifiers, the recomputing of watermarks (they stay as configured).
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::Batch;
 use super::target::Target;
 use crate::base::{Errno, Pfn, ZoneId};
@@ -23,7 +25,7 @@ const TRIES: u32 = 5;
 /// Pages that one round isolates at most.
 const BUDGET: u32 = 256;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// Step 1: is it a span that can go offline?
     Checking,
@@ -57,7 +59,7 @@ enum Phase {
 }
 
 /// One offlining of a span of frames.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Offline {
     span: Span,
     timeout: u64,

@@ -6,6 +6,8 @@
 
 mod seen;
 
+use serde::{Deserialize, Serialize};
+
 use super::methods::{MethodCall, Way, claim, transfer};
 use super::target::Target;
 use crate::base::{Errno, MemcgId, Pfn};
@@ -38,7 +40,7 @@ use crate::unmap::{Restoring, Unmapping};
 /// ```
 /// Transferring is for pages without address space, Moving for all others; in the course of Moving
 /// entries may come back early and the old page be unlocked for a while (WO-3 to WO-5).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Allocating,
     Locking,
@@ -62,7 +64,7 @@ enum Phase {
 pub type Outcome = Result<(), Errno>;
 
 /// An attempt that is over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct Ended {
     /// What it came to.
     pub outcome: Outcome,
@@ -79,7 +81,7 @@ pub struct Ended {
 }
 
 /// One attempt to move one isolated page.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct PageMove {
     old: Pfn,
     new: Pfn,

@@ -1,5 +1,7 @@
 //! The page pointers of a chunk's records, and which record names a page first (migration 16, 17).
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::Pfn;
 
 /// Bits of the filter.
@@ -7,7 +9,7 @@ const SEEN_BITS: usize = 1024;
 
 /// One pointer a record. They are not cleared between chunks (Q09): a record that fails before it
 /// gets a page keeps the page of the same record of the chunk before.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Pointers {
     slots: Vec<Option<Pfn>>,
     /// A bit for each page that a record passed so far names, by the low bits of its number: a

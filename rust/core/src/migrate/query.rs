@@ -1,5 +1,7 @@
 //! The query mode of `move_pages(2)`: where are these pages? (migration 20 and 21)
 
+use serde::{Deserialize, Serialize};
+
 use super::collect::is_left_alone;
 use crate::base::{Errno, MmId, Pfn};
 use crate::fault::{Follow, follow_page_locked};
@@ -12,7 +14,7 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 const CHUNK: usize = 16;
 
 /// What the caller asks, as far as it could be read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Question {
     /// How many entries were asked for.
     pub count: u64,
@@ -22,7 +24,7 @@ pub struct Question {
     pub status_bytes_writable: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// Copies in the next addresses.
     Reading,
@@ -39,7 +41,7 @@ enum Phase {
 }
 
 /// One query of the memory of a target.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct QueryPages {
     mm: MmId,
     question: Question,

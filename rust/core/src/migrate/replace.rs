@@ -4,6 +4,8 @@
 //! one, the count is *frozen* at 0 while the slot changes ([`Replace`]), so that nobody who found
 //! the old page without a lock can take a reference any more: the point of no return.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Errno, MappingId, Pfn};
 use crate::kernel::Kernel;
 use crate::pagecache::tree;
@@ -29,7 +31,7 @@ pub fn check_sole_owner(kernel: &Kernel, page: Pfn) -> Result<(), Errno> {
 ///   Swapping   tree_lock    frozen             old    puts the new page in, ends the freeze
 ///   Done       nothing      expected less 1    new
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Counting,
     /// The count that was found, which is the expected one (Y10).
@@ -42,7 +44,7 @@ enum Phase {
 /// The new page takes the place of the old one in its address space, if nobody else uses it.
 ///
 /// Both are locked, the old one is unmapped, and the new one names what the old one names.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct Replace {
     mapping: MappingId,
     phase: Phase,

@@ -5,6 +5,8 @@
 //! page that cannot be shaken onto an LRU list keeps a reference for ever, and the isolated counter
 //! is lowered without having been raised (Q19). Left out: hard poison, the counter of bad pages.
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::Batch;
 use super::target::Target;
 use crate::base::{Errno, Pfn, Profile};
@@ -17,7 +19,7 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::trace::EventKind;
 
 /// How far it has got. From `Looking` to `Invalidating` a reference to the page is held.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// A reference is taken.
     Getting,
@@ -41,7 +43,7 @@ enum Phase {
 }
 
 /// One soft offline.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct SoftOffline {
     page: Pfn,
     phase: Phase,

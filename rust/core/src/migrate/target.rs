@@ -1,5 +1,7 @@
 //! Where the new frame comes from: the allocation callbacks of `migrate_pages`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{MmId, NodeId, NodeMask, Pfn, VmaId};
 use crate::kernel::Kernel;
 use crate::state::frame::Owner;
@@ -7,7 +9,7 @@ use crate::state::zone::Request;
 use crate::step::Me;
 
 /// Which frames a batch may take.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub enum Target {
     /// `new_page_node`: exactly the node of each item, from nowhere else.
     Exactly(Vec<NodeId>),

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::neighbours_are_free;
 use crate::base::{Errno, MmId, PAGE_SHIFT, VmaId};
 use crate::kernel::Kernel;
@@ -14,7 +16,7 @@ use crate::state::rmap::{link_file, unlink_file};
 use crate::step::{LockId, Me, Mode};
 
 /// What two areas must share to be one, besides touching.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Style {
     /// Flags.
     pub flags: VmFlags,
@@ -55,7 +57,7 @@ pub fn split(kernel: &mut Kernel, id: VmaId, at: u64, new_is_above: bool) -> Vma
 }
 
 /// Which neighbours a part may become one with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Merge {
     /// The one below and the one above.
     Both,

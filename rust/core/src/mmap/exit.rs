@@ -1,5 +1,7 @@
 //! The end of a task, and of its memory when nobody uses that any more.
 
+use serde::{Deserialize, Serialize};
+
 use super::munlock::Munlock;
 use super::teardown::Teardown;
 use crate::base::{MmId, Pfn};
@@ -10,7 +12,7 @@ use crate::step::{Label, Me, Mode, Point, Progress};
 /// Past the last address that a table can cover.
 const TOP: u64 = 1 << 47;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum ReleasePhase {
     Starting,
     /// Munlocking the area after this address.
@@ -21,7 +23,7 @@ enum ReleasePhase {
 
 /// One user less of an address space; the last one tears it down (`exit_mmap`, without
 /// `mmap_sem`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct MmRelease {
     mm: MmId,
     phase: ReleasePhase,
@@ -128,7 +130,7 @@ impl MmRelease {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Leaving,
     Releasing(MmRelease),
@@ -137,7 +139,7 @@ enum Phase {
 }
 
 /// One exit: the task loses its memory first, and is found no more at the end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Exit {
     phase: Phase,
 }

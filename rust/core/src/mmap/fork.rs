@@ -1,5 +1,7 @@
 //! `fork`: a child with a copy of the parent's memory (supporting-paths 3).
 
+use serde::{Deserialize, Serialize};
+
 use super::{MmRelease, lists_are_free};
 use crate::base::{Errno, MmId, PAGE_SIZE, Pfn, Profile, TableId, TaskId, VmaId};
 use crate::kernel::Kernel;
@@ -12,7 +14,7 @@ use crate::state::task::Task;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// How far the fork has got. From `Linking` on, the parent's `mmap_sem` is held for writing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Starting,
     /// The parent's area after this address is next.
@@ -35,7 +37,7 @@ enum Phase {
 }
 
 /// One fork of the task that makes the call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Fork {
     name: String,
     mm: MmId,

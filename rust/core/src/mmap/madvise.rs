@@ -1,5 +1,7 @@
 //! `madvise`: pages that are not needed, areas that KSM may merge or fork leaves out (madvise(2)).
 
+use serde::{Deserialize, Serialize};
+
 use super::area::{self, Merge, Style};
 use super::{Unmerge, neighbours_are_free};
 use crate::base::{Errno, MmId, Pfn, VmaId};
@@ -10,7 +12,7 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::zap::{RangeZap, Zapped};
 
 /// What is advised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Advice {
     /// MADV_DONTNEED: the pages go now.
     DontNeed,
@@ -35,7 +37,7 @@ const NEVER_MERGED: VmFlags = VmFlags::SHARED
 /// Areas with one of these keep their pages whatever is advised.
 const NEVER_DROPPED: VmFlags = VmFlags::LOCKED.union(VmFlags::HUGETLB).union(VmFlags::PFNMAP);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Starting,
     /// The area at this address is next.
@@ -48,7 +50,7 @@ enum Phase {
 }
 
 /// One `madvise` of a checked range.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Madvise {
     mm: MmId,
     start: u64,

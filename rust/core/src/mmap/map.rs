@@ -1,5 +1,7 @@
 //! `mmap`: new areas, of anonymous memory and of files.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{MappingId, Misuse, MmId, PAGE_SHIFT, PAGE_SIZE};
 use crate::kernel::Kernel;
 use crate::state::mapping::FileSystem;
@@ -12,7 +14,7 @@ const PGOFF_END: u64 = 1 << 39;
 const NAMELESS: &str = "/dev/zero (deleted)";
 
 /// What an area maps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Backing {
     /// Anonymous memory; with VM_SHARED a shmem file of the area's own, which goes with its last
     /// area.

@@ -1,5 +1,7 @@
 //! `mlock` and `munlock`: pages that must stay (supporting-paths 15).
 
+use serde::{Deserialize, Serialize};
+
 use super::area::{self, Merge, Style};
 use super::munlock::Munlock;
 use super::neighbours_are_free;
@@ -13,7 +15,7 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 /// Pages pinned before they are locked together.
 const BATCH_PAGES: usize = 16;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Starting,
     /// `mlock` only: all CPUs' pagevecs.
@@ -37,7 +39,7 @@ enum Phase {
 }
 
 /// One `mlock` or `munlock` of a checked range.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Mlock {
     mm: MmId,
     start: u64,

@@ -1,5 +1,7 @@
 //! Entries carried from one place to another as they are (`move_page_tables`, supporting-paths 6).
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{MmId, PAGE_SIZE, Profile, TableId, VmaId};
 use crate::kernel::Kernel;
 use crate::state::lock::Want;
@@ -7,7 +9,7 @@ use crate::state::pagetable::{Entry, leaf_index, leaf_span_end};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// Two leaf tables, and what lies in both of the part that is moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Chunk {
     from: TableId,
     to: TableId,
@@ -16,7 +18,7 @@ struct Chunk {
 }
 
 /// How far the move has got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Phase {
     /// The next pair of tables; no lock is held.
     Opening,
@@ -31,7 +33,7 @@ enum Phase {
 
 /// One run over a range, under the caller's `mmap_sem`. Whatever an entry is, it goes as it is: a
 /// migration entry, too, behind the back of the walk that is to find it (Q21).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct MoveEntries {
     mm: MmId,
     /// The area at the destination, which is on the same lists as that of the source.

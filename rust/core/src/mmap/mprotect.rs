@@ -1,5 +1,7 @@
 //! `mprotect`: other permissions for a range.
 
+use serde::{Deserialize, Serialize};
+
 use super::area::{self, Merge, Style};
 use super::neighbours_are_free;
 use crate::base::{Errno, MmId, PAGE_SIZE};
@@ -9,7 +11,7 @@ use crate::state::mm::VmFlags;
 use crate::state::pagetable::{Entry, leaf_index, leaf_span_end};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Phase {
     Starting,
     /// The area at this address is next.
@@ -23,7 +25,7 @@ enum Phase {
 }
 
 /// One `mprotect` of a checked range.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct Mprotect {
     mm: MmId,
     start: u64,

@@ -1,5 +1,7 @@
 //! `mremap`: a range becomes shorter, longer, or goes elsewhere (supporting-paths 6, mremap(2)).
 
+use serde::{Deserialize, Serialize};
+
 use super::mlock::Mlock;
 use super::move_entries::MoveEntries;
 use super::munmap::Munmap;
@@ -12,7 +14,7 @@ use crate::state::pagetable::Entry;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// How far the call has got. From `Sizing` on, `mmap_sem` is held for writing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Starting,
     /// What was mapped at a given destination goes.
@@ -34,7 +36,7 @@ enum Phase {
 }
 
 /// One `mremap` of a checked range.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Mremap {
     mm: MmId,
     start: u64,

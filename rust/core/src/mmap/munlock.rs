@@ -1,5 +1,7 @@
 //! Taking VM_LOCKED off an area, page by page (supporting-paths 15).
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{AnonVmaId, MmId, PAGE_SIZE, Pfn, VmaId};
 use crate::fault::{Follow, follow_page_locked};
 use crate::kernel::Kernel;
@@ -12,7 +14,7 @@ use crate::state::zone::Counter;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// The pages of one area that is VM_LOCKED no more.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Munlock {
     mm: MmId,
     next: u64,

@@ -1,5 +1,7 @@
 //! `munmap`: a range of addresses maps nothing any more.
 
+use serde::{Deserialize, Serialize};
+
 use super::area;
 use super::lists_are_free;
 use super::munlock::Munlock;
@@ -10,7 +12,7 @@ use crate::state::lock::Want;
 use crate::state::mm::VmFlags;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Starting,
     /// Munlocking the VM_LOCKED areas from this address on.
@@ -21,7 +23,7 @@ enum Phase {
 }
 
 /// One `munmap` of a checked range.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Munmap {
     mm: MmId,
     start: u64,

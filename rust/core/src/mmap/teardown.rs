@@ -1,5 +1,7 @@
 //! Taking areas away: what `munmap` and exit share.
 
+use serde::{Deserialize, Serialize};
+
 use super::lists_are_free;
 use crate::base::{MappingId, MmId, Pfn, VmaId};
 use crate::filemap::Truncate;
@@ -11,7 +13,7 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::zap::{Gather, Zapped};
 
 /// How far the teardown has got.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Draining,
     /// Clearing the entries of area number `area` from `address` on.
@@ -28,7 +30,7 @@ enum Phase {
 }
 
 /// The removal of areas that no lookup finds any more, with everything that they map.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub(super) struct Teardown {
     mm: MmId,
     areas: Vec<VmaId>,

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Errno, MmId, PAGE_SIZE, Pfn};
 use crate::fault::BreakKsm;
 use crate::kernel::Kernel;
@@ -13,7 +15,7 @@ use crate::step::{Label, Me, Mode, Point, Progress};
 ///
 /// KSM's places stay until a scan notices: `ksm_thread_mutex`, which guards them, is outer to
 /// `mmap_sem`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Unmerge {
     mm: MmId,
     next: u64,

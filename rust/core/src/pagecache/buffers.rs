@@ -3,6 +3,8 @@
 //! A buffer's lock is its Lock bit. Who holds it is recorded only for calls and hands: the disk,
 //! which locks what it transfers, is known by the transfer.
 
+use serde::{Deserialize, Serialize};
+
 use super::tree::{file_of, page_mapping};
 use crate::base::{CallId, PAGE_SIZE, Pfn, RingId};
 use crate::kernel::Kernel;
@@ -114,7 +116,7 @@ pub(super) fn submit_read(kernel: &mut Kernel, ring: RingId) {
 }
 
 /// What became of the buffers of a page that is to be written.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash, Serialize, Deserialize)]
 pub(super) struct Submitted {
     /// Whether any is on its way.
     pub(super) has_any: bool,

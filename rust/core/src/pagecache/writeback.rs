@@ -1,5 +1,7 @@
 //! What is being written: PG_writeback, and the `writepage` method (supporting-paths 10).
 
+use serde::{Deserialize, Serialize};
+
 use super::tree::{file_of, page_index, page_mapping};
 use super::{buffers, dirty, swapcache};
 use crate::base::{CpuId, Errno, MappingId, Pfn};
@@ -11,7 +13,7 @@ use crate::state::zone::Counter;
 use crate::step::{LockId, Me, Mode};
 
 /// What a `writepage` that did not fail left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Wrote {
     /// The page is unlocked, and normally under writeback.
     Unlocked,

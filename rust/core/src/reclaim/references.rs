@@ -2,6 +2,8 @@
 //!
 //! supporting-paths 12 (the rule of 2.6.34).
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{AnonVmaId, Pfn, VmaId};
 use crate::kernel::Kernel;
 use crate::state::frame::{Owner, PageFlags};
@@ -11,7 +13,7 @@ use crate::unmap::passes;
 use crate::unmap::walk::Place;
 
 /// What the uses of a page speak for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Advice {
     /// Free it.
     Reclaim,

@@ -1,5 +1,7 @@
 //! `shrink_inactive_list`: batches from the tail of an inactive list.
 
+use serde::{Deserialize, Serialize};
+
 use super::shrink::{Ended, ShrinkPage};
 use super::{isolate, put_back};
 use crate::base::{NodeId, Pfn, ZoneId};
@@ -12,7 +14,7 @@ use crate::step::{Label, Me, Mode, Point, Progress};
 const BATCH_PAGES: u32 = 32;
 
 /// How far the scan has got.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// The next zone: drain the CPU.
     Starting,
@@ -27,7 +29,7 @@ enum Phase {
 
 /// One scan of the inactive lists of a node, zone by zone from the lowest type up. As many pages are
 /// looked at as are on the list to begin with: none that was kept is looked at again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Reclaim {
     /// Zones still to be scanned, the next one last.
     zones: Vec<ZoneId>,

@@ -2,6 +2,8 @@
 //!
 //! supporting-paths 12.
 
+use serde::{Deserialize, Serialize};
+
 use super::count_isolated;
 use super::references::{self, Advice};
 use crate::base::{Errno, MappingId, Pfn};
@@ -16,7 +18,7 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::unmap::{Unmapping, Verdict, passes};
 
 /// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Ended {
     /// The frame is free.
     Freed,
@@ -42,7 +44,7 @@ pub(super) enum Ended {
 ///   Freezing     page lock    freezes the count under the index's lock
 ///   Removing     both, frozen takes the page out of its index and frees it
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Locking,
     Aging,
@@ -57,7 +59,7 @@ enum Phase {
 }
 
 /// One run over one page, which its caller has isolated.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct ShrinkPage {
     page: Pfn,
     /// Whether uses so far are forgotten rather than weighed.

@@ -1,5 +1,7 @@
 //! Reclaim of the one page at an address.
 
+use serde::{Deserialize, Serialize};
+
 use super::shrink::{Ended, ShrinkPage};
 use super::{isolate, put_back};
 use crate::base::{MmId, Pfn};
@@ -10,7 +12,7 @@ use crate::state::lock::Want;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// How far it has got.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     /// Find the page and take it off its list.
     Starting,
@@ -30,7 +32,7 @@ enum Phase {
 /// before the call do not count, as if it had aged on the inactive list first; one while the call
 /// runs does. And the call waits for the write that it has started, and then runs reclaim once
 /// more, as lumpy reclaim does with its pages. Whatever else keeps a page keeps it here.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct SwapOut {
     mm: MmId,
     address: u64,

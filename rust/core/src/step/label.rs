@@ -5,6 +5,44 @@
 /// `SP2.4-5` is step 5 of section 2.4.
 pub type Label = &'static str;
 
+/// How a list of labels is kept in a snapshot: as text, looked up again.
+pub(crate) mod kept {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{LABELS, Label};
+
+    /// What stands where there is no step.
+    const OTHERS: [Label; 2] = ["", "end"];
+
+    pub(crate) fn serialize<S: Serializer>(labels: &[Label], to: S) -> Result<S::Ok, S::Error> {
+        labels.serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Label>, D::Error> {
+        let names = Vec::<String>::deserialize(from)?;
+        names.iter().map(|name| find(name).map_err(D::Error::custom)).collect()
+    }
+
+    fn find(name: &str) -> Result<Label, String> {
+        let known = LABELS.iter().chain(&OTHERS).find(|label| **label == name);
+        known.copied().ok_or_else(|| format!("there is no step {name:?}"))
+    }
+
+    /// The same for one label.
+    pub(crate) mod one {
+        use super::{Deserialize, Deserializer, Error, Label, Serialize, Serializer, find};
+
+        pub(crate) fn serialize<S: Serializer>(label: &Label, to: S) -> Result<S::Ok, S::Error> {
+            label.serialize(to)
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Label, D::Error> {
+            find(&String::deserialize(from)?).map_err(D::Error::custom)
+        }
+    }
+}
+
 /// Every label that a phase carries, in the order of the specification.
 pub const LABELS: &[Label] = &[
     "PB-1",

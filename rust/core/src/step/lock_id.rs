@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{AnonVmaId, MappingId, MmId, Pfn, TableId};
 
 /// The name of one simulated lock, outermost class first (data-model 11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LockId {
     /// `ksm_thread_mutex`: one for the machine.
     KsmThread,

@@ -8,7 +8,7 @@
 //!
 //! Above us: every room with verbs. The locks themselves live in [`crate::state::lock`].
 
-mod label;
+pub(crate) mod label;
 mod lock_id;
 mod schedule;
 
@@ -16,10 +16,12 @@ pub use label::{LABELS, Label, is_label};
 pub use lock_id::LockId;
 pub use schedule::{BadSchedule, Schedule};
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{CallId, CpuId, TaskId};
 
 /// What one advance came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Progress {
     /// A step was made; there are more.
     Ran,
@@ -36,11 +38,11 @@ pub trait Mode {
 }
 
 /// To the end, alone on the machine: nothing can be contended, so nothing is recorded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct Run;
 
 /// One yield point at a time, among others.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct Step;
 
 impl Mode for Run {
@@ -52,7 +54,7 @@ impl Mode for Step {
 }
 
 /// Who is running: the call, the task that made it, and where.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct Me {
     /// The call in flight; meaningless in mode [`Run`].
     pub call: CallId,
@@ -65,7 +67,7 @@ pub struct Me {
 }
 
 /// What lies between two phases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Point {
     /// Nothing can happen here.
     None,

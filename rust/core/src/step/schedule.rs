@@ -1,10 +1,12 @@
 //! An interleaving as a value that a person can read, type and keep.
 
+use serde::{Deserialize, Serialize};
+
 use std::fmt;
 use std::str::FromStr;
 
 /// The order in which calls ran: `3a1b2a` is three steps of `a`, one of `b`, two of `a`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Schedule(Vec<u8>);
 
 /// Text that is no schedule.

@@ -5,11 +5,13 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{CallId, Pfn, TaskId};
 use crate::step::Label;
 
 /// Something that happened to a page, an entry or a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum EventKind {
     /// A call made a step.
     Step,
@@ -59,7 +61,7 @@ impl EventKind {
 }
 
 /// One row of the trace.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct Event {
     /// Steps made on the machine before.
     pub time: u64,
@@ -70,6 +72,7 @@ pub struct Event {
     /// What.
     pub kind: EventKind,
     /// The step of the specification, where it is a step.
+    #[serde(with = "crate::step::label::kept::one")]
     pub label: Label,
     /// The frame concerned, if any.
     pub pfn: Option<Pfn>,
@@ -80,7 +83,7 @@ pub struct Event {
 }
 
 /// The last events, up to a limit.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Recorder {
     limit: usize,
     events: VecDeque<Event>,

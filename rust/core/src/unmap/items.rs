@@ -5,11 +5,13 @@
 //! others, who inherited the page by fork (migration 4). The lock of a list is taken and given back
 //! item by item.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{AnonVmaId, RmapItemId, StableNodeId, VmaId};
 use crate::kernel::Kernel;
 
 /// One item of one round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Items {
     node: StableNodeId,
     item: u32,

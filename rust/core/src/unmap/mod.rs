@@ -20,7 +20,7 @@ pub use restore::Restoring;
 pub use unmapping::Unmapping;
 
 /// What a run over the entries of a page came to (supporting-paths 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Verdict {
     /// SWAP_SUCCESS: nobody maps the page any more.
     Success,
@@ -31,6 +31,8 @@ pub enum Verdict {
     /// SWAP_MLOCK: an area that maps it is VM_LOCKED.
     Mlocked,
 }
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::VmaId;
 use crate::kernel::Kernel;

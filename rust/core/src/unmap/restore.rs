@@ -1,6 +1,8 @@
 //! `remove_migration_ptes` and `remove_migration_pte`: every migration entry of a page becomes an
 //! ordinary entry again.
 
+use serde::{Deserialize, Serialize};
+
 use super::walk::{EntryWalk, Place, Visitor};
 use super::{Verdict, mapcount};
 use crate::base::Pfn;
@@ -15,7 +17,7 @@ use crate::trace::EventKind;
 pub type Restoring = EntryWalk<Restore>;
 
 /// Maps `new` wherever a migration entry names `old`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct Restore {
     old: Pfn,
     new: Pfn,

@@ -3,6 +3,8 @@
 //! For a migration (TTU_MIGRATION with IGNORE_MLOCK and IGNORE_ACCESS) migration entries take their
 //! place; for reclaim (TTU_UNMAP without modifiers) swap entries do, or nothing.
 
+use serde::{Deserialize, Serialize};
+
 use super::walk::{EntryWalk, Place, Visitor};
 use super::{Verdict, mapcount};
 use crate::base::Pfn;
@@ -18,7 +20,7 @@ use crate::trace::EventKind;
 pub type Unmapping = EntryWalk<Unmap>;
 
 /// Replaces every ordinary entry of its page.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct Unmap {
     page: Pfn,
     /// TTU_MIGRATION: entries are to come back.

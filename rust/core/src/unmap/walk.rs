@@ -5,6 +5,8 @@
 //! the page's owner's business ([`Route`]): the list of an anonymous page, the `i_mmap` of a file,
 //! or, item by item, the lists of a KSM page ([`super::items`]).
 
+use serde::{Deserialize, Serialize};
+
 use super::Verdict;
 use super::items::Items;
 use crate::base::{AnonVmaId, MappingId, Pfn, TableId, VmaId};
@@ -15,7 +17,7 @@ use crate::state::pagetable::{Entry, leaf_index};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// Where an entry stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// The area.
     pub vma: VmaId,
@@ -46,7 +48,7 @@ pub trait Visitor: Copy {
 }
 
 /// Where the areas come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Route {
     /// Not known before the start.
     Unknown,
@@ -68,7 +70,7 @@ enum Route {
 ///   Done       nothing
 /// ```
 /// With KSM pages, Finding holds nothing between two items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Phase {
     Starting,
     /// Position among the areas of the next one.
@@ -79,7 +81,7 @@ enum Phase {
 }
 
 /// One walk over the areas of a page. They are those of the owner that the page has at the start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct EntryWalk<V> {
     pub(super) visitor: V,
     route: Route,

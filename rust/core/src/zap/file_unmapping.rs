@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::gather::Zapped;
 use super::range::RangeZap;
 use crate::base::{MappingId, PAGE_SHIFT, Pfn};
@@ -10,7 +12,7 @@ use crate::state::lock::Want;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// How far the run has got. From `Finding` on, `i_mmap_lock` is held.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Starting,
     /// The area at this place of the list is next.
@@ -21,7 +23,7 @@ enum Phase {
 }
 
 /// One run over the areas that map a part of a file, under `i_mmap_lock`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct FileUnmapping {
     file: MappingId,
     pages: Range<u64>,

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{MappingId, MmId, PAGE_SIZE, Pfn, Profile, TableId, VmaId};
 use crate::kernel::Kernel;
 use crate::pagecache::{dirty, swapcache};
@@ -19,7 +21,7 @@ const BATCH_PAGES: usize = 506;
 const WORK: i64 = 1024 * 4096;
 
 /// Whose entries are cleared.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct Zapped {
     /// The area.
     pub vma: VmaId,
@@ -29,7 +31,7 @@ pub struct Zapped {
 }
 
 /// Pages unmapped but not yet released (supporting-paths 6, points 3 to 5).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Gather {
     pages: Vec<Pfn>,
     needs_flush: bool,

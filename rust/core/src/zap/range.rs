@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::gather::{Gather, Zapped};
 use crate::base::Pfn;
 use crate::kernel::Kernel;
@@ -10,7 +12,7 @@ use crate::state::pagetable::leaf_span_end;
 use crate::step::{LockId, Me, Mode, Progress};
 
 /// How far the range is cleared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Phase {
     Draining,
     /// From this address on.
@@ -21,7 +23,7 @@ enum Phase {
 
 /// One run over a range, for a caller that keeps the area where it is: with `mmap_sem`, or with
 /// the lock of the file that the area maps.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct RangeZap {
     what: Zapped,
     range: Range<u64>,

@@ -2,10 +2,12 @@
 //!
 //! [`crate::cpuset`] changes them by the kernel's rules. Left out: CPUs of a cpuset.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{CpusetId, NodeMask};
 
 /// One cpuset.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Cpuset {
     /// What people call it.
     pub name: String,
@@ -18,7 +20,7 @@ pub struct Cpuset {
 }
 
 /// All cpusets; number 0 is the root, with all nodes that have memory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Cpusets {
     /// The cpusets, by number.
     pub rows: Vec<Cpuset>,

@@ -1,6 +1,9 @@
 //! The bytes of the frames, for machines that have them.
 
-use crate::base::{PAGE_SIZE, Pfn};
+use std::hash::Hasher;
+use std::ops::Range;
+
+use crate::base::{PAGE_SIZE, Pfn, sparse};
 
 const PAGE: usize = PAGE_SIZE as usize;
 
@@ -51,12 +54,28 @@ impl Contents {
         &mut self.bytes[pfn.index() * PAGE..(pfn.index() + 1) * PAGE]
     }
 
+    /// Feeds the bytes of the given spans of frames to `state`.
+    pub fn hash_spans<H: Hasher>(&self, spans: impl Iterator<Item = Range<usize>>, state: &mut H) {
+        if self.exist() {
+            for span in spans {
+                sparse::hash(&self.bytes[span.start * PAGE..span.end * PAGE], state);
+            }
+        }
+    }
+
+    /// The pages of the given spans that are not all zeroes, for a snapshot.
+    pub fn pages(
+        &self,
+        spans: impl Iterator<Item = Range<usize>>,
+    ) -> impl Iterator<Item = (Pfn, &[u8])> {
+        let spans = spans.filter(|_| self.exist()).flatten();
+        let pages = spans.map(|at| (Pfn::from(at), self.page(Pfn::from(at))));
+        pages.filter(|(_, bytes)| bytes.iter().any(|&byte| byte != 0))
+    }
+
     /// A copy that reads only the spans of frames that may have been written. None if the host
     /// has no room for it.
-    pub fn clone_spans(
-        &self,
-        spans: impl Iterator<Item = std::ops::Range<usize>>,
-    ) -> Option<Contents> {
+    pub fn clone_spans(&self, spans: impl Iterator<Item = Range<usize>>) -> Option<Contents> {
         let mut copy = Contents { bytes: bytemuck::try_zeroed_vec(self.bytes.len()).ok()? };
         if self.exist() {
             for span in spans {

@@ -1,8 +1,10 @@
 //! The flag bits of a page (data-model 2.2).
 
+use serde::{Deserialize, Serialize};
+
 bitflags::bitflags! {
     /// Flags of a page, under the bit numbers of the modelled kernel.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     pub struct PageFlags: u32 {
         /// The page lock.
         const LOCKED = 1;

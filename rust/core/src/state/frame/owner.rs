@@ -1,9 +1,11 @@
 //! The `mapping` field of a page: a tagged number (data-model 2.1).
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{AnonVmaId, MappingId, StableNodeId};
 
 /// What a page belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Owner {
     /// Nothing.
     None,

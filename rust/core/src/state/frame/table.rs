@@ -1,11 +1,12 @@
 //! The frame table and what can be asked of one descriptor.
 
+use std::hash::Hasher;
 use std::ops::{Index, IndexMut, Range};
 
 use bytemuck::{Pod, Zeroable};
 
 use super::{Owner, PageFlags};
-use crate::base::Pfn;
+use crate::base::{Pfn, sparse};
 
 /// Bits of the flag word that are flags; the other seven are the top of `index`.
 const FLAG_BITS: u32 = 25;
@@ -230,7 +231,7 @@ impl Frame {
 }
 
 /// All descriptors of the machine; the last one is the zero page, which is in no zone.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FrameTable {
     frames: Vec<Frame>,
 }
@@ -294,6 +295,27 @@ impl FrameTable {
         if self[pfn].is_anon() {
             self[pfn].set_owner(Owner::None);
         }
+    }
+
+    /// Feeds what is in the given spans and the zero page to `state`.
+    pub fn hash_spans<H: Hasher>(&self, spans: impl Iterator<Item = Range<usize>>, state: &mut H) {
+        let zero = self.zero_page().index();
+        for span in spans.chain(std::iter::once(zero..zero + 1)) {
+            sparse::hash(&self.frames[span], state);
+        }
+    }
+
+    /// What a snapshot keeps of the given spans and the zero page.
+    pub fn lines(&self, spans: impl Iterator<Item = Range<usize>>) -> Vec<sparse::Line> {
+        let zero = self.zero_page().index();
+        sparse::lines(&self.frames, spans.chain(std::iter::once(zero..zero + 1)))
+    }
+
+    /// `len` frames and the zero page, as a snapshot has them; none if they do not fit, or the host
+    /// has no room.
+    pub fn from_lines(len: usize, lines: &[sparse::Line]) -> Option<FrameTable> {
+        let mut table = FrameTable { frames: bytemuck::try_zeroed_vec(len + 1).ok()? };
+        sparse::fill(&mut table.frames, lines).then_some(table)
     }
 
     /// A copy that reads only the given spans and the zero page; everything else is free. None if

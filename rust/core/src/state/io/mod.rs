@@ -3,10 +3,12 @@
 //! Start with [`IoQueue::submit`]. What the end of a transfer means for its page is upstairs, in
 //! [`crate::pagecache`]. Spec README, section 3 (disk and swap I/O).
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::Pfn;
 
 /// Which way, and what it is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Direction {
     /// Into the page, which is locked by the disk meanwhile.
     Read,
@@ -15,7 +17,7 @@ pub enum Direction {
 }
 
 /// One page on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Transfer {
     /// Its number: transfers are numbered as they are submitted.
     pub number: u64,
@@ -30,7 +32,7 @@ pub struct Transfer {
 }
 
 /// Transfers that have not ended, in the order in which they will.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct IoQueue {
     transfers: Vec<Transfer>,
     next: u64,

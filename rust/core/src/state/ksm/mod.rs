@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{AnonVmaId, Arena, MmId, Pfn, RmapItemId, StableNodeId};
 
 /// One place that KSM knows a page at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RmapItem {
     /// Whose memory; [`MmId::GONE`] once that is no more.
     pub mm: MmId,
@@ -22,7 +24,7 @@ pub struct RmapItem {
 }
 
 /// One merged page. *Stale* once its page was freed, until a look-up notices.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StableNode {
     /// The frame.
     pub kpfn: Pfn,
@@ -34,7 +36,7 @@ pub struct StableNode {
 }
 
 /// Everything that KSM knows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Ksm {
     /// Merged pages.
     pub nodes: Arena<StableNodeId, StableNode>,

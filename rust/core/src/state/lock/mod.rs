@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::CallId;
 use crate::step::LockId;
 
 /// How somebody wants a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Want {
     /// Alone.
     Exclusive,
@@ -20,7 +22,7 @@ pub enum Want {
     Watch,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 struct Record {
     holders: Vec<CallId>,
     is_shared: bool,
@@ -28,7 +30,7 @@ struct Record {
 }
 
 /// Who holds which lock, and who waits for it, in order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Locks {
     records: BTreeMap<LockId, Record>,
     woken: Vec<CallId>,

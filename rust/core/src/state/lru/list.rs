@@ -1,10 +1,12 @@
 //! One LRU list: linked through the descriptors of its pages.
 
+use serde::{Deserialize, Serialize};
+
 use super::super::frame::{FrameTable, Link, PageFlags};
 use crate::base::Pfn;
 
 /// The five lists of a zone, under their numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named as in the kernel")]
 pub enum ListKind {
     InactiveAnon,
@@ -59,7 +61,7 @@ impl ListKind {
 const END: u32 = u32::MAX;
 
 /// Head and tail of one list.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct List {
     head: u32,
     tail: u32,

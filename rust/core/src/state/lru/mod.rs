@@ -14,12 +14,14 @@ pub use list::{List, ListKind};
 pub use pagevec::{PAGEVEC_SIZE, Pagevec};
 pub use scan::return_to_list;
 
+use serde::{Deserialize, Serialize};
+
 use super::frame::{Frame, FrameTable, Owner, PageFlags};
 use super::zone::Zones;
 use crate::base::{CpuId, Errno, MappingId, Pfn, ZoneId};
 
 /// The lists of all zones and the pagevecs of all CPUs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Lru {
     lists: Vec<[List; 5]>,
     pagevecs: Vec<CpuPagevecs>,
@@ -28,7 +30,7 @@ pub struct Lru {
 }
 
 /// One CPU's pagevecs: additions by list (that of the unevictable list stays empty) and rotations.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 struct CpuPagevecs {
     additions: [Pagevec; 5],
     rotate: Pagevec,

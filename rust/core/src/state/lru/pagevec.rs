@@ -1,15 +1,26 @@
 //! A pagevec: up to 14 pages waiting, each with a reference of its own.
 
+use std::hash::{Hash, Hasher};
+
+use serde::{Deserialize, Serialize};
+
 use crate::base::Pfn;
 
 /// How many pages a pagevec holds; the last one drains it.
 pub const PAGEVEC_SIZE: usize = 14;
 
 /// Pages in the order in which they came.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Pagevec {
     len: u8,
     pages: [Pfn; PAGEVEC_SIZE],
+}
+
+/// What is beyond the end is left over, and nobody sees it.
+impl Hash for Pagevec {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.pages().hash(state);
+    }
 }
 
 impl Pagevec {

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{FileSystem, RadixTree};
 use crate::base::{MappingId, PAGE_SHIFT, PAGE_SIZE, SwapEntry, VmaId};
 use crate::state::policy::Policy;
 
 bitflags::bitflags! {
     /// What an address space remembers of its pages.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
     pub struct MappingFlags: u8 {
         /// A write failed (AS_EIO).
         const EIO = 1;
@@ -20,7 +22,7 @@ bitflags::bitflags! {
 }
 
 /// The bytes that were written back, by page; on a machine without bytes always empty.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Disk {
     pages: BTreeMap<u64, Box<[u8]>>,
 }
@@ -57,7 +59,7 @@ impl Disk {
 }
 
 /// A file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Inode {
     /// What people call it.
     pub name: String,
@@ -80,7 +82,7 @@ pub struct Inode {
 }
 
 /// One index of pages (`address_space`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct AddressSpace {
     /// The file; none for the swap cache.
     pub host: Option<Inode>,
@@ -105,7 +107,7 @@ impl AddressSpace {
 }
 
 /// All address spaces. Number 0 is the swap cache. Files are never forgotten.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Mappings {
     rows: Vec<AddressSpace>,
 }

@@ -2,12 +2,14 @@
 
 use smallvec::SmallVec;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Arena, MappingId, PAGE_SIZE, Pfn, RingId};
 use crate::step::LockId;
 
 bitflags::bitflags! {
     /// What is known of one block.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
     pub struct BufferState: u16 {
         /// The bytes are valid.
         const UPTODATE = 1;
@@ -35,7 +37,7 @@ bitflags::bitflags! {
 }
 
 /// One block of a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Buffer {
     /// What is known of it (`b_state`).
     pub state: BufferState,
@@ -55,7 +57,7 @@ impl Buffer {
 }
 
 /// All blocks of one page, in increasing offset.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Ring {
     /// The page (`b_page`).
     pub page: Pfn,

@@ -1,9 +1,11 @@
 //! What a filesystem can do with its pages, as data (data-model 5.1).
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Misuse, PAGE_SIZE};
 
 /// The `migratepage` method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Migrate {
     /// None: the fallback writes dirty pages and moves clean ones.
     Fallback,
@@ -18,7 +20,7 @@ pub enum Migrate {
 }
 
 /// The `writepage` method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Write {
     /// None.
     Never,
@@ -31,7 +33,7 @@ pub enum Write {
 }
 
 /// How one call of `writepage` goes, where that is scripted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Written {
     /// As it should.
     Well,
@@ -44,7 +46,7 @@ pub enum Written {
 }
 
 /// The `set_page_dirty` method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Dirtying {
     /// Every buffer becomes dirty, too.
     Buffers,
@@ -55,7 +57,7 @@ pub enum Dirtying {
 }
 
 /// The `releasepage` method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Release {
     /// None: `try_to_free_buffers`.
     Buffers,
@@ -64,7 +66,7 @@ pub enum Release {
 }
 
 /// One kind of file. The same for all files made with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileSystem {
     /// What people call it.
     pub name: String,

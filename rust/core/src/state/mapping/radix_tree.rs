@@ -22,6 +22,8 @@ mod check;
 
 use std::{iter, mem};
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::Pfn;
 
 /// Bits of an index that choose a slot.
@@ -34,7 +36,7 @@ const HEIGHT_MAX: u32 = u64::BITS.div_ceil(DIGIT_BITS);
 const VACANT: u32 = u32::MAX;
 
 /// A mark on a slot, found again without looking at every page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Tag {
     /// The page may have to be written (I-66).
     Dirty = 0,
@@ -53,13 +55,33 @@ impl Tag {
 }
 
 /// One node of the tree: the numbers of 64 branches, or at level 0 of 64 frames.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Branch {
+    #[serde(with = "kept")]
     slots: [u32; SLOTS],
     /// Which slots are occupied.
     occupied: u64,
     /// Which slots are tagged or, above level 0, have something tagged below them.
     tagged: [u64; Tag::ALL.len()],
+}
+
+/// How the slots are kept in a snapshot: as a list of their length.
+mod kept {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::SLOTS;
+
+    pub(super) fn serialize<S: Serializer>(slots: &[u32; SLOTS], to: S) -> Result<S::Ok, S::Error> {
+        slots.as_slice().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<[u32; SLOTS], D::Error> {
+        let slots = Vec::<u32>::deserialize(from)?;
+        slots.try_into().map_err(|_| D::Error::custom("a branch has 64 slots"))
+    }
 }
 
 impl Branch {
@@ -85,7 +107,7 @@ impl Branch {
 }
 
 /// Pages by index, with tags (`page_tree`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct RadixTree {
     /// The item of index 0 at height 0, the topmost branch at any other height.
     root: u32,

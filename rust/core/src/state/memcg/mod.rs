@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{MemcgId, Pfn, SwapEntry};
 
 bitflags::bitflags! {
     /// What a frame's record says.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
     pub struct RecordFlags: u8 {
         /// Charged.
         const USED = 1;
@@ -29,7 +31,7 @@ impl MemcgId {
 }
 
 /// Who pays for a frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Record {
     /// What is charged.
     pub flags: RecordFlags,
@@ -38,7 +40,7 @@ pub struct Record {
 }
 
 /// One group.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Memcg {
     /// What people call it.
     pub name: String,
@@ -70,7 +72,7 @@ impl Memcg {
 }
 
 /// All groups, and the records of all frames.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Memcgs {
     groups: Vec<Memcg>,
     records: Vec<Record>,

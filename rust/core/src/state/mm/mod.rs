@@ -15,6 +15,8 @@ use std::ops::Range;
 pub use protection::page_protection;
 pub use vma::{VmFlags, Vma};
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Arena, Misuse, MmId, PAGE_SIZE, TableId, USER_END, VmaId};
 
 /// All areas of all address spaces.
@@ -27,7 +29,7 @@ const MMAP_BASE: u64 = 0x2aaa_aaaa_b000;
 
 /// Present pages of one address space, by sort (data-model 3.2). Stored as they are: a quirk
 /// (Q16) may take one below zero; what is shown is not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Resident {
     /// Entries of pages that are not anonymous.
     pub file: i64,
@@ -38,7 +40,7 @@ pub struct Resident {
 }
 
 /// One process's memory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Mm {
     /// The top page table.
     pub root: TableId,

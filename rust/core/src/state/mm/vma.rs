@@ -2,6 +2,8 @@
 
 use smallvec::SmallVec;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::mapping::FileSystem;
 use super::super::policy::Policy;
 use super::page_protection;
@@ -9,7 +11,7 @@ use crate::base::{AnonVmaId, MappingId, MmId, PAGE_SHIFT};
 
 bitflags::bitflags! {
     /// Flags of an area (data-model 6.1).
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     pub struct VmFlags: u64 {
         /// Loads are permitted.
         const READ = 0x1;
@@ -77,7 +79,7 @@ impl VmFlags {
 }
 
 /// A run of addresses that behave alike.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Vma {
     /// Whose.
     pub mm: MmId,

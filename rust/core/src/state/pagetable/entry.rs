@@ -1,14 +1,19 @@
 //! One page-table entry: what is at an address.
 
+use bytemuck::{Pod, Zeroable};
+use serde::{Deserialize, Serialize};
+
 use crate::base::{PAGE_SHIFT, Pfn, SwapEntry};
 
 /// A leaf entry, bit for bit as on x86-64 (data-model 6.3 and 6.4). Zero: nothing there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable, Serialize, Deserialize,
+)]
 #[repr(transparent)]
 pub struct Entry(pub u64);
 
 /// What an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// Nothing.
     None,

@@ -1,9 +1,12 @@
 //! The pool of page tables, and the way from a root down to a leaf.
 
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::Entry;
-use crate::base::{PAGE_SHIFT, TableId};
+use crate::base::{PAGE_SHIFT, TableId, sparse};
 
 const ENTRIES: usize = 512;
 /// Levels above the leaf table.
@@ -37,6 +40,40 @@ pub struct Tables {
     limit: usize,
     /// The last walk: (root, 2 MiB range, leaf). Forgotten whenever a table is freed.
     last_walk: Option<(TableId, u64, TableId)>,
+}
+
+/// The walk that is remembered saves time and decides nothing.
+impl Hash for Tables {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        sparse::hash(self.tables.as_flattened(), state);
+        self.vacant.hash(state);
+    }
+}
+
+/// What a snapshot keeps: how many tables, their lines, the vacant ones, the limit.
+type Kept = (usize, Vec<sparse::Line>, Vec<TableId>, usize);
+
+impl Serialize for Tables {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let entries = self.tables.as_flattened();
+        let lines = sparse::lines(entries, std::iter::once(0..entries.len()));
+        (self.tables.len(), lines, &self.vacant, self.limit).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tables {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (len, lines, vacant, limit) = Kept::deserialize(from)?;
+        let bad = || serde::de::Error::custom("page tables beyond the limit");
+        if len > limit.max(TABLES_MAX) {
+            return Err(bad());
+        }
+        let mut tables = vec![[Entry::NONE; ENTRIES]; len];
+        if !sparse::fill(tables.as_flattened_mut(), &lines) {
+            return Err(bad());
+        }
+        Ok(Tables { tables, vacant, limit, last_walk: None })
+    }
 }
 
 /// Tables that every machine may have.

@@ -6,11 +6,13 @@
 
 pub mod shared;
 
+use serde::{Deserialize, Serialize};
+
 use super::zone::Request;
 use crate::base::{NodeId, NodeMask};
 
 /// How nodes are chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Mode {
     /// The CPU's node first.
     #[default]
@@ -31,7 +33,7 @@ impl Mode {
 }
 
 /// What a policy was asked for with, where that says more than the nodes that came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Asked {
     /// Whether the nodes were meant as physical ids (STATIC) and not as places in the cpuset
     /// (RELATIVE).
@@ -41,7 +43,11 @@ pub struct Asked {
 }
 
 /// One memory policy. Two are equal if they say the same, whatever they are bound to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash, Serialize, Deserialize)]
+#[allow(
+    clippy::derived_hash_with_manual_eq,
+    reason = "the hash is of the machine's state: what a policy is bound to decides a re-binding"
+)]
 pub struct Policy {
     /// How nodes are chosen.
     pub mode: Mode,

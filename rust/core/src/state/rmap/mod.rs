@@ -19,6 +19,8 @@ use smallvec::SmallVec;
 
 pub use file_areas::{link_file, link_file_behind, unlink_file};
 
+use serde::{Deserialize, Serialize};
+
 use super::frame::FrameTable;
 use super::lock::Locks;
 use super::mm::{Mm, VmFlags, Vmas};
@@ -51,7 +53,7 @@ pub fn entry_is_anonymous(frames: &FrameTable, locks: &Locks, old: Pfn) -> bool 
 }
 
 /// All `anon_vma` lists. One that is empty stays for ever, so that a late walk finds nothing (Q26).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct AnonVmas {
     lists: Vec<SmallVec<[VmaId; 4]>>,
 }

@@ -6,11 +6,13 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::mapping::Disk;
 use crate::base::{MmId, SwapEntry};
 
 /// One slot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Slot {
     /// Swap entries that name it, and 1 if shmem owns it.
     pub uses: u32,
@@ -28,7 +30,7 @@ impl Slot {
 }
 
 /// One device. Slot 0 is its header.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct SwapDevice {
     /// The slots, header included.
     pub slots: Vec<Slot>,
@@ -39,7 +41,7 @@ pub struct SwapDevice {
 }
 
 /// All devices.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Swaps {
     /// The devices, by number.
     pub devices: Vec<SwapDevice>,

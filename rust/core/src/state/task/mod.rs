@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::policy::Policy;
 use crate::base::{CpuId, CpusetId, MemcgId, MmId, NodeId, NodeMask, TaskId};
 
 /// One simulated process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Task {
     /// What people call it.
     pub name: String,
@@ -37,7 +39,7 @@ pub struct Task {
 }
 
 /// User ids and capabilities, as bits by capability number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named as in the kernel")]
 pub struct Credentials {
     pub uid: u32,
@@ -47,7 +49,7 @@ pub struct Credentials {
 }
 
 /// All tasks by pid.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Tasks {
     tasks: BTreeMap<TaskId, Task>,
     next: u32,

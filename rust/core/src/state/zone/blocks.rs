@@ -5,10 +5,12 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::Pfn;
 
 /// What a pageblock is good for. The kernel's other types do not occur here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum MigrateType {
     /// Ordinary: its frames can be allocated, and their pages moved.
     Movable = 2,
@@ -19,7 +21,7 @@ pub enum MigrateType {
 }
 
 /// The pageblocks of one zone that are not MOVABLE.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Pageblocks {
     shift: u32,
     isolated: BTreeSet<u32>,

@@ -1,7 +1,9 @@
 //! Zone counters: how many pages there are of each sort (data-model 3.1).
 
 /// One counter. The first five are the lengths of the LRU lists, in list order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named as in the kernel")]
 pub enum Counter {
     InactiveAnon,
@@ -70,7 +72,7 @@ impl Counter {
 }
 
 /// The counters of one zone. Signed, because some documented quirks take them below zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Counters([i64; 15]);
 
 impl Counters {

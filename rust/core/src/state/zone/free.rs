@@ -1,6 +1,14 @@
 //! The free frames of one zone: a bitmap, lowest number first.
 
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::base::sparse;
+
+/// More frames than any machine has.
+const MAX_LEN: usize = 1 << 32;
 
 /// Which frames of a zone are taken, with summaries so that the lowest free one is found at once.
 ///
@@ -24,7 +32,65 @@ pub struct FreeFrames {
     hint: usize,
 }
 
+impl Hash for FreeFrames {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        sparse::hash(&self.levels[0][..self.touched.div_ceil(64)], state);
+        sparse::hash(&self.withdrawn, state);
+    }
+}
+
+/// What a snapshot keeps: frames, the highest one ever taken, those taken, those withdrawn.
+type Kept = (usize, usize, Vec<sparse::Line>, Vec<sparse::Line>);
+
+impl Serialize for FreeFrames {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let touched = std::iter::once(0..self.touched.div_ceil(64));
+        let taken = sparse::lines(&self.levels[0], touched);
+        let withdrawn = sparse::lines(&self.withdrawn, std::iter::once(0..self.withdrawn.len()));
+        (self.len, self.touched, taken, withdrawn).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for FreeFrames {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (len, touched, taken, withdrawn) = Kept::deserialize(from)?;
+        FreeFrames::from_kept(len, touched, &taken, &withdrawn).ok_or_else(|| {
+            serde::de::Error::custom("a bitmap of free frames that contradicts itself")
+        })
+    }
+}
+
 impl FreeFrames {
+    fn from_kept(
+        len: usize,
+        touched: usize,
+        taken: &[sparse::Line],
+        withdrawn: &[sparse::Line],
+    ) -> Option<FreeFrames> {
+        if len > MAX_LEN || touched > len {
+            return None;
+        }
+        let mut made = FreeFrames::new(len);
+        made.touched = touched;
+        if !withdrawn.is_empty() {
+            made.withdrawn = bytemuck::zeroed_vec(len.div_ceil(64));
+        }
+        if !sparse::fill(&mut made.levels[0], taken)
+            || !sparse::fill(&mut made.withdrawn, withdrawn)
+        {
+            return None;
+        }
+        for word in 0..touched.div_ceil(64) {
+            let bits = made.levels[0][word];
+            made.reach = made.reach.checked_sub(u64::from(bits.count_ones()))?;
+            if bits == u64::MAX {
+                made.mark_full(word);
+            }
+        }
+        made.withdrawn_count = made.withdrawn.iter().map(|word| u64::from(word.count_ones())).sum();
+        Some(made)
+    }
+
     /// `len` free frames.
     pub fn new(len: usize) -> FreeFrames {
         let mut levels: Vec<Vec<u64>> = vec![bytemuck::zeroed_vec(len.div_ceil(64))];

@@ -20,11 +20,13 @@ pub use counters::{Counter, Counters};
 pub use free::FreeFrames;
 pub use isolation::Span;
 
+use serde::{Deserialize, Serialize};
+
 use super::frame::FrameTable;
 use crate::base::{CpuId, MachineSpec, NodeId, NodeMask, Pfn, Watermarks, ZoneId, ZoneKind};
 
 /// A run of frames of one node and one type.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Zone {
     /// Its node.
     pub node: NodeId,
@@ -49,7 +51,7 @@ pub struct Zone {
 }
 
 /// What one frame is wanted for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct Request {
     /// Whose zone list.
     pub node: NodeId,
@@ -62,7 +64,7 @@ pub struct Request {
 }
 
 /// All zones, the zone lists of all nodes, and which CPU is where.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Zones {
     zones: Vec<Zone>,
     /// First zone that a block of frames can belong to; blocks are `1 << block_shift` frames.

@@ -7,10 +7,12 @@
 
 use std::mem;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Branch, DIGIT_BITS, HEIGHT_MAX, RadixTree, Tag, VACANT, digit};
 
 /// What a walk found at and below a slot.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Hash, Serialize, Deserialize)]
 struct Census {
     items: u64,
     largest: u64,

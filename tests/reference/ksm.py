@@ -4,8 +4,9 @@ Start with :meth:`Ksm.scan`, one round over everything that may be merged.
 
 Source: data model 7.3, supporting paths 16.
 Readings: a round begins with an empty unstable tree; address spaces come in the
-order in which they were first advised, addresses ascending. An item whose page, or
-whose whole address space, is gone is dropped when a scan passes it.
+order of their making, addresses ascending. An item whose page, or whose whole address space, is
+gone is dropped when a scan passes it. Of a copy that a failed merge leaves behind,
+the owner's policy decides where it goes, and the scanner's CPU.
 Left out: checksums, sleeping between pages.
 """
 
@@ -76,7 +77,7 @@ class Ksm:
         """One round; how many pages were merged into another."""
         self.unstable.clear()
         merged = 0
-        for mm in list(self.spaces):
+        for mm in sorted(self.spaces, key=lambda mm: mm.number):
             passed = set()
             for vma in [vma for vma in mm.vmas if vma.flags & VM_MERGEABLE and vma.anon_vma is not None]:
                 for address in range(vma.start, vma.end, PAGE):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from . import faults, mapping, mlock, placement, policy, remap, vmas
+from . import faults, mapping, mlock, placement, policy, remap
 from .cpusets import Cpuset, allowed_nodes
 from .entries import PAGE_SIZE, VM_MAY, VM_MAYSHARE, VM_READ, VM_SHARED, VM_WRITE
 from .faults import Touched
@@ -83,7 +83,7 @@ class ReferenceMachine(StoreVerbs):
         pid = self.state.next_pid
         self.state.next_pid += 1
         rights = ((1 << 34) - 1 if uid == 0 else 0) if capabilities is None else capabilities
-        self.state.tasks[pid] = Task(pid, vmas.Mm(), uid, uid, uid, rights, cpu=cpu)
+        self.state.tasks[pid] = Task(pid, self.state.new_mm(), uid, uid, uid, rights, cpu=cpu)
         if mems is None:
             self.state.tasks[pid].cpuset = self.state.cpusets[0]
         else:

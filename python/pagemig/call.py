@@ -78,12 +78,42 @@ class WaitFor:
     def from_core(row: tuple[str, int, int | None]) -> WaitFor:
         """Make one from the core's tuple."""
         lock, number, holder = row
-        return WaitFor(lock, number, Holder(holder) if holder in list(Holder) else holder)
+        return WaitFor(lock, number, None if holder is None else holder_of(holder))
 
     def __repr__(self) -> str:
         name = "pfn" if self.lock in _OF_FRAMES else "number"
         holder = self.holder.name if isinstance(self.holder, Holder) else self.holder
         return f"WaitFor({self.lock}, {name}={self.number}, holder={holder})"
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock that somebody holds or waits for: see `pagemig.Machine.locks`.
+
+    Examples
+    --------
+    >>> Lock("page_lock", 12, (1,), (2, 3)).pfn
+    12
+    """
+
+    lock: str
+    """Its kind, as in `WaitFor.lock`."""
+    number: int
+    """Which one, as in `WaitFor.number`."""
+    holders: tuple[int, ...]
+    """The numbers of the calls that hold it, or a `Holder`; nobody holds writeback."""
+    waiters: tuple[int, ...]
+    """The numbers of the calls that wait for it, in the order of their coming."""
+
+    @property
+    def pfn(self) -> int | None:
+        """The frame, of a page lock or of writeback."""
+        return self.number if self.lock in _OF_FRAMES else None
+
+
+def holder_of(number: int) -> int:
+    """Return the number of a call, or the `Holder` that the core's number stands for."""
+    return Holder(number) if number in list(Holder) else number
 
 
 @dataclass(slots=True)

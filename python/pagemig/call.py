@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from . import _core
 from .errors import DeadlockError, OutOfMemoryError, SyscallError, UsageError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .system import System
 
 
+@runtime_checkable
 class CallValue(Protocol):
     """What a call shall do: a value of `pagemig.calls`."""
 
@@ -114,6 +115,19 @@ class Lock:
 def holder_of(number: int) -> int:
     """Return the number of a call, or the `Holder` that the core's number stands for."""
     return Holder(number) if number in list(Holder) else number
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCall:
+    """What Python keeps of a call in flight, as a value: what a clone and a snapshot take along."""
+
+    number: int
+    pid: int
+    what: CallValue
+    asked: str
+    """The label that `Call.run_until` was told and has reached, or nothing."""
+    delivered: int
+    """Bytes of user memory that have been written."""
 
 
 @dataclass(slots=True)
@@ -295,8 +309,30 @@ class Call:
         core.forget(number)
         del self._system.calls[number]
 
-    def _for_clone(self, twin: System) -> Call:
-        """Return the handle of the same call on a clone of its machine."""
-        call = Call(twin, self._number, self._pid, self._what._for_clone())
-        call._asked, call._delivered = self._asked, self._delivered
+    def _kept(self) -> KeptCall:
+        """Return what is kept of it, with user memory of its own."""
+        return KeptCall(self._number, self._pid, self._what._for_clone(), self._asked, self._delivered)
+
+    @staticmethod
+    def _from_kept(system: System, kept: KeptCall) -> Call:
+        """Return the handle of the same call on a machine that is a copy."""
+        call = Call(system, kept.number, kept.pid, kept.what)
+        call._asked, call._delivered = kept.asked, kept.delivered
         return call
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it with its machine; in flight it is that machine's own handle."""
+        if self._ended is None:
+            return _in_flight, (self._system, self._number)
+        return _at_its_end, (self._system, self._number, self._pid, self._what, self._ended)
+
+
+def _in_flight(system: System, number: int) -> Call:
+    return system.calls[number]
+
+
+def _at_its_end(system: System, number: int, pid: int, what: CallValue, ended: _Ended) -> Call:
+    call = object.__new__(Call)
+    call._system, call._number, call._pid, call._what = system, number, pid, what
+    call._asked, call._delivered, call._ended = "", 0, ended
+    return call

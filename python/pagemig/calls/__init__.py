@@ -24,7 +24,7 @@ from ..flags import USER_END, GiB, MoveScope, Protection
 from ..region import HasPid, Region, Where, addresses_in, require_own
 from ..results import AccessResult, ArrayValue
 from ..syscalls.move_pages import prepare
-from ..user_memory import UserPointer, writable_bytes, write_bytes
+from ..user_memory import UserMemory, UserPointer, writable_bytes, write_bytes
 from .cpusets import attach_cpuset, set_cpuset_mems
 from .engine import migrate_frames
 from .files import (
@@ -58,7 +58,7 @@ class MovePages(ArrayValue):
     nodes: int | npt.NDArray[np.int32] | None
     target: int
     scope: MoveScope
-    status: Any
+    status: npt.NDArray[Any] | UserMemory | None
 
     def _request(self, system: System, pid: int) -> _core.Request:
         where = addresses_in(self.pages, self.target or pid)

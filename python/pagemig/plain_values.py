@@ -100,7 +100,7 @@ def _plain(value: Any) -> Any:
     kind = type(value)
     if KINDS.get(kind.__name__) is kind:
         if isinstance(value, enum.Enum):
-            return {"of": kind.__name__, "value": value.value}
+            return {"of": kind.__name__, "value": value.value if isinstance(value, int) else value.name}
         values = [_plain(getattr(value, field.name)) for field in dataclasses.fields(kind)]
         return {"of": kind.__name__, "values": values}
     if value is None or type(value) in (bool, int, str):
@@ -144,7 +144,7 @@ def _value(plain: Any) -> Any:
         return b64decode(plain["bytes"], validate=True)
     kind = KINDS[plain["of"]]
     if issubclass(kind, enum.Enum):
-        return kind(plain["value"])
+        return kind(plain["value"]) if issubclass(kind, int) else kind[plain["value"]]
     return _made(kind, [_value(each) for each in plain["values"]])
 
 

@@ -89,7 +89,9 @@ class MovePages(ArrayValue):
         return MovePages(self.pages, self.nodes, self.target, self.scope, status)
 
     def __post_init__(self) -> None:
-        """Leave ``status`` open for writing."""
+        """See that statuses fit into ``status``, and leave it open for writing."""
+        if self.status is not None:
+            writable_bytes(self.status, "status")
 
 
 def move_pages(
@@ -112,8 +114,6 @@ def move_pages(
     else:
         count = len(where) if isinstance(where, Region) else where.size
         wanted = read_only(node_array(nodes, count).copy())
-    if status is not None:
-        writable_bytes(status, "status")
     return MovePages(where, wanted, target_pid(target), require_scope(scope), status)
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import calls, filesystems, syscalls
 from ._core import build_profile
-from .call import Call, Holder, WaitFor
+from .call import Call, Holder, Lock, WaitFor
 from .cpuset import Cpuset
 from .errors import (
     DeadlockError,
@@ -145,6 +145,7 @@ __all__ = [
     "Ksm",
     "KsmNode",
     "KsmPlace",
+    "Lock",
     "LruList",
     "Machine",
     "MachineBusyError",

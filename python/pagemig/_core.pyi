@@ -419,6 +419,9 @@ class Machine:
     def audit(self) -> list[tuple[str, str, int | None, str]]:
         """(rule, invariant ids, pfn, what is wrong)."""
 
+    def locks(self) -> list[tuple[str, int, list[int], list[int]]]:
+        """(kind, number, calls that hold it, calls that wait for it in order), as ranked by I-35."""
+
     def cost(self) -> dict[str, int]: ...
     def drain_cpu(self, cpu: int | None) -> None: ...
     def record(self, limit: int) -> None:

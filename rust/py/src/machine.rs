@@ -348,6 +348,10 @@ impl PyMachine {
         })
     }
 
+    fn locks(&self) -> PyResult<Vec<views::LockRow>> {
+        self.look(|machine| Ok(views::locks(machine.kernel())))
+    }
+
     fn cost<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let rows = self.look(|machine| Ok(machine.kernel().cost.rows()))?;
         let ledger = PyDict::new(py);

@@ -34,7 +34,7 @@ from .errors import (
     SyscallError,
     UsageError,
 )
-from .explore import explore
+from .exploring import explore
 from .file import File
 from .filesystems import (
     DirtyMethod,

@@ -1,7 +1,7 @@
 """Running calls in a chosen order, on a copy: replaying what a person wrote or a search found.
 
 Start with `replay`, which never disturbs the machine it is given. A `Stage` is a machine with the
-calls of a race in flight: it can be replayed again and again. Above us: `pagemig.explore`, which
+calls of a race in flight: it can be replayed again and again. Above us: `pagemig.exploring`, which
 searches for orders.
 """
 

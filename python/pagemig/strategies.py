@@ -1,7 +1,7 @@
 """Which schedules an exploration tries.
 
 `Exhaustive` covers everything within its bound; `Random` and `Pct` try some, the same for the same
-seed on every host. Neighbours: `pagemig.explore` runs them, `pagemig.verdict` says what came of it.
+seed on every host. Neighbours: `pagemig.exploring` runs them, `pagemig.verdict` says what came of it.
 """
 
 from __future__ import annotations

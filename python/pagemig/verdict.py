@@ -2,7 +2,7 @@
 
 Start with `Verdict`; a `Violation` replays itself. It claims what was covered and no more:
 `Verdict.complete` is True only if everything within the strategy's bounds was. Neighbours:
-`pagemig.explore` makes them.
+`pagemig.exploring` makes them.
 """
 
 from __future__ import annotations

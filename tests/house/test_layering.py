@@ -70,7 +70,7 @@ PYTHON_FLOORS = (
     ("machine",),
     ("inputs", "replaying"),
     ("verdict",),
-    ("explore",),
+    ("exploring",),
     ("pagemig",),
     ("demo", "playback"),
     ("webpage",),

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import calls, filesystems, syscalls
 from ._core import build_profile
+from .bugs import Bug
 from .call import Call, Holder, WaitFor
 from .cpuset import Cpuset
 from .errors import (
@@ -119,6 +120,7 @@ __all__ = [
     "Advice",
     "Anywhere",
     "BlockState",
+    "Bug",
     "Buffer",
     "BufferState",
     "ByPage",

@@ -45,6 +45,7 @@ class Crowd:
             profile=self.profile,
             pageblock_frames=BLOCK,
         )
+        self.machine.watch_stores()
         self.offlined = 0
         self.group = self.machine.create_memcg("group", limit=90 * PAGE_SIZE)
         self.sets = [self.machine.create_cpuset(name, mems={0, 1, 2}) for name in ("one", "two")]

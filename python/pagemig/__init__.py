@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import calls, filesystems, syscalls
 from ._core import build_profile
+from .bugs import Bug
 from .call import Call, Holder, Lock, WaitFor
 from .cpuset import Cpuset
 from .errors import (
@@ -125,6 +126,7 @@ __all__ = [
     "BlockState",
     "Buffer",
     "BufferState",
+    "Bug",
     "ByPage",
     "Call",
     "Capability",

@@ -419,6 +419,16 @@ class Machine:
     def advance(self, ticks: int) -> None: ...
     @property
     def steps(self) -> int: ...
+    @property
+    def bugs(self) -> int:
+        """The rules that are broken on purpose: a bit each, in the order of `pagemig.bugs.Bug`."""
+
+    def set_bugs(self, bugs: int) -> None: ...
+    def watch_stores(self) -> None:
+        """Notes stores from now on; the machine must have contents."""
+
+    @property
+    def watches_stores(self) -> bool: ...
     def audit(self) -> list[tuple[str, str, int | None, str]]:
         """(rule, invariant ids, pfn, what is wrong)."""
 

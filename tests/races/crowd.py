@@ -45,6 +45,7 @@ class Crowd:
             profile=self.profile,
             pageblock_frames=BLOCK,
         )
+        self.machine.watch_stores()
         self.offlined = 0
         self.coarse: set[int] = set()
         """The numbers of calls that were begun coarse."""

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use numpy::PyArray1;
 use pagemig_core::base::{
-    CallId, CpuId, MachineSpec, Misuse, NodeId, NodeMask, Pfn, Profile, SwapEntry, TaskId,
+    Bugs, CallId, CpuId, MachineSpec, Misuse, NodeId, NodeMask, Pfn, Profile, SwapEntry, TaskId,
     Watermarks, ZoneKind, ZoneSpec,
 };
 use pagemig_core::machine::verbs::Birth;
@@ -350,6 +350,28 @@ impl PyMachine {
     #[getter]
     fn steps(&self) -> PyResult<u64> {
         self.look(|machine| Ok(machine.kernel().steps))
+    }
+
+    #[getter]
+    fn bugs(&self) -> PyResult<u32> {
+        self.look(|machine| Ok(machine.kernel().bugs.bits()))
+    }
+
+    fn set_bugs(&self, py: Python<'_>, bugs: u32) -> PyResult<()> {
+        let known = Bugs::from_bits(bugs).ok_or_else(|| usage(format!("no bugs {bugs:#x}")))?;
+        self.enter(py, |machine| {
+            machine.set_bugs(known);
+            Ok(())
+        })
+    }
+
+    fn watch_stores(&self, py: Python<'_>) -> PyResult<()> {
+        self.enter(py, Machine::watch_stores)
+    }
+
+    #[getter]
+    fn watches_stores(&self) -> PyResult<bool> {
+        self.look(|machine| Ok(machine.kernel().shadow.is_on()))
     }
 
     fn audit(&self) -> PyResult<Vec<FindingRow>> {

@@ -123,6 +123,13 @@ impl AnonVmas {
         vma.anon_vma = Some(own);
     }
 
+    /// Puts an area before all others on its lists: what fork must not do (I-74).
+    pub fn put_first(&mut self, vmas: &Vmas, id: VmaId) {
+        for list in &vmas[id].links {
+            self.lists[list.index()].sort_by_key(|&other| other != id);
+        }
+    }
+
     /// Takes an area off all its lists.
     pub fn unlink(&mut self, vmas: &mut Vmas, id: VmaId) {
         let links = std::mem::take(&mut vmas[id].links);

@@ -68,6 +68,7 @@ PYTHON_FLOORS = (
     ("machine_stores", "task"),
     ("machine",),
     ("explore", "inputs"),
+    ("scenario",),
     ("pagemig",),
     ("demo", "playback"),
     ("webpage",),

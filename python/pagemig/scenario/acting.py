@@ -37,17 +37,20 @@ def value_of(world: World, step: Step) -> CallValue:
 
 def remember(world: World, step: Step, result: Any) -> None:
     """Keep what a step has made under the name that it gives."""
-    verb, name = getattr(step, "do", ""), getattr(step, "name", None) or getattr(step, "id", None)
-    if name is None or result is None:
+    verb = getattr(step, "do", "")
+    if result is None:
         return
     if verb == "fork":
-        world.tasks[getattr(step, "name", name)] = result.pid
+        world.tasks[getattr(step, "name", "")] = result.pid
     elif verb == "mremap" and isinstance(result, Region) and getattr(step, "name", None):
-        world.regions[name] = result
+        world.regions[getattr(step, "name", "")] = result
     elif verb in ("pin", "lookup"):
         for word in (getattr(step, "name", None), getattr(step, "id", None)):
             if word is not None:
                 world.pins[word] = result
+        by = step.by or "the kernel"
+        known = getattr(step, "name", None)
+        world.holders.setdefault(result, []).append(f"{known} of {by}" if known else by)
 
 
 def perform(world: World, step: Step, where: str) -> None:

@@ -47,6 +47,8 @@ class World:
     cpusets: dict[str, int] = field(default_factory=dict)
     pins: dict[str, int] = field(default_factory=dict)
     """Frames."""
+    holders: dict[int, list[str]] = field(default_factory=dict)
+    """Who took pins on a frame, and what they are called."""
     kernel: int | None = None
     """The pid of the kernel thread that makes calls nobody else makes."""
 
@@ -60,6 +62,7 @@ class World:
             dict(self.memcgs),
             dict(self.cpusets),
             dict(self.pins),
+            {pfn: list(names) for pfn, names in self.holders.items()},
             self.kernel,
         )
 
@@ -156,6 +159,11 @@ class World:
             if pid is None or region.task == pid
             for number, page in enumerate(region)
         }
+
+    def regions_pid(self, address: int, pid: int) -> int:
+        """Return the task under which a region at an address is named: its own, or a parent of it."""
+        at = next((region.task for region in self.regions.values() if address in region), None)
+        return pid if at is None else at
 
     def _lives(self, pid: int) -> bool:
         return any(task.pid == pid for task in self.machine.tasks)

@@ -72,6 +72,7 @@ PYTHON_FLOORS = (
     ("inputs", "replaying"),
     ("verdict",),
     ("exploring",),
+    ("scenario",),
     ("pagemig",),
     ("demo", "playback"),
     ("webpage",),

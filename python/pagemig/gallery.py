@@ -19,7 +19,7 @@ from . import calls
 from .bugs import Bug
 from .call import CallValue
 from .errors import UsageError
-from .explore import explore
+from .exploring import explore
 from .filesystems import EXT, TMPFS, DirtyMethod, FileSystem, MigrateMethod, WriteMethod
 from .flags import PAGE_SIZE, Profile, Protection
 from .machine import Machine

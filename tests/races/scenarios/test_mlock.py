@@ -30,7 +30,7 @@ def flags_of_child(stage: Stage) -> pm.PageFlags:
     return stage.frame(stage.child).flags
 
 
-def test_mlock_that_meets_an_entry_makes_the_attempt_fail_and_marks_the_old_page() -> None:
+def test_s37_mlock_that_meets_an_entry_makes_the_attempt_fail_and_marks_the_old_page() -> None:
     """S37: PG_mlocked on the old page, which is isolated; the next pass takes it along (MC-6) and the
     new page goes straight to the unevictable list.
     """
@@ -57,7 +57,7 @@ def test_mlock_that_meets_an_entry_makes_the_attempt_fail_and_marks_the_old_page
 
 
 @pytest.mark.parametrize("label", ["UM-16", "UM-17"])
-def test_mlock_after_the_point_of_no_return_marks_the_new_page_before_it_is_put_back(label: str) -> None:
+def test_s37_mlock_after_the_point_of_no_return_marks_the_new_page_before_it_is_put_back(label: str) -> None:
     """S37: it cannot isolate the new page, which is on no list; UM-17 consults PG_mlocked."""
     stage = shared_page()
     mover = stage.mover()
@@ -76,7 +76,7 @@ def test_mlock_after_the_point_of_no_return_marks_the_new_page_before_it_is_put_
     assert stage.machine.zone_counters(1)["nr_unevictable"] == 1
 
 
-def test_mlock_of_a_page_that_waits_in_a_pagevec_leaves_it_on_an_evictable_list() -> None:
+def test_s37_mlock_of_a_page_that_waits_in_a_pagevec_leaves_it_on_an_evictable_list() -> None:
     """S37: "a page that was already in a pagevec when PG_mlocked was set lands on an evictable list"."""
     stage = shared_page()
     mover = stage.mover()
@@ -111,7 +111,7 @@ def locked_page() -> Stage:
 
 @pytest.mark.parametrize("way", ["munlock", "munmap"])
 @pytest.mark.parametrize("label", ["MM-1", "MC-1"])
-def test_munlock_that_meets_an_entry_leaves_the_page_locked_for_nobody(way: str, label: str) -> None:
+def test_s38_munlock_that_meets_an_entry_leaves_the_page_locked_for_nobody(way: str, label: str) -> None:
     """S38: PG_mlocked migrates and the new page is unevictable though no VM_LOCKED area maps it; it
     stays so until it is freed. Legal: the audit has nothing to say.
     """
@@ -137,7 +137,7 @@ def test_munlock_that_meets_an_entry_leaves_the_page_locked_for_nobody(way: str,
     assert stage.machine.zone_counters(1)["nr_free_pages"] == 64
 
 
-def test_a_page_locked_for_nobody_is_released_by_a_munlock_that_finds_it() -> None:
+def test_s38_a_page_locked_for_nobody_is_released_by_a_munlock_that_finds_it() -> None:
     """S38: "or until a munlock finds it"."""
     stage = locked_page()
     move = pm.calls.move_pages(stage.of_child(), 1, scope=SHARED)
@@ -155,7 +155,7 @@ def test_a_page_locked_for_nobody_is_released_by_a_munlock_that_finds_it() -> No
     assert stage.machine.vmstat()["nr_mlock"] == 0
 
 
-def test_munlock_before_the_walk_or_after_the_restore_finds_the_page() -> None:
+def test_s38_munlock_before_the_walk_or_after_the_restore_finds_the_page() -> None:
     """S38, the other side: outside the window PG_mlocked goes as it should."""
     for label in ("UM-3", "UM-17"):
         stage = locked_page()

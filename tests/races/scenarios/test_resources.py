@@ -10,7 +10,7 @@ import pagemig as pm
 from tests.races.stage import SHARED, finish, free_frames, own_page, shared_page, statuses, step, until
 
 
-def test_a_destination_that_runs_dry_ends_the_batch_and_keeps_what_was_moved() -> None:
+def test_s40_a_destination_that_runs_dry_ends_the_batch_and_keeps_what_was_moved() -> None:
     """S40, Q03: UM-1 returns nothing: -ENOMEM, no status written; MP-5, not UM-16, puts the rest back."""
     stage = own_page(pages=6, nodes=(64, 4))
     mover = stage.mover(pages=6)
@@ -34,7 +34,7 @@ def test_a_destination_that_runs_dry_ends_the_batch_and_keeps_what_was_moved() -
     assert all(stage.parent.read(page.start, 4) == b"page" for page in stage.heap)
 
 
-def test_a_batch_with_many_retries_exhausts_a_small_node_by_itself() -> None:
+def test_s40_a_batch_with_many_retries_exhausts_a_small_node_by_itself() -> None:
     """S40, Q32: every failed attempt leaves a frame in a pagevec; the seventh finds none."""
     stage = own_page(nodes=(64, 6))
     stage.parent.pin(stage.address)
@@ -50,7 +50,7 @@ def test_a_batch_with_many_retries_exhausts_a_small_node_by_itself() -> None:
     stage.machine.check()
 
 
-def test_frames_given_back_in_time_save_the_batch() -> None:
+def test_s40_frames_given_back_in_time_save_the_batch() -> None:
     """S40: a drain by somebody else between two passes returns the frames that wait in pagevecs."""
     stage = own_page(nodes=(64, 6))
     stage.parent.pin(stage.address)
@@ -65,7 +65,7 @@ def test_frames_given_back_in_time_save_the_batch() -> None:
     stage.parent.unpin(stage.old)
 
 
-def test_the_same_page_twice_the_first_record_wins_and_the_second_is_busy() -> None:
+def test_s41_the_same_page_twice_the_first_record_wins_and_the_second_is_busy() -> None:
     """S41, Q08: destination and result are the first record's."""
     stage = own_page(nodes=(64, 64, 64))
     pages = [stage.address, stage.address + 100]
@@ -75,7 +75,7 @@ def test_the_same_page_twice_the_first_record_wins_and_the_second_is_busy() -> N
     assert stage.frame(stage.parent).node == 1
 
 
-def test_a_record_that_is_already_there_captures_the_destination_of_the_next() -> None:
+def test_s41_a_record_that_is_already_there_captures_the_destination_of_the_next() -> None:
     """S41, Q09: the page moves to another frame of its own node; the second status stays 0."""
     stage = own_page(nodes=(64, 64, 64))
     pages = [stage.address, stage.address]
@@ -86,7 +86,7 @@ def test_a_record_that_is_already_there_captures_the_destination_of_the_next() -
     assert stage.frame(stage.parent).pfn != stage.old
 
 
-def test_a_refused_record_captures_the_next_if_the_map_count_fell_in_between() -> None:
+def test_s41_a_refused_record_captures_the_next_if_the_map_count_fell_in_between() -> None:
     """S41, Q09: record 0 is -EACCES while the child shares the page; the child leaves; record 1 isolates
     it; record 0's destination is used and its status gets the result, record 1 keeps 0.
     """
@@ -102,7 +102,7 @@ def test_a_refused_record_captures_the_next_if_the_map_count_fell_in_between() -
     assert stage.frame(stage.parent).node == 1
 
 
-def test_both_records_are_refused_while_the_page_is_shared() -> None:
+def test_s41_both_records_are_refused_while_the_page_is_shared() -> None:
     """S41: without that, -EACCES twice."""
     stage = shared_page(nodes=(64, 64, 64))
     pages = [stage.address, stage.address]
@@ -111,7 +111,7 @@ def test_both_records_are_refused_while_the_page_is_shared() -> None:
     assert statuses(mover) == [-errno.EACCES, -errno.EACCES]
 
 
-def test_a_later_chunk_finds_the_page_busy_unless_somebody_drains_in_between() -> None:
+def test_s41_a_later_chunk_finds_the_page_busy_unless_somebody_drains_in_between() -> None:
     """S41, Q07: 169 records a chunk; the page of record 0 again as record 169."""
     for drains, status in ((False, -errno.EBUSY), (True, 0)):
         stage = own_page()
@@ -124,3 +124,27 @@ def test_a_later_chunk_finds_the_page_busy_unless_somebody_drains_in_between() -
         finish(stage, mover)
         assert (statuses(mover)[0], statuses(mover)[169]) == (1, status)
         assert stage.frame(stage.parent).node == (0 if drains else 1)
+
+
+def test_s44_a_query_sees_the_old_node_then_nothing_then_the_new_node() -> None:
+    """S44: while the leaf is an entry the status is -ENOENT."""
+    stage = own_page()
+    mover = stage.mover()
+    seen = []
+    while not mover.done:
+        twin = stage.machine.clone()
+        for call in twin.calls:
+            if call.number == mover.number:
+                query = twin.start(pm.calls.move_pages(stage.heap), by=stage.parent.pid)
+                while query.step() and not query.done:
+                    twin.check()
+                if query.done:
+                    seen.append((mover.at, *statuses(query)))
+        assert step(stage, mover)
+    values = [status for _, status in seen]
+    first, last = values.index(-errno.ENOENT), len(values) - values[::-1].index(-errno.ENOENT)
+    assert values == [0] * first + [-errno.ENOENT] * (last - first) + [1] * (len(values) - last)
+    assert ("UM-10", -errno.ENOENT) in seen
+    assert ("MC-1", -errno.ENOENT) in seen
+    assert ("MN-5", 1) in seen
+    assert ("UM-4", 0) in seen

@@ -27,7 +27,7 @@ MIGRATION = pm.EntryKind.MIGRATION
 PRESENT = pm.EntryKind.PRESENT
 
 
-def test_a_fork_over_an_entry_leaves_two_read_entries_and_both_come_back() -> None:
+def test_s20_a_fork_over_an_entry_leaves_two_read_entries_and_both_come_back() -> None:
     """S20, Q16: map count 2, count + 2; the child's counter misses one; a later store copies."""
     stage = shared_page()
     mover = stage.mover()
@@ -61,7 +61,7 @@ def test_a_fork_over_an_entry_leaves_two_read_entries_and_both_come_back() -> No
     stage.machine.check()
 
 
-def test_a_fork_that_is_not_linked_yet_waits_for_the_walk_and_meets_entries_only() -> None:
+def test_s21_a_fork_that_is_not_linked_yet_waits_for_the_walk_and_meets_entries_only() -> None:
     """S21: linking the child's area needs the lock that the walk holds."""
     stage = shared_page()
     mover = stage.mover()
@@ -82,7 +82,7 @@ def test_a_fork_that_is_not_linked_yet_waits_for_the_walk_and_meets_entries_only
     assert stage.frame(grandchild).mapcount == 3
 
 
-def test_a_fork_between_two_visits_copies_an_ordinary_entry_and_the_walk_comes_to_it() -> None:
+def test_s21_a_fork_between_two_visits_copies_an_ordinary_entry_and_the_walk_comes_to_it() -> None:
     """S21: the forker's entry is still ordinary: count and map count + 1, then all become entries."""
     stage = shared_page()
     mover = stage.mover()
@@ -107,7 +107,7 @@ def test_a_fork_between_two_visits_copies_an_ordinary_entry_and_the_walk_comes_t
     assert stage.frame(grandchild).mapcount == 3
 
 
-def test_a_fork_between_two_visits_copies_an_entry_that_the_walk_then_skips() -> None:
+def test_s21_a_fork_between_two_visits_copies_an_entry_that_the_walk_then_skips() -> None:
     """S21: the forker's entry is replaced already; the walk has another mapper before it."""
     stage = shared_page()
     third = stage.parent.fork("third")
@@ -133,7 +133,7 @@ def test_a_fork_between_two_visits_copies_an_entry_that_the_walk_then_skips() ->
     assert stage.frame(third).mapcount == 4
 
 
-def test_a_fork_after_the_last_mapper_was_replaced_can_copy_no_ordinary_entry() -> None:
+def test_s21_a_fork_after_the_last_mapper_was_replaced_can_copy_no_ordinary_entry() -> None:
     """S21: "if the walk had already stopped because the map count reached 0"."""
     stage = shared_page()
     mover = stage.mover()
@@ -149,7 +149,7 @@ def test_a_fork_after_the_last_mapper_was_replaced_can_copy_no_ordinary_entry() 
 
 
 @pytest.mark.parametrize("protection", [pm.R, pm.NONE])
-def test_mprotect_downgrades_a_write_entry_whatever_it_permits(protection: pm.Protection) -> None:
+def test_s22_mprotect_downgrades_a_write_entry_whatever_it_permits(protection: pm.Protection) -> None:
     """S22, Q27: restored not writable; once the area is writable again a store faults and reuses the page."""
     stage = shared_page()
     mover = stage.mover()
@@ -175,7 +175,7 @@ def test_mprotect_downgrades_a_write_entry_whatever_it_permits(protection: pm.Pr
     assert stage.child.entry_at(stage.address).writable
 
 
-def test_a_restored_entry_has_the_protection_of_the_area_at_that_time() -> None:
+def test_s22_a_restored_entry_has_the_protection_of_the_area_at_that_time() -> None:
     """S22: read-only at the restore, so readable and not writable; the store is a SIGSEGV."""
     stage = shared_page()
     mover = stage.mover()
@@ -189,7 +189,7 @@ def test_a_restored_entry_has_the_protection_of_the_area_at_that_time() -> None:
         stage.child.write(stage.address, b"PAGE")
 
 
-def test_mprotect_after_the_restore_is_the_ordinary_one() -> None:
+def test_s22_mprotect_after_the_restore_is_the_ordinary_one() -> None:
     """S22: "If M restored first, ordinary mprotect applies"."""
     stage = shared_page()
     mover = stage.mover()
@@ -230,7 +230,7 @@ def test_what_changes_the_locked_address_space_waits_for_the_whole_call(verb: st
 
 
 @pytest.mark.parametrize("label", ["DM-1", "DM-2", "UM-3", "MM-1", "MC-1", "MN-5", "UM-17", "DM-4"])
-def test_a_target_that_exits_keeps_its_memory_until_the_mover_lets_go(label: str) -> None:
+def test_s47_a_target_that_exits_keeps_its_memory_until_the_mover_lets_go(label: str) -> None:
     """S47: M's mm reference keeps the address space; the teardown happens inside M's MV-8."""
     stage = own_page(pages=3)
     machine = stage.machine
@@ -250,7 +250,7 @@ def test_a_target_that_exits_keeps_its_memory_until_the_mover_lets_go(label: str
     assert (free_frames(stage, 0), free_frames(stage, 1)) == (64, 64)
 
 
-def test_a_mover_cannot_be_stopped_by_what_happens_to_its_task() -> None:
+def test_s48_a_mover_cannot_be_stopped_by_what_happens_to_its_task() -> None:
     """S48: neither the passes nor the waits react to signals; a task inside a call does not exit."""
     stage = shared_page()
     mover = stage.mover()
@@ -264,7 +264,7 @@ def test_a_mover_cannot_be_stopped_by_what_happens_to_its_task() -> None:
     assert statuses(mover) == [1]
 
 
-def test_merging_areas_waits_for_a_walk_over_any_of_their_lists() -> None:
+def test_s21_merging_areas_waits_for_a_walk_over_any_of_their_lists() -> None:
     """S21, W13: whoever changes a list needs the lock that the walk holds, also for the areas that a
     merge swallows. A walk that loses its place strands an entry (I-20).
     """

@@ -48,7 +48,7 @@ def prepared_second(stage: Stage) -> pm.Call:
         ("DM-4", -errno.EBUSY),
     ],
 )
-def test_a_second_migrator_is_refused_from_the_isolation_to_the_drain(label: str, status: int) -> None:
+def test_s13_a_second_migrator_is_refused_from_the_isolation_to_the_drain(label: str, status: int) -> None:
     """S13, S44: -EBUSY, or -ENOENT while the leaf is an entry; the first wins; the second never comes
     to the core.
     """
@@ -65,7 +65,7 @@ def test_a_second_migrator_is_refused_from_the_isolation_to_the_drain(label: str
     assert stage.frame(stage.child).node == 1
 
 
-def test_a_second_migrator_finds_the_page_in_a_pagevec_until_it_is_drained() -> None:
+def test_s13_a_second_migrator_finds_the_page_in_a_pagevec_until_it_is_drained() -> None:
     """S13, Q07: the new page cannot be isolated before a drain, and can after it."""
     stage = shared_page(nodes=(64, 64, 64))
     second = prepared_second(stage)
@@ -80,7 +80,7 @@ def test_a_second_migrator_finds_the_page_in_a_pagevec_until_it_is_drained() -> 
     late.check()
 
 
-def test_the_engine_and_other_subsystems_cannot_isolate_the_page_either() -> None:
+def test_s13_the_engine_and_other_subsystems_cannot_isolate_the_page_either() -> None:
     """S13: ``isolate_lru_page`` says -EBUSY to everybody; counted as not migrated by nobody."""
     stage = shared_page()
     mover = stage.mover()
@@ -96,7 +96,7 @@ def test_the_engine_and_other_subsystems_cannot_isolate_the_page_either() -> Non
     assert statuses(mover) == [1]
 
 
-def test_a_mover_that_finds_the_page_isolated_by_another_subsystem_reports_busy() -> None:
+def test_s13_a_mover_that_finds_the_page_isolated_by_another_subsystem_reports_busy() -> None:
     """S13, S14 the other way round; after the putback and a drain it moves."""
     stage = shared_page()
     stage.machine.isolate(stage.old)
@@ -115,7 +115,7 @@ def everybody_leaves(stage: Stage) -> None:
     finish(stage, stage.machine.start(pm.calls.exit(), by=stage.child))
 
 
-def test_a_page_freed_before_the_attempt_counts_as_moved_and_wastes_a_frame() -> None:
+def test_s16_a_page_freed_before_the_attempt_counts_as_moved_and_wastes_a_frame() -> None:
     """S16, Q02: count 1 at UM-2, so rc 0 at once; status: the node of the frame thrown away."""
     stage = shared_page()
     mover = stage.mover()
@@ -134,7 +134,7 @@ def test_a_page_freed_before_the_attempt_counts_as_moved_and_wastes_a_frame() ->
     assert free_frames(stage, 1) == 64
 
 
-def test_a_freed_page_wastes_a_frame_in_every_pass_that_another_page_causes() -> None:
+def test_s16_a_freed_page_wastes_a_frame_in_every_pass_that_another_page_causes() -> None:
     """S16, Q02: it stays on the list; a pinned page beside it causes ten passes, so twenty frames go."""
     stage = shared_page(pages=2)
     pinned = stage.parent.page_at(stage.heap[1].start)
@@ -156,7 +156,7 @@ def test_a_freed_page_wastes_a_frame_in_every_pass_that_another_page_causes() ->
 
 
 @pytest.mark.parametrize("label", ["UM-3", "UM-4", "UM-9"])
-def test_a_page_freed_during_the_attempt_is_copied_for_nobody(label: str) -> None:
+def test_s17_a_page_freed_during_the_attempt_is_copied_for_nobody(label: str) -> None:
     """S17: count 2 at UM-2, 1 before UM-9: nothing to unmap, MM-1 passes, the walk restores nothing."""
     stage = shared_page()
     mover = stage.mover()
@@ -183,7 +183,7 @@ def test_a_page_freed_during_the_attempt_is_copied_for_nobody(label: str) -> Non
 
 @pytest.mark.parametrize("label", ["MM-1", "MC-1"])
 @pytest.mark.parametrize("way", ["munmap", "exit"])
-def test_the_only_mapper_leaves_while_the_entry_is_installed(label: str, way: str) -> None:
+def test_s18_the_only_mapper_leaves_while_the_entry_is_installed(label: str, way: str) -> None:
     """S18, Q16: the entry is cleared, ANONPAGES stays one too high, M completes: rc 0, a page for nobody."""
     stage = shared_page()
     mover = stage.mover()
@@ -208,7 +208,7 @@ def test_the_only_mapper_leaves_while_the_entry_is_installed(label: str, way: st
     assert stage.parent.read(stage.address, 4) == b"page"
 
 
-def test_one_of_two_mappers_leaves_while_the_entries_are_installed() -> None:
+def test_s19_one_of_two_mappers_leaves_while_the_entries_are_installed() -> None:
     """S19, Q16: its entry is cleared with the leak, the other is restored; new page: map count 1."""
     stage = shared_page()
     mover = stage.mover()
@@ -227,7 +227,7 @@ def test_one_of_two_mappers_leaves_while_the_entries_are_installed() -> None:
     assert stage.frame(stage.parent).count == 1
 
 
-def test_a_leak_of_the_resident_counter_is_repaired_in_the_repaired_profile() -> None:
+def test_s18_a_leak_of_the_resident_counter_is_repaired_in_the_repaired_profile() -> None:
     """Q16: the same as S18 and S19 with the entry counted when it is unmapped."""
     machine = pm.Machine(nodes=[64 * pm.PAGE_SIZE] * 2, contents=True, profile=pm.Profile.REPAIRED)
     parent = machine.spawn("parent", stack=False)

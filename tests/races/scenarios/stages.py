@@ -69,15 +69,18 @@ def file_page(
     pages: int = 1,
     nodes: tuple[int, ...] = (64, 64),
     profile: pm.Profile = pm.Profile.EXACT,
+    charged: bool = False,
 ) -> FileStage:
-    """A file that says ``page``, mapped once, its first page drained to its list."""
+    """A file, mapped once, its first page drained to its list; it says ``page`` if it was written."""
     machine = pm.Machine(nodes=[frames * PAGE for frames in nodes], cpus=2, contents=True, profile=profile)
-    app, other = (machine.spawn(name, stack=False) for name in ("app", "other"))
+    group = machine.create_memcg("group") if charged else None
+    app = machine.spawn("app", stack=False, memcg=group)
+    other = machine.spawn("other", stack=False)
     file = machine.create_file("data", pages * PAGE, filesystem=filesystem)
     area = app.mmap(pages * PAGE, file=file, shared=True)
-    app.touch(area[:1], write=False)
     if write:
-        app.write(area.start, b"page")
+        file.write(0, b"page" + bytes(PAGE - 4), by=app)
+    app.touch(area[:1], write=write)
     machine.drain()
     pfn = file.pfn_of(0)
     assert pfn is not None

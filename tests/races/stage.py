@@ -69,9 +69,22 @@ class Stage:
         return frame.count, frame.mapcount
 
 
-def shared_page(*, pages: int = 1, nodes: tuple[int, ...] = (64, 64), cpus: int = 2) -> Stage:
+def shared_page(
+    *,
+    pages: int = 1,
+    nodes: tuple[int, ...] = (64, 64),
+    cpus: int = 2,
+    pageblock_frames: int = 512,
+    profile: pm.Profile = pm.Profile.EXACT,
+) -> Stage:
     """A parent with a heap on node 0 that says ``page``, and a child that shares it copy-on-write."""
-    machine = pm.Machine(nodes=[frames * PAGE for frames in nodes], cpus=cpus, contents=True)
+    machine = pm.Machine(
+        nodes=[frames * PAGE for frames in nodes],
+        cpus=cpus,
+        contents=True,
+        pageblock_frames=pageblock_frames,
+        profile=profile,
+    )
     parent = machine.spawn("parent", stack=False)
     heap = parent.mmap(pages * PAGE)
     for each in heap:
@@ -83,9 +96,11 @@ def shared_page(*, pages: int = 1, nodes: tuple[int, ...] = (64, 64), cpus: int 
     return Stage(machine, parent, child, heap, page.pfn)
 
 
-def own_page(*, pages: int = 1, nodes: tuple[int, ...] = (64, 64)) -> Stage:
+def own_page(
+    *, pages: int = 1, nodes: tuple[int, ...] = (64, 64), cpus: int = 2, pageblock_frames: int = 512
+) -> Stage:
     """The same without sharing: the child is gone, and the parent's entry is writable again."""
-    stage = shared_page(pages=pages, nodes=nodes)
+    stage = shared_page(pages=pages, nodes=nodes, cpus=cpus, pageblock_frames=pageblock_frames)
     stage.child.exit()
     stage.parent.touch(stage.heap)
     stage.machine.drain()

@@ -20,6 +20,13 @@ SLOT = pm.SwapEntry(0, 1)
 
 
 @dataclass(frozen=True)
+class Playground:
+    """A machine alone, for what is driven on it."""
+
+    machine: pm.Machine
+
+
+@dataclass(frozen=True)
 class FileStage:
     """A file, or a cut-out of one, that ``app`` maps shared; its first page is in the cache on node 0."""
 
@@ -124,7 +131,9 @@ class SwapStage:
         return found
 
 
-def swap_machine(*, nodes: tuple[int, ...] = (64, 64), slots: int = 16) -> tuple[pm.Machine, pm.Task, pm.Task]:
+def swap_machine(
+    *, nodes: tuple[int, ...] = (64, 64), slots: int = 16
+) -> tuple[pm.Machine, pm.Task, pm.Task]:
     """A machine with swap, a task for memory and one without."""
     machine = pm.Machine(nodes=[frames * PAGE for frames in nodes], contents=True, swap=slots * PAGE)
     app, other = (machine.spawn(name, stack=False) for name in ("app", "other"))

@@ -7,12 +7,11 @@ own, so that the isolated page belongs to the child alone, whose ``mmap_sem`` M 
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 
 import pytest
 
 import pagemig as pm
-from tests.races.scenarios.stages import FileStage, file_page, swap_machine
+from tests.races.scenarios.stages import FileStage, Playground, file_page, swap_machine
 from tests.races.stage import (
     SHARED,
     Stage,
@@ -22,18 +21,10 @@ from tests.races.stage import (
     own_page,
     shared_page,
     statuses,
-    step,
     until,
     unused_frames,
     waits,
 )
-
-
-@dataclass(frozen=True)
-class Playground:
-    """A machine alone, for what is driven on it."""
-
-    machine: pm.Machine
 
 
 def prepared_second(stage: Stage) -> pm.Call:
@@ -141,7 +132,7 @@ def test_s13_the_other_system_calls_pass_it_over_in_silence(way: str) -> None:
 
 
 def test_s13_offlining_counts_it_as_unmanaged_and_comes_again() -> None:
-    """S13: -EBUSY for the round, everything it had isolated is put back; a later round finds the page gone."""
+    """S13: -EBUSY for the round, what it had isolated is put back; a later round finds the page gone."""
     stage = own_page(pages=20, pageblock_frames=16)
     call = pm.calls.move_pages(stage.heap[18], 1)
     mover = stage.machine.start(call, by=stage.parent)
@@ -164,7 +155,7 @@ def test_s14_a_page_that_reclaim_has_is_busy_and_then_it_is_not_there(label: str
     """S14: -EBUSY while reclaim has it isolated (-ENOENT once its PTE is a swap entry); when reclaim has
     freed the page a later request reports -ENOENT.
     """
-    machine, app, other = swap_machine()
+    machine, app, _ = swap_machine()
     page = app.mmap(pm.PAGE_SIZE)
     app.write(page.start, b"page")
     machine.drain()
@@ -208,7 +199,7 @@ def test_s14_a_file_page_that_reclaim_has_is_busy_and_then_it_is_not_there() -> 
 @pytest.mark.parametrize("family", list(pm.PageFamily))
 @pytest.mark.parametrize("label", ["UM-3", "UM-9", "MN-5"])
 def test_s15_reclaim_never_sees_a_page_that_is_being_moved(label: str, family: pm.PageFamily) -> None:
-    """S15: it is on no list; NR_ISOLATED is raised by one meanwhile. (Throttling is left out of the model.)"""
+    """S15: it is on no list; NR_ISOLATED is raised by one meanwhile. (Throttling is left out.)"""
     stage: Stage | FileStage = file_page() if family is pm.PageFamily.FILE else own_page()
     name = "nr_isolated_file" if family is pm.PageFamily.FILE else "nr_isolated_anon"
     mover = stage.mover()

@@ -63,7 +63,7 @@ def equal_pages(*, merged: bool = False, nodes: tuple[int, ...] = (64, 64)) -> M
     if merged:
         assert machine.ksm.scan() == 1
         machine.drain()
-        assert [page.pfn for each in pair if (page := app.page_at(each.start))] == [1, 1]
+        assert [app.entry_at(page.start).pfn for page in pair] == [1, 1]
     return Merging(machine, app, other, pair)
 
 
@@ -101,7 +101,7 @@ def test_s35_a_page_that_ksm_takes_between_isolation_and_lock_is_refused(through
 
 
 def test_s35_a_writable_page_cannot_be_taken_while_it_is_isolated() -> None:
-    """S35: KSM's count test fails: one reference too many; the page moves, and is merged at the next chance."""
+    """S35: KSM's count test fails: one reference too many; the page moves, and is merged later."""
     stage = equal_pages()
     mover = stage.mover()
     until(stage, mover, "UM-3")
@@ -194,8 +194,8 @@ def test_s36_a_page_without_a_stable_node_is_found_nowhere() -> None:
 
 
 def test_s36_whoever_takes_memory_offline_keeps_the_scanner_out() -> None:
-    """S36, syscalls 7: the mutex is held from step 3 to step 9, so no scanner sees node and frame disagree: the
-    node leaves the range with its page.
+    """S36, syscalls 7: the mutex is held from step 3 to step 9, so no scanner sees node and frame disagree;
+    the node leaves the range with its page.
     """
     stage = equal_pages(merged=True)
     offline = stage.machine.start(pm.calls.offline(0, 16), by=stage.other)

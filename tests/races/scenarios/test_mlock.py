@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 import pagemig as pm
@@ -93,6 +95,27 @@ def test_s37_mlock_of_a_page_that_waits_in_a_pagevec_leaves_it_on_an_evictable_l
     assert flags_of_child(stage) & LOCKED_AWAY == pm.PageFlags.MLOCKED | pm.PageFlags.LRU
     assert stage.machine.zone_counters(1)["nr_mlock"] == 1
     assert stage.machine.zone_counters(1)["nr_unevictable"] == 0
+
+
+def test_s37_mlock_in_the_last_pass_marks_the_old_page_and_the_final_putback_consults_that() -> None:
+    """S37: all attempts failed (a pin): PG_mlocked on the isolated old page; MP-5 puts it on the unevictable
+    list of its node.
+    """
+    stage = shared_page()
+    mover = stage.mover()
+    until(stage, mover, "UM-3")
+    only_the_child_maps_it(stage, writable=True)
+    assert stage.child.pin(stage.address) == stage.old
+    mlock = mlock_of_child(stage)
+    finish(stage, mlock)
+    assert flags_of_child(stage) & LOCKED_AWAY == pm.PageFlags.MLOCKED
+    until(stage, mover, "MP-5")
+    assert stage.machine.zone_counters(0)["nr_unevictable"] == 0
+    finish(stage, mover)
+    assert statuses(mover) == [-errno.EAGAIN]
+    assert flags_of_child(stage) & LOCKED_AWAY == LOCKED_AWAY
+    assert (stage.frame(stage.child).pfn, stage.machine.zone_counters(0)["nr_unevictable"]) == (stage.old, 1)
+    stage.child.unpin(stage.old)
 
 
 def locked_page() -> Stage:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 import pagemig as pm
-
 from tests.kernel.stepping import block, cached, finish, reach, settle
 
 EXACT, REPAIRED = pm.Profile.EXACT, pm.Profile.REPAIRED

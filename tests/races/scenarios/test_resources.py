@@ -1,4 +1,4 @@
-"""Frames that run out and pages that are named twice: S40 and S41 of the concurrency page."""
+"""Frames and charges that run out, pages named twice, pages that stay: S39 to S42, S44, S46."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import errno
 import pytest
 
 import pagemig as pm
-from tests.races.stage import SHARED, finish, free_frames, own_page, shared_page, statuses, step, until
+from tests.races.scenarios.stages import Playground, swap_cache_page
+from tests.races.stage import SHARED, Stage, finish, free_frames, own_page, shared_page, statuses, step, until
 
 
 def test_s40_a_destination_that_runs_dry_ends_the_batch_and_keeps_what_was_moved() -> None:
@@ -148,3 +149,138 @@ def test_s44_a_query_sees_the_old_node_then_nothing_then_the_new_node() -> None:
     assert ("MC-1", -errno.ENOENT) in seen
     assert ("MN-5", 1) in seen
     assert ("UM-4", 0) in seen
+
+
+@pytest.mark.parametrize("whose", ["its own", "an ancestor's"])
+def test_s39_a_group_at_its_limit_ends_the_batch(whose: str) -> None:
+    """S39, UM-5, Q03: -ENOMEM: the page unlocked, unlinked, put back (UM-16); the rest by MP-5; statuses of
+    the chunk unwritten; earlier pages of it stay moved.
+    """
+    machine = pm.Machine(nodes=[64 * pm.PAGE_SIZE] * 2, cpus=1)
+    above = machine.create_memcg("above")
+    group = machine.create_memcg("group", parent=above)
+    limited = group if whose == "its own" else above
+    app = machine.spawn("app", stack=False, memcg=group)
+    heap = app.mmap(4 * pm.PAGE_SIZE)
+    app.touch(heap)
+    machine.drain()
+    frames = [app.entry_at(page.start).pfn for page in heap]
+    stage = Playground(machine)
+    limited.limit = 5 * pm.PAGE_SIZE
+    mover = machine.start(pm.calls.move_pages(heap, 1), by=app)
+    for _ in range(2):
+        until(stage, mover, "UM-17")
+        assert step(stage, mover)
+    limited.limit = 4 * pm.PAGE_SIZE
+    until(stage, mover, "UM-4")
+    assert pm.PageFlags.LOCKED in machine.frame(frames[2]).flags
+    until(stage, mover, "UM-17")
+    assert mover.history.count("UM-10") == 2
+    assert pm.PageFlags.LOCKED not in machine.frame(frames[2]).flags
+    assert machine.zone_counters(0)["nr_isolated_anon"] == 1
+    finish(stage, mover)
+    assert isinstance(mover.error, OSError)
+    assert mover.error.errno == errno.ENOMEM
+    assert mover.error.statuses.tolist() == []  # type: ignore[attr-defined]
+    assert app.nodes_of(heap).tolist() == [1, 1, 0, 0]
+    assert machine.pagevec(0, pm.LruList.ACTIVE_ANON)[2:] == tuple(frames[2:])
+    assert (machine.zone_counters(0)["nr_isolated_anon"], group.usage) == (0, 4 * pm.PAGE_SIZE)
+
+
+def test_s41_a_stale_pointer_of_the_chunk_before_captures_a_page() -> None:
+    """S41, Q09: record 0 of chunk 1 fails before its pointer is set and still names the page of record 0 of
+    chunk 0, which did not move: record 1 queues it, record 0's node and status are used.
+    """
+    stage = own_page(nodes=(64, 64, 64))
+    nothing = 0x1000
+    pages = [stage.address] + [nothing] * 168 + [nothing, stage.address]
+    stage.parent.pin(stage.address)
+    what = pm.calls.move_pages(pages, [1] * 170 + [2], scope=SHARED)
+    mover = stage.machine.start(what, by=stage.parent)
+    until(stage, mover, "DM-4")
+    stage.parent.unpin(stage.old)
+    finish(stage, stage.machine.start(pm.calls.drain(), by=stage.parent))
+    finish(stage, mover)
+    seen = statuses(mover)
+    assert (seen[0], seen[169], seen[170]) == (-errno.EAGAIN, 1, 0)
+    assert stage.frame(stage.parent).node == 1
+
+
+def offlining(stage: Stage, timeout: int = 100) -> pm.Call:
+    """An offlining of frames 16 to 31 by somebody without memory."""
+    operator = stage.machine.spawn("operator", stack=False)
+    return stage.machine.start(pm.calls.offline(16, 16, timeout=timeout), by=operator)
+
+
+def test_s42_offlining_against_a_permanent_pin_goes_on_until_its_time_is_over() -> None:
+    """S42: each round: isolated, ten passes, positive result, yield, drain; after the timeout -EAGAIN; the
+    frames are allocatable again; the pinned page is on the LRU with its PTE restored.
+    """
+    stage = own_page(pages=18, pageblock_frames=16)
+    pinned = stage.parent.pin(stage.heap[17].start)
+    assert pinned == 17
+    began = stage.machine.now
+    offline = offlining(stage, timeout=3)
+    finish(stage, offline)
+    assert isinstance(offline.error, OSError)
+    assert (offline.error.errno, stage.machine.now > began + 3) == (errno.EAGAIN, True)
+    rounds = offline.history.count("SY7-5c")
+    assert rounds == offline.history.count("SY7-5d-yield") >= 3
+    assert offline.history.count("UM-3") == 10 * rounds + 1
+    entry = stage.parent.entry_at(stage.heap[17].start)
+    assert (entry.kind, entry.pfn) == (pm.EntryKind.PRESENT, pinned)
+    assert stage.machine.pageblocks(0)[1].state is pm.BlockState.MOVABLE
+    stage.parent.unpin(pinned)
+    stage.machine.drain()
+    assert stage.machine.frame(pinned).lru is not None
+    assert stage.machine.vmstat()["nr_isolated_anon"] == 0
+    fill = stage.parent.mmap(64 * pm.PAGE_SIZE)
+    stage.parent.touch(fill)
+    assert 16 in {stage.parent.entry_at(page.start).pfn for page in fill}
+
+
+@pytest.mark.parametrize("other_pages", [True, False], ids=["after an LRU page", "alone"])
+def test_s42_offlining_against_a_frame_that_is_on_no_list(other_pages: bool) -> None:
+    """S42: a non-LRU allocated frame after the first LRU page of the scan: -EBUSY five times: -EBUSY. With
+    only such frames the loop ends at once; the final check fails: -EBUSY. (Here: a page held isolated.)
+    """
+    stage = own_page(pages=18, pageblock_frames=16)
+    if not other_pages:
+        stage.parent.munmap(stage.heap[16])
+        stage.machine.drain()
+    held = stage.parent.entry_at(stage.heap[17].start).pfn
+    assert held == 17
+    stage.machine.isolate(held)
+    offline = offlining(stage)
+    finish(stage, offline)
+    assert isinstance(offline.error, OSError)
+    assert offline.error.errno == errno.EBUSY
+    assert offline.history.count("SY7-5c") == (5 if other_pages else 1)
+    assert ("SY7-7" in offline.history) is (not other_pages)
+    assert "UM-3" not in offline.history
+    assert stage.machine.pageblocks(0)[1].state is pm.BlockState.MOVABLE
+    assert stage.parent.read(stage.heap[17].start, 4) == b"page"
+    stage.machine.putback(held)
+
+
+@pytest.mark.parametrize("label", ["UM-9", "MM-2"])
+def test_s46_a_page_whose_anon_vma_is_dead_moves_without_a_walk(label: str) -> None:
+    """S46, Q26: a swap-cache page whose mappers are gone names a list that no longer exists: UM-9: not
+    mapped, no walk; MN-4 visits nothing; rc 0.
+    """
+    stage = swap_cache_page()
+    mover = stage.mover()
+    until(stage, mover, label)
+    owner = stage.machine.frame(stage.old).owner
+    assert owner is not None
+    finish(stage, stage.machine.start(pm.calls.exit(), by=stage.app))
+    assert stage.machine.frame(stage.old).owner == owner
+    assert all(owner.id not in area.anon_vmas for task in stage.machine.tasks for area in task.vmas)
+    before = stage.machine.cost
+    finish(stage, mover)
+    changed = {name for name, count in stage.machine.cost.items() if count != before[name]}
+    assert not changed & {"unmaps", "restores", "walks"}
+    assert (mover.result.statuses.tolist(), mover.result.passes) == ([1], 1)
+    stage.machine.drain()
+    assert (stage.counts(), stage.counts(64)) == ((0, 0), (1, 0))
+    assert stage.machine.frame(64).owner == owner

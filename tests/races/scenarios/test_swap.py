@@ -142,8 +142,8 @@ def test_s29_a_swap_fault_that_looks_the_page_up_during_the_move(label: str) -> 
 
 @pytest.mark.parametrize("meets", [False, True], ids=["MM-5 later", "MM-5 in between"])
 def test_s30_the_last_swap_entry_is_zapped_while_the_page_is_locked(meets: bool) -> None:
-    """S30: use count 0, HAS_CACHE remains; T takes a reference, its try-lock fails, it drops it. If MM-5 falls
-    in between: -EAGAIN. The page survives with no user, is migrated, and is reclaimed later.
+    """S30: use count 0, HAS_CACHE remains; T takes a reference, its try-lock fails, it drops it. If MM-5
+    falls in between: -EAGAIN. The page survives with no user, is migrated, and is reclaimed later.
     """
     stage = swap_cache_page()
     mover = stage.mover()

@@ -12,7 +12,7 @@ import errno
 import pytest
 
 import pagemig as pm
-from tests.races.scenarios.stages import PLAIN, WRITTEN_FIRST, FileStage, file_page
+from tests.races.scenarios.stages import WRITTEN_FIRST, FileStage, file_page
 from tests.races.stage import finish, free_frames, statuses, step, until, unused_frames, waits
 
 F = pm.PageFlags
@@ -330,7 +330,7 @@ def test_s32_a_file_fault_waits_for_the_page_that_it_finds(label: str) -> None:
 
 
 def test_s33_a_buffer_locked_by_somebody_else_is_waited_for() -> None:
-    """S33, BM-3, BM-8, Y13: M sleeps past the point of no return, holding P and N, in the first pass; rc 0."""
+    """S33, BM-3, BM-8, Y13: M sleeps past the point of no return, holding P and N, in pass 0; rc 0."""
     stage = file_page(filesystem=EXT)
     stage.file.hold_buffer(0, 2, lock=True)
     mover = stage.mover()

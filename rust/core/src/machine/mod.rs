@@ -13,6 +13,8 @@ mod group_tests;
 mod group_verbs;
 mod request;
 mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 mod stepping;
 pub mod verbs;
 

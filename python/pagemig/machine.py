@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from . import _core, calls, snapshot
 from .arguments import integer, page_multiple
+from .bugs import Bug, bits_of
 from .call import Call, CallValue, drive
 from .calls.kernel import OFFLINE_TICKS
 from .calls.value import run_now
@@ -71,6 +72,9 @@ class Machine(MachineStores):
         Distances between nodes; by default 10 and 20.
     pageblock_frames
         Frames in a pageblock, which is what can go offline: a power of two.
+    bugs
+        Rules that it breaks, for looking at what comes of it: see `pagemig.gallery`. With any, every
+        call is made step by step.
 
     Raises
     ------
@@ -98,6 +102,7 @@ class Machine(MachineStores):
         profile: Profile = Profile.EXACT,
         topology: Topology | None = None,
         pageblock_frames: int = 512,
+        bugs: Iterable[Bug] = (),
     ) -> None:
         if not isinstance(contents, bool):
             raise UsageError(f"contents is {contents!r}; it must be True or False")
@@ -107,6 +112,7 @@ class Machine(MachineStores):
         block = integer(pageblock_frames, "pageblock_frames", 1, 1 << 31)
         if block & (block - 1):
             raise UsageError(f"pageblock_frames is {block}; it must be a power of two")
+        broken = bits_of(bugs)
         made = plan(nodes, cpus, topology, contents=contents)
         core = _core.Machine(
             nodes=made.nodes,
@@ -118,6 +124,8 @@ class Machine(MachineStores):
             swap_pages=swap_pages,
             pageblock_frames=block,
         )
+        if broken:
+            core.set_bugs(broken)
         self._system = System(core, made, contents=contents, profile=profile, make_task=Task)
 
     @property
@@ -377,6 +385,28 @@ class Machine(MachineStores):
     def record(self, limit: int = 100_000) -> None:
         """Keep the last ``limit`` events for `trace`; 0 stops and forgets."""
         self._system.core.record(integer(limit, "limit", high=1 << 32))
+
+    def watch_stores(self) -> None:
+        """Note every store from now on, so that `audit` finds a byte that is lost (I-110, I-111).
+
+        What is in memory already counts as stored. Loads and reads are compared, too, as they happen.
+
+        Raises
+        ------
+        UsageError
+            The machine has no contents.
+
+        Examples
+        --------
+        >>> machine = Machine(nodes=[1 << 20, 1 << 20], contents=True)
+        >>> app = machine.spawn()
+        >>> heap = app.mmap(PAGE_SIZE)
+        >>> machine.watch_stores()
+        >>> _ = app.write(heap.start, b"kept")
+        >>> app.move_pages(heap, 1).tolist(), machine.audit()
+        ([1], [])
+        """
+        self._system.core.watch_stores()
 
     def clone(self) -> Machine:
         """Return an equal machine that shares nothing with this one, calls in flight included."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from .arguments import nodes_in, read_only
+from .bugs import Bug, bugs_of
 from .call import Lock, holder_of
 from .errors import InvariantError, UsageError
 from .flags import PAGE_SIZE, BlockState, BufferState, IoDirection, LruList, Profile, RecordFlags, ZoneKind
@@ -186,6 +187,16 @@ class MachineView:
         """Run the invariants; raise `InvariantError` for the first that does not hold."""
         for finding in self.audit():
             raise InvariantError(finding.rule, f"{finding.detail} ({finding.invariants})")
+
+    @property
+    def bugs(self) -> tuple[Bug, ...]:
+        """The rules that it breaks on purpose; normally none."""
+        return bugs_of(self._system.core.bugs)
+
+    @property
+    def watches_stores(self) -> bool:
+        """Whether every store is noted: see `pagemig.Machine.watch_stores`."""
+        return self._system.core.watches_stores
 
     @property
     def drift(self) -> tuple[Drift, ...]:

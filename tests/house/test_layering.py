@@ -25,7 +25,7 @@ CORE_FLOORS = (
     ("base",),
     ("step",),
     ("trace",),
-    ("state/frame", "state/lock"),
+    ("state/frame", "state/lock", "state/shadow"),
     ("state/pagetable", "state/zone"),
     ("state/lru", "state/policy"),
     ("state/cpuset", "state/io", "state/mapping", "state/memcg"),
@@ -47,7 +47,7 @@ CORE_FLOORS = (
 # A module is a room, and so is a folder; `pagemig` is the package's own face, its ``__init__``.
 PYTHON_FLOORS = (
     ("errors", "flags"),
-    ("_core", "arguments"),
+    ("_core", "arguments", "bugs"),
     (
         "call",
         "filesystems",
@@ -59,6 +59,7 @@ PYTHON_FLOORS = (
         "region",
         "report",
         "storage",
+        "strategies",
         "topology",
     ),
     ("proc_texts", "results", "trace", "user_memory"),
@@ -68,7 +69,10 @@ PYTHON_FLOORS = (
     ("machine_stores", "plain_values", "task"),
     ("snapshot",),
     ("machine",),
-    ("explore", "inputs"),
+    ("inputs", "replaying"),
+    ("verdict",),
+    ("exploring",),
+    ("scenario",),
     ("pagemig",),
     ("demo", "playback"),
     ("webpage",),

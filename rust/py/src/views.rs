@@ -11,8 +11,8 @@ use pagemig_core::state::zone::Counter;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::arrays::frozen;
 use crate::errors::Refusal;
-use crate::lackey::frozen;
 
 /// (pfn, node, zone kind, flags, count, mapcount, owner kind, owner id, index, private)
 pub(crate) type FrameRow = (u32, u8, u8, u32, u32, u32, u8, u32, u64, u32);

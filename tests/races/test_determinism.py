@@ -78,7 +78,7 @@ def test_every_kind_of_call_was_kept_half_way() -> None:
     assert seen >= {
         *("Touch", "MovePages", "MigratePages", "Mbind", "MigrateFrames", "Munmap", "Mprotect", "Mlock"),
         *("Mremap", "Madvise", "SwapOut", "Pin", "Fork", "ReadFile", "WriteFile", "Truncate", "Lookup"),
-        *("Writeback", "Invalidate", "KsmScan", "Reclaim", "Drain", "Offline", "SoftOffline"),
+        *("Writeback", "Invalidate", "KsmScan", "Reclaim", "Offline", "SoftOffline"),
         "SetCpusetMems",
     }, seen
 

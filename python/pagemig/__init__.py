@@ -99,6 +99,7 @@ from .storage import Buffer, SwapEntry, SwapInfo, SwapSlot, Transfer
 from .strategies import Exhaustive, Pct, Random
 from .task import Task
 from .task_view import Vma
+from .timeline import Timeline
 from .topology import Node, Topology, Zone
 from .trace import Event, Trace
 from .user_memory import UserMemory
@@ -201,6 +202,7 @@ __all__ = [
     "Symptom",
     "SyscallError",
     "Task",
+    "Timeline",
     "ToNode",
     "Topology",
     "Trace",

@@ -26,6 +26,7 @@ from .call import Call, Holder, WaitFor
 from .cpuset import Cpuset
 from .errors import (
     DeadlockError,
+    ExplorationInterrupted,
     InternalError,
     InvariantError,
     MachineBusyError,
@@ -34,7 +35,8 @@ from .errors import (
     SyscallError,
     UsageError,
 )
-from .explore import Replay, replay
+from .exhibits import Exhibit, Gallery, gallery
+from .exploring import explore
 from .file import File
 from .filesystems import (
     DirtyMethod,
@@ -77,6 +79,7 @@ from .memcg import Memcg, MemcgStatistics
 from .permissions import SecurityHook
 from .policy import Policy
 from .region import Region
+from .replaying import Replay, Symptom, ViolationKind, replay
 from .results import (
     AccessResult,
     Anywhere,
@@ -93,11 +96,13 @@ from .results import (
     ToNode,
 )
 from .storage import Buffer, SwapEntry, SwapInfo, SwapSlot, Transfer
+from .strategies import Exhaustive, Pct, Random
 from .task import Task
 from .task_view import Vma
 from .topology import Node, Topology, Zone
 from .trace import Event, Trace
 from .user_memory import UserMemory
+from .verdict import ExplorationStatistics, Outcome, Raised, Stop, Verdict, Violation
 
 if TYPE_CHECKING:
     from . import inputs
@@ -120,9 +125,9 @@ __all__ = [
     "Advice",
     "Anywhere",
     "BlockState",
-    "Bug",
     "Buffer",
     "BufferState",
+    "Bug",
     "ByPage",
     "Call",
     "Capability",
@@ -133,10 +138,15 @@ __all__ = [
     "Entry",
     "EntryKind",
     "Event",
+    "Exhaustive",
+    "Exhibit",
+    "ExplorationInterrupted",
+    "ExplorationStatistics",
     "File",
     "FileSystem",
     "Finding",
     "FrameInfo",
+    "Gallery",
     "GiB",
     "Granularity",
     "Holder",
@@ -162,25 +172,31 @@ __all__ = [
     "MoveScope",
     "Node",
     "OutOfMemoryError",
+    "Outcome",
     "Owner",
     "OwnerKind",
     "PageFamily",
     "PageFlags",
     "Pageblock",
     "PagemigError",
+    "Pct",
     "Policy",
     "PolicyMode",
     "Profile",
     "Protection",
     "R",
+    "Raised",
+    "Random",
     "RecordFlags",
     "Region",
     "ReleaseMethod",
     "Replay",
     "SecurityHook",
+    "Stop",
     "SwapEntry",
     "SwapInfo",
     "SwapSlot",
+    "Symptom",
     "SyscallError",
     "Task",
     "ToNode",
@@ -189,6 +205,9 @@ __all__ = [
     "Transfer",
     "UsageError",
     "UserMemory",
+    "Verdict",
+    "Violation",
+    "ViolationKind",
     "VmFlags",
     "Vma",
     "W",
@@ -201,7 +220,9 @@ __all__ = [
     "ZoneKind",
     "build_profile",
     "calls",
+    "explore",
     "filesystems",
+    "gallery",
     "inputs",
     "replay",
     "syscalls",

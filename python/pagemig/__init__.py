@@ -11,8 +11,8 @@ array([1, 1, 1, 1], dtype=int32)
 
 Start with `Machine` and `Task`; `File`, `Memcg`, `Cpuset` and `Ksm` are what else a machine has.
 `filesystems` are the kinds of files. `calls` and `Machine.start` stop operations half way;
-`syscalls` has the system calls with the kernel's own arguments; `inputs` brings real
-programs in. The behaviour is that of Linux 2.6.34 on x86-64: ``docs/spec/``.
+`syscalls` has the system calls with the kernel's own arguments; `Scenario` tells a situation on
+one page; `inputs` brings real programs in. The behaviour is that of Linux 2.6.34 on x86-64: ``docs/spec/``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from . import calls, filesystems, syscalls
 from ._core import build_profile
 from .bugs import Bug
-from .call import Call, Holder, WaitFor
+from .call import Call, Holder, Lock, WaitFor
 from .cpuset import Cpuset
 from .errors import (
     DeadlockError,
@@ -80,6 +80,7 @@ from .permissions import SecurityHook
 from .policy import Policy
 from .region import Region
 from .replaying import Replay, Symptom, ViolationKind, replay
+from .report import Report
 from .results import (
     AccessResult,
     Anywhere,
@@ -106,6 +107,7 @@ from .verdict import ExplorationStatistics, Outcome, Raised, Stop, Verdict, Viol
 
 if TYPE_CHECKING:
     from . import inputs
+    from .scenario import Scenario
 
 NONE = Protection.NONE
 R = Protection.READ
@@ -157,6 +159,7 @@ __all__ = [
     "Ksm",
     "KsmNode",
     "KsmPlace",
+    "Lock",
     "LruList",
     "Machine",
     "MachineBusyError",
@@ -191,6 +194,8 @@ __all__ = [
     "Region",
     "ReleaseMethod",
     "Replay",
+    "Report",
+    "Scenario",
     "SecurityHook",
     "Stop",
     "SwapEntry",
@@ -235,6 +240,10 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module(".inputs", __name__)
+    if name == "Scenario":
+        from .scenario import Scenario
+
+        return Scenario
     if name == "__version__":
         from importlib.metadata import version
 

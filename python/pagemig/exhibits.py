@@ -136,7 +136,7 @@ def _stored_through_an_entry(scene: Scene) -> Calls:
     scene.app.write(area.start, b"file")
     scene.machine.drain()
     move = scene.move(scene.app.entry_at(area.start).pfn)
-    return [move, (calls.read(area.start, 4), scene.app)]
+    return [move, (calls.read_file(file, 0, 4), scene.app)]
 
 
 def _fork_while_it_moves(scene: Scene) -> Calls:

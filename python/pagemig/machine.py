@@ -3,8 +3,7 @@
 Start with `Machine`. Its tasks do the work (`pagemig.Task`); calls that are stopped half way
 are started here (`Machine.start`). Its files and groups are in
 `pagemig.machine_stores`; what can be seen of it is in `pagemig.machine_view`.
-
-Left out so far: snapshots.
+Snapshots are made and read in `pagemig.snapshot`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from . import _core, calls
+from . import _core, calls, snapshot
 from .arguments import integer, page_multiple
 from .bugs import Bug, bits_of
 from .call import Call, CallValue, drive
@@ -411,12 +410,53 @@ class Machine(MachineStores):
 
     def clone(self) -> Machine:
         """Return an equal machine that shares nothing with this one, calls in flight included."""
-        twin = object.__new__(Machine)
-        twin._system = self._system.clone()
-        return twin
+        return _over(self._system.clone())
+
+    def snapshot(self) -> bytes:
+        """Return the whole machine as bytes: equal bytes for equal machines, wherever they are made.
+
+        Calls in flight are in it, with the user memory that they write to. Only values of
+        `pagemig.calls` can be: another one is refused with `UsageError`.
+
+        Examples
+        --------
+        >>> machine = Machine(nodes=[1 << 20])
+        >>> twin = Machine.restore(machine.snapshot())
+        >>> twin.snapshot() == machine.snapshot()
+        True
+        """
+        return snapshot.keep(self._system)
+
+    @staticmethod
+    def restore(data: bytes) -> Machine:
+        """Return the machine of a snapshot; its calls in flight are `Machine.calls`, in order.
+
+        Nothing of the bytes is run, so a snapshot from elsewhere can do no harm; a pickle could.
+
+        Raises
+        ------
+        UsageError
+            The bytes are damaged, or no snapshot, or one of another version; or this host has no
+            room for the machine.
+        """
+        return _over(snapshot.restore(data))
+
+    def __copy__(self) -> Machine:
+        return self.clone()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it as its snapshot; handles in the same pickle come back as handles of the same machine."""
+        return _over, (self._system,)
 
     def __repr__(self) -> str:
         return f"Machine(nodes={self.nodes}, cpus={len(self.cpus)})"
 
     def _by(self, by: HasPid | None, what: CallValue) -> Any:
         return run_now(self._system, self._system.acting(by), what)
+
+
+def _over(system: System) -> Machine:
+    """Return the handle of a machine that exists."""
+    machine = object.__new__(Machine)
+    machine._system = system
+    return machine

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from .arguments import nodes_in, read_only
 from .bugs import Bug, bugs_of
+from .call import Lock, holder_of
 from .errors import InvariantError, UsageError
 from .flags import PAGE_SIZE, BlockState, BufferState, IoDirection, LruList, Profile, RecordFlags, ZoneKind
 from .results import Drift, Finding, FrameInfo, MemcgRecord, Pageblock
@@ -167,6 +168,14 @@ class MachineView:
     def steps(self) -> int:
         """Steps made so far by calls that were stepped; a call that runs through counts none."""
         return self._system.core.steps
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        """Every lock that a call in flight holds or waits for, outermost first (I-35)."""
+        return tuple(
+            Lock(kind, number, tuple(map(holder_of, holders)), tuple(waiters))
+            for kind, number, holders, waiters in self._system.core.locks()
+        )
 
     # what can be said of it --------------------------------------------------------------
 

@@ -15,10 +15,10 @@ use pagemig_core::step::Schedule;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::arrays::frozen;
 use crate::errors::{Refusal, usage};
 use crate::explore::{kind_name, quietly};
 use crate::gate::Gate;
-use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
 use crate::views::{self, CallRow, FrameRow};
@@ -382,6 +382,10 @@ impl PyMachine {
             };
             Ok(findings.map(row).collect())
         })
+    }
+
+    fn locks(&self) -> PyResult<Vec<views::LockRow>> {
+        self.look(|machine| Ok(views::locks(machine.kernel())))
     }
 
     fn cost<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

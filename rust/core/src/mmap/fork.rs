@@ -99,7 +99,8 @@ impl Fork {
                         return Progress::Waiting(sem);
                     }
                     let root = kernel.tables.create();
-                    let child = kernel.mms.insert(Mm::new(root));
+                    let born = kernel.tasks.made();
+                    let child = kernel.mms.insert(Mm::new(root, born));
                     self.phase = Phase::Linking { child, from: 0 };
                 }
                 Phase::Linking { child, from } => {

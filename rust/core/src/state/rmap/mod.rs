@@ -166,7 +166,7 @@ mod tests {
     use crate::state::mm::Vma;
 
     fn areas(spans: &[(u64, u64)]) -> (Mm, Vmas, Vec<VmaId>) {
-        let (mut mm, mut vmas) = (Mm::new(TableId(0)), Vmas::default());
+        let (mut mm, mut vmas) = (Mm::new(TableId(0), 0), Vmas::default());
         let flags = VmFlags::READ | VmFlags::WRITE;
         let ids = spans.iter().map(|&(start, end)| {
             let id = vmas.insert(Vma::anonymous(MmId(0), start, end, flags));

@@ -35,6 +35,7 @@ from .errors import (
     SyscallError,
     UsageError,
 )
+from .exhibits import Exhibit, Gallery, gallery
 from .exploring import explore
 from .file import File
 from .filesystems import (
@@ -141,12 +142,14 @@ __all__ = [
     "EntryKind",
     "Event",
     "Exhaustive",
+    "Exhibit",
     "ExplorationInterrupted",
     "ExplorationStatistics",
     "File",
     "FileSystem",
     "Finding",
     "FrameInfo",
+    "Gallery",
     "GiB",
     "Granularity",
     "Holder",
@@ -226,6 +229,7 @@ __all__ = [
     "calls",
     "explore",
     "filesystems",
+    "gallery",
     "inputs",
     "replay",
     "syscalls",

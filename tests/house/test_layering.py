@@ -74,6 +74,7 @@ PYTHON_FLOORS = (
     ("verdict",),
     ("exploring", "timeline"),
     ("scenario",),
+    ("exhibits",),
     ("pagemig",),
     ("demo", "playback"),
     ("webpage",),

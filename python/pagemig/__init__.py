@@ -25,6 +25,7 @@ from .call import Call, Holder, WaitFor
 from .cpuset import Cpuset
 from .errors import (
     DeadlockError,
+    ExplorationInterrupted,
     InternalError,
     InvariantError,
     MachineBusyError,
@@ -33,7 +34,7 @@ from .errors import (
     SyscallError,
     UsageError,
 )
-from .explore import Replay, replay
+from .exploring import explore
 from .file import File
 from .filesystems import (
     DirtyMethod,
@@ -76,6 +77,7 @@ from .memcg import Memcg, MemcgStatistics
 from .permissions import SecurityHook
 from .policy import Policy
 from .region import Region
+from .replaying import Replay, Symptom, ViolationKind, replay
 from .report import Report
 from .results import (
     AccessResult,
@@ -93,11 +95,13 @@ from .results import (
     ToNode,
 )
 from .storage import Buffer, SwapEntry, SwapInfo, SwapSlot, Transfer
+from .strategies import Exhaustive, Pct, Random
 from .task import Task
 from .task_view import Vma
 from .topology import Node, Topology, Zone
 from .trace import Event, Trace
 from .user_memory import UserMemory
+from .verdict import ExplorationStatistics, Outcome, Raised, Stop, Verdict, Violation
 
 if TYPE_CHECKING:
     from . import inputs
@@ -133,6 +137,9 @@ __all__ = [
     "Entry",
     "EntryKind",
     "Event",
+    "Exhaustive",
+    "ExplorationInterrupted",
+    "ExplorationStatistics",
     "File",
     "FileSystem",
     "Finding",
@@ -162,17 +169,21 @@ __all__ = [
     "MoveScope",
     "Node",
     "OutOfMemoryError",
+    "Outcome",
     "Owner",
     "OwnerKind",
     "PageFamily",
     "PageFlags",
     "Pageblock",
     "PagemigError",
+    "Pct",
     "Policy",
     "PolicyMode",
     "Profile",
     "Protection",
     "R",
+    "Raised",
+    "Random",
     "RecordFlags",
     "Region",
     "ReleaseMethod",
@@ -180,9 +191,11 @@ __all__ = [
     "Report",
     "Scenario",
     "SecurityHook",
+    "Stop",
     "SwapEntry",
     "SwapInfo",
     "SwapSlot",
+    "Symptom",
     "SyscallError",
     "Task",
     "ToNode",
@@ -191,6 +204,9 @@ __all__ = [
     "Transfer",
     "UsageError",
     "UserMemory",
+    "Verdict",
+    "Violation",
+    "ViolationKind",
     "VmFlags",
     "Vma",
     "W",
@@ -203,6 +219,7 @@ __all__ = [
     "ZoneKind",
     "build_profile",
     "calls",
+    "explore",
     "filesystems",
     "inputs",
     "replay",

@@ -408,7 +408,10 @@ class Machine:
 
     def forget(self, call: int) -> None: ...
     def replay(self, calls: Sequence[int], schedule: str) -> None:
-        """Steps the calls in the order of a schedule such as ``3a1b2a``; ``a`` is ``calls[0]``."""
+        """Steps the calls in the order of a schedule; time passes while none of them can go on."""
+
+    def judge(self, calls: Sequence[int]) -> list[tuple[str, str, str, str]]:
+        """(kind "invariant", "lost_store" or "deadlock" of these calls, rule, invariant ids, detail)."""
 
     # the whole
     @property
@@ -431,6 +434,36 @@ class Machine:
     @staticmethod
     def restore(snapshot: bytes) -> Machine: ...
     def clone(self) -> Machine: ...
+
+@final
+class Exploration:
+    """A search over the schedules of calls in flight, on a copy of the machine.
+
+    ``strategy``: ("exhaustive", preemptions, 0, 0), ("random", None, runs, seed), ("pct", depth, runs, seed).
+    """
+
+    def __new__(
+        cls,
+        machine: Machine,
+        calls: Sequence[int],
+        *,
+        strategy: tuple[str, int | None, int, int],
+        memory: int,
+        transitions: int | None,
+        steps: int,
+        stop_at_first: bool,
+        reduction: bool,
+    ) -> Exploration: ...
+    def advance(self, transitions: int) -> bool: ...
+    def stopped(self) -> str | None: ...
+    def statistics(self) -> tuple[int, int, int, int, int, int, int]: ...
+    def schedules(self) -> tuple[int, bool]: ...
+    def ends(self) -> list[tuple[int, int, int]]:
+        """(state, number of what the calls came to, schedules)."""
+
+    def schedule(self, state: int) -> str: ...
+    def findings(self) -> list[tuple[str, str, str, str, int, str]]:
+        """(kind as of ``judge`` or "assertion", rule, ids, detail, schedules, shortest schedule)."""
 
 @final
 class LackeyParser:

@@ -6,6 +6,7 @@
 
 mod areas;
 mod errors;
+mod explore;
 mod files;
 mod gate;
 mod groups;
@@ -22,6 +23,8 @@ mod zones;
 mod _core {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::explore::PyExploration;
     #[pymodule_export]
     use super::lackey::LackeyParser;
     #[pymodule_export]

@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::errors::{Refusal, usage};
+use crate::explore::{kind_name, quietly};
 use crate::gate::Gate;
 use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
@@ -30,6 +31,9 @@ type TaskRow = (String, u32, u32, u32, u64, u64, u16, bool, bool);
 pub(crate) type PolicyRow = (u32, u64, u32, u64);
 /// (rule, invariants, frame, detail)
 type FindingRow = (&'static str, &'static str, Option<u32>, String);
+
+/// (kind, rule, invariants, detail)
+type JudgedRow = (&'static str, String, &'static str, String);
 
 /// A simulated machine.
 #[pyclass(frozen, module = "pagemig._core", name = "Machine")]
@@ -321,7 +325,17 @@ impl PyMachine {
     fn replay(&self, py: Python<'_>, calls: Vec<u32>, schedule: &str) -> PyResult<()> {
         let schedule = Schedule::from_str(schedule).map_err(usage)?;
         let calls: Vec<CallId> = calls.into_iter().map(CallId).collect();
-        self.0.enter(py, |machine| pagemig_explore::replay(machine, &calls, &schedule))
+        let work = |machine: &mut Machine| pagemig_explore::replay(machine, &calls, &schedule);
+        self.0.enter(py, |machine| quietly(|| work(machine)))
+    }
+
+    fn judge(&self, py: Python<'_>, calls: Vec<u32>) -> PyResult<Vec<JudgedRow>> {
+        let calls: Vec<CallId> = calls.into_iter().map(CallId).collect();
+        let found = self.enter(py, |machine| Ok(pagemig_explore::judge(machine, &calls)))?;
+        let row = |(fault, detail): (pagemig_explore::Fault, String)| {
+            (kind_name(fault.kind), fault.rule, fault.ids, detail)
+        };
+        Ok(found.into_iter().map(row).collect())
     }
 
     #[getter]

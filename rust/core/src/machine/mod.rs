@@ -12,6 +12,7 @@ mod flight;
 mod group_tests;
 mod group_verbs;
 mod request;
+mod searching;
 mod snapshot;
 mod stepping;
 pub mod verbs;
@@ -19,6 +20,7 @@ pub mod verbs;
 pub use call::{Call, Outcome};
 pub use flight::{Flight, State};
 pub use request::Request;
+pub use searching::Settled;
 pub use snapshot::BadSnapshot;
 pub use stepping::{Deadlock, RunError, Waiter};
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import calls, filesystems, syscalls
 from ._core import build_profile
-from .call import Call, Holder, WaitFor
+from .bugs import Bug
+from .call import Call, Holder, Lock, WaitFor
 from .cpuset import Cpuset
 from .errors import (
     DeadlockError,
@@ -127,6 +128,7 @@ __all__ = [
     "BlockState",
     "Buffer",
     "BufferState",
+    "Bug",
     "ByPage",
     "Call",
     "Capability",
@@ -154,6 +156,7 @@ __all__ = [
     "Ksm",
     "KsmNode",
     "KsmPlace",
+    "Lock",
     "LruList",
     "Machine",
     "MachineBusyError",

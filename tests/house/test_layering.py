@@ -25,7 +25,7 @@ CORE_FLOORS = (
     ("base",),
     ("step",),
     ("trace",),
-    ("state/frame", "state/lock"),
+    ("state/frame", "state/lock", "state/shadow"),
     ("state/pagetable", "state/zone"),
     ("state/lru", "state/policy"),
     ("state/cpuset", "state/io", "state/mapping", "state/memcg"),
@@ -47,7 +47,7 @@ CORE_FLOORS = (
 # A module is a room, and so is a folder; `pagemig` is the package's own face, its ``__init__``.
 PYTHON_FLOORS = (
     ("errors", "flags"),
-    ("_core", "arguments"),
+    ("_core", "arguments", "bugs"),
     (
         "call",
         "filesystems",
@@ -66,7 +66,8 @@ PYTHON_FLOORS = (
     ("machine_view", "syscalls", "system", "task_view"),
     ("calls",),
     ("cpuset", "file", "ksm", "memcg"),
-    ("machine_stores", "task"),
+    ("machine_stores", "plain_values", "task"),
+    ("snapshot",),
     ("machine",),
     ("inputs", "replaying"),
     ("verdict",),

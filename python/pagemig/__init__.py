@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from . import calls, filesystems, syscalls
 from ._core import build_profile
 from .call import Call, Holder, WaitFor
+from .cost_model import CostModel, ModelledTime, cost_curve, measured, modelled_time, presets
 from .cpuset import Cpuset
 from .errors import (
     DeadlockError,
@@ -92,6 +93,8 @@ from .results import (
     ToNode,
 )
 from .storage import Buffer, SwapEntry, SwapInfo, SwapSlot, Transfer
+from .sweep import sweep
+from .tables import Table
 from .task import Task
 from .task_view import Vma
 from .topology import Node, Topology, Zone
@@ -124,6 +127,7 @@ __all__ = [
     "ByPage",
     "Call",
     "Capability",
+    "CostModel",
     "Cpuset",
     "DeadlockError",
     "DirtyMethod",
@@ -157,6 +161,7 @@ __all__ = [
     "MiB",
     "MigrateMethod",
     "MigrationResult",
+    "ModelledTime",
     "MoveScope",
     "Node",
     "OutOfMemoryError",
@@ -180,6 +185,7 @@ __all__ = [
     "SwapInfo",
     "SwapSlot",
     "SyscallError",
+    "Table",
     "Task",
     "ToNode",
     "Topology",
@@ -199,9 +205,14 @@ __all__ = [
     "ZoneKind",
     "build_profile",
     "calls",
+    "cost_curve",
     "filesystems",
     "inputs",
+    "measured",
+    "modelled_time",
+    "presets",
     "replay",
+    "sweep",
     "syscalls",
 ]
 

@@ -47,7 +47,7 @@ CORE_FLOORS = (
 # A module is a room, and so is a folder; `pagemig` is the package's own face, its ``__init__``.
 PYTHON_FLOORS = (
     ("errors", "flags"),
-    ("_core", "arguments"),
+    ("_core", "arguments", "arrow"),
     (
         "call",
         "filesystems",
@@ -59,15 +59,17 @@ PYTHON_FLOORS = (
         "region",
         "report",
         "storage",
+        "tables",
         "topology",
     ),
     ("proc_texts", "results", "trace", "user_memory"),
+    ("machine_texts",),
     ("machine_view", "syscalls", "system", "task_view"),
     ("calls",),
     ("cpuset", "file", "ksm", "memcg"),
     ("machine_stores", "task"),
     ("machine",),
-    ("explore", "inputs"),
+    ("cost_model", "explore", "inputs", "sweep"),
     ("pagemig",),
     ("demo", "playback"),
     ("webpage",),

@@ -360,7 +360,7 @@ _BATCHED_2023 = CostModel(
         "The share of flushing is published: on a two-socket server, flushing translations in batches "
         "made migrate_pages move 291.7 % more pages a second while 99.1 % of the interrupts went away "
         "(Huang, 'migrate_pages(): batch TLB flushing', linux-mm, 13 February 2023). So flushing took "
-        "2.917 times as long as all the rest, and ipi is set to that for two CPUs. The rest is an estimate "
+        "3.02 times as long as all the rest, and ipi is set to that for two CPUs. The rest is an estimate "
         "of ours: one channel of DDR4-3200 for the copy, 25.6 GB/s (JEDEC JESD79-4), and software twice as "
         "fast as in 'two-socket-2010'."
     ),
@@ -371,7 +371,7 @@ _BATCHED_2023 = CostModel(
     attempt=125.0,
     unmap=75.0,
     flush=100.0,
-    ipi=2190.0,
+    ipi=2240.0,
     copy_byte=2 / 25.6,
     restore=75.0,
     batch=100.0,

@@ -90,14 +90,15 @@ def sweep(
     Examples
     --------
     >>> import pagemig as pm
-    >>> def pages_left(pages, room):
+    >>> def arrived(pages, room):
     ...     machine = pm.Machine(nodes=[pm.MiB, room * pm.PAGE_SIZE])
     ...     task = machine.spawn()
     ...     heap = task.mmap(pages * pm.PAGE_SIZE)
     ...     _ = task.touch(heap)
-    ...     return {"left": task.migrate_pages(None, [0], [1])}
-    >>> sweep(pages_left, {"pages": [4, 8], "room": [6, 16]})["left"].tolist()
-    [0, 0, 2, 0]
+    ...     task.migrate_pages(None, [0], [1])
+    ...     return {"arrived": (task.nodes_of(heap) == 1).sum()}
+    >>> sweep(arrived, {"pages": [4, 8], "room": [6, 16]})["arrived"].tolist()
+    [4, 4, 6, 8]
     """
     if not callable(function):
         raise UsageError(f"function is {function!r}; it must be one that can be called")

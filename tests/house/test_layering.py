@@ -62,7 +62,7 @@ PYTHON_FLOORS = (
         "tables",
         "topology",
     ),
-    ("proc_texts", "results", "trace", "user_memory"),
+    ("cost_picture", "proc_texts", "results", "trace", "user_memory"),
     ("machine_texts",),
     ("machine_view", "syscalls", "system", "task_view"),
     ("calls",),

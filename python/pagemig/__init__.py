@@ -23,6 +23,7 @@ from . import calls, filesystems, syscalls
 from ._core import build_profile
 from .bugs import Bug
 from .call import Call, Holder, Lock, WaitFor
+from .cost_model import CostModel, ModelledTime, cost_curve, measured, modelled_time, presets
 from .cpuset import Cpuset
 from .errors import (
     DeadlockError,
@@ -98,6 +99,8 @@ from .results import (
 )
 from .storage import Buffer, SwapEntry, SwapInfo, SwapSlot, Transfer
 from .strategies import Exhaustive, Pct, Random
+from .sweep import sweep
+from .tables import Table
 from .task import Task
 from .task_view import Vma
 from .timeline import Timeline
@@ -134,6 +137,7 @@ __all__ = [
     "ByPage",
     "Call",
     "Capability",
+    "CostModel",
     "Cpuset",
     "DeadlockError",
     "DirtyMethod",
@@ -173,6 +177,7 @@ __all__ = [
     "MiB",
     "MigrateMethod",
     "MigrationResult",
+    "ModelledTime",
     "MoveScope",
     "Node",
     "OutOfMemoryError",
@@ -204,6 +209,7 @@ __all__ = [
     "SwapSlot",
     "Symptom",
     "SyscallError",
+    "Table",
     "Task",
     "Timeline",
     "ToNode",
@@ -227,11 +233,16 @@ __all__ = [
     "ZoneKind",
     "build_profile",
     "calls",
+    "cost_curve",
     "explore",
     "filesystems",
     "gallery",
     "inputs",
+    "measured",
+    "modelled_time",
+    "presets",
     "replay",
+    "sweep",
     "syscalls",
 ]
 

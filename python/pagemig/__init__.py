@@ -11,8 +11,8 @@ array([1, 1, 1, 1], dtype=int32)
 
 Start with `Machine` and `Task`; `File`, `Memcg`, `Cpuset` and `Ksm` are what else a machine has.
 `filesystems` are the kinds of files. `calls` and `Machine.start` stop operations half way;
-`syscalls` has the system calls with the kernel's own arguments; `inputs` brings real
-programs in. The behaviour is that of Linux 2.6.34 on x86-64: ``docs/spec/``.
+`syscalls` has the system calls with the kernel's own arguments; `Scenario` tells a situation on
+one page; `inputs` brings real programs in. The behaviour is that of Linux 2.6.34 on x86-64: ``docs/spec/``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import calls, filesystems, syscalls
 from ._core import build_profile
-from .call import Call, Holder, WaitFor
+from .bugs import Bug
+from .call import Call, Holder, Lock, WaitFor
 from .cpuset import Cpuset
 from .errors import (
     DeadlockError,
+    ExplorationInterrupted,
     InternalError,
     InvariantError,
     MachineBusyError,
@@ -33,7 +35,7 @@ from .errors import (
     SyscallError,
     UsageError,
 )
-from .explore import Replay, replay
+from .exploring import explore
 from .file import File
 from .filesystems import (
     DirtyMethod,
@@ -76,6 +78,8 @@ from .memcg import Memcg, MemcgStatistics
 from .permissions import SecurityHook
 from .policy import Policy
 from .region import Region
+from .replaying import Replay, Symptom, ViolationKind, replay
+from .report import Report
 from .results import (
     AccessResult,
     Anywhere,
@@ -92,14 +96,17 @@ from .results import (
     ToNode,
 )
 from .storage import Buffer, SwapEntry, SwapInfo, SwapSlot, Transfer
+from .strategies import Exhaustive, Pct, Random
 from .task import Task
 from .task_view import Vma
 from .topology import Node, Topology, Zone
 from .trace import Event, Trace
 from .user_memory import UserMemory
+from .verdict import ExplorationStatistics, Outcome, Raised, Stop, Verdict, Violation
 
 if TYPE_CHECKING:
     from . import inputs
+    from .scenario import Scenario
 
 NONE = Protection.NONE
 R = Protection.READ
@@ -121,6 +128,7 @@ __all__ = [
     "BlockState",
     "Buffer",
     "BufferState",
+    "Bug",
     "ByPage",
     "Call",
     "Capability",
@@ -131,6 +139,9 @@ __all__ = [
     "Entry",
     "EntryKind",
     "Event",
+    "Exhaustive",
+    "ExplorationInterrupted",
+    "ExplorationStatistics",
     "File",
     "FileSystem",
     "Finding",
@@ -145,6 +156,7 @@ __all__ = [
     "Ksm",
     "KsmNode",
     "KsmPlace",
+    "Lock",
     "LruList",
     "Machine",
     "MachineBusyError",
@@ -160,25 +172,33 @@ __all__ = [
     "MoveScope",
     "Node",
     "OutOfMemoryError",
+    "Outcome",
     "Owner",
     "OwnerKind",
     "PageFamily",
     "PageFlags",
     "Pageblock",
     "PagemigError",
+    "Pct",
     "Policy",
     "PolicyMode",
     "Profile",
     "Protection",
     "R",
+    "Raised",
+    "Random",
     "RecordFlags",
     "Region",
     "ReleaseMethod",
     "Replay",
+    "Report",
+    "Scenario",
     "SecurityHook",
+    "Stop",
     "SwapEntry",
     "SwapInfo",
     "SwapSlot",
+    "Symptom",
     "SyscallError",
     "Task",
     "ToNode",
@@ -187,6 +207,9 @@ __all__ = [
     "Transfer",
     "UsageError",
     "UserMemory",
+    "Verdict",
+    "Violation",
+    "ViolationKind",
     "VmFlags",
     "Vma",
     "W",
@@ -199,6 +222,7 @@ __all__ = [
     "ZoneKind",
     "build_profile",
     "calls",
+    "explore",
     "filesystems",
     "inputs",
     "replay",
@@ -212,6 +236,10 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module(".inputs", __name__)
+    if name == "Scenario":
+        from .scenario import Scenario
+
+        return Scenario
     if name == "__version__":
         from importlib.metadata import version
 

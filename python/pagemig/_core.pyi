@@ -408,7 +408,10 @@ class Machine:
 
     def forget(self, call: int) -> None: ...
     def replay(self, calls: Sequence[int], schedule: str) -> None:
-        """Steps the calls in the order of a schedule such as ``3a1b2a``; ``a`` is ``calls[0]``."""
+        """Steps the calls in the order of a schedule; time passes while none of them can go on."""
+
+    def judge(self, calls: Sequence[int]) -> list[tuple[str, str, str, str]]:
+        """(kind "invariant", "lost_store" or "deadlock" of these calls, rule, invariant ids, detail)."""
 
     # the whole
     @property
@@ -416,8 +419,21 @@ class Machine:
     def advance(self, ticks: int) -> None: ...
     @property
     def steps(self) -> int: ...
+    @property
+    def bugs(self) -> int:
+        """The rules that are broken on purpose: a bit each, in the order of `pagemig.bugs.Bug`."""
+
+    def set_bugs(self, bugs: int) -> None: ...
+    def watch_stores(self) -> None:
+        """Notes stores from now on; the machine must have contents."""
+
+    @property
+    def watches_stores(self) -> bool: ...
     def audit(self) -> list[tuple[str, str, int | None, str]]:
         """(rule, invariant ids, pfn, what is wrong)."""
+
+    def locks(self) -> list[tuple[str, int, list[int], list[int]]]:
+        """(kind, number, calls that hold it, calls that wait for it in order), as ranked by I-35."""
 
     def cost(self) -> dict[str, int]: ...
     def drain_cpu(self, cpu: int | None) -> None: ...
@@ -433,19 +449,48 @@ class Machine:
     def clone(self) -> Machine: ...
 
 @final
-class LackeyParser:
-    """Valgrind lackey text to columns, in chunks of any size.
+class Exploration:
+    """A search over the schedules of calls in flight, on a copy of the machine.
 
-    A line is `` L addr,size``, `` S addr,size``, `` M addr,size`` or ``I  addr,size``;
-    lines of the tool itself start with ``==``.
+    ``strategy``: ("exhaustive", preemptions, 0, 0), ("random", None, runs, seed), ("pct", depth, runs, seed).
     """
 
-    def __new__(cls, *, instructions: bool = False) -> LackeyParser: ...
+    def __new__(
+        cls,
+        machine: Machine,
+        calls: Sequence[int],
+        *,
+        strategy: tuple[str, int | None, int, int],
+        memory: int,
+        transitions: int | None,
+        steps: int,
+        stop_at_first: bool,
+        reduction: bool,
+    ) -> Exploration: ...
+    def advance(self, transitions: int) -> bool: ...
+    def stopped(self) -> str | None: ...
+    def statistics(self) -> tuple[int, int, int, int, int, int, int]: ...
+    def schedules(self) -> tuple[int, bool]: ...
+    def ends(self) -> list[tuple[int, int, int]]:
+        """(state, number of what the calls came to, schedules)."""
+
+    def schedule(self, state: int) -> str: ...
+    def findings(self) -> list[tuple[str, str, str, str, int, str]]:
+        """(kind as of ``judge`` or "assertion", rule, ids, detail, schedules, shortest schedule)."""
+
+@final
+class TraceParser:
+    """A trace of one format to columns, in chunks of any size.
+
+    ``format``: lackey, perf, damon, dynamorio, champsim or csv.
+    """
+
+    def __new__(cls, format: str, *, instructions: bool = False) -> TraceParser: ...
     def feed(self, data: bytes) -> tuple[_U64, _U8, _U8]:
         """Addresses, sizes, kinds (0 load, 1 store, 2 modify, 3 instruction) of the complete lines so far."""
 
     def finish(self) -> tuple[_U64, _U8, _U8]:
-        """Three empty columns. Raises ``UsageError`` where the last line is cut off."""
+        """What a last line without a newline says. Raises ``UsageError`` where the data is cut off."""
 
     @property
     def lines(self) -> int: ...

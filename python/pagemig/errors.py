@@ -95,6 +95,23 @@ class DeadlockError(PagemigError):
         return self.message
 
 
+class ExplorationInterrupted(KeyboardInterrupt):
+    """An exploration was interrupted with Ctrl-C.
+
+    Attributes
+    ----------
+    verdict
+        How far it got: a `pagemig.Verdict` that claims no more than that.
+    """
+
+    def __init__(self, verdict: Any) -> None:
+        super().__init__(verdict)
+        self.verdict = verdict
+
+    def __str__(self) -> str:
+        return f"interrupted: {self.verdict}"
+
+
 class SyscallError(OSError):
     """A simulated system call failed.
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from .arguments import nodes_in, read_only
+from .bugs import Bug, bugs_of
+from .call import Lock, holder_of
 from .errors import InvariantError, UsageError
 from .flags import PAGE_SIZE, BlockState, BufferState, IoDirection, LruList, Profile, RecordFlags, ZoneKind
 from .results import Drift, Finding, FrameInfo, MemcgRecord, Pageblock
@@ -167,6 +169,14 @@ class MachineView:
         """Steps made so far by calls that were stepped; a call that runs through counts none."""
         return self._system.core.steps
 
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        """Every lock that a call in flight holds or waits for, outermost first (I-35)."""
+        return tuple(
+            Lock(kind, number, tuple(map(holder_of, holders)), tuple(waiters))
+            for kind, number, holders, waiters in self._system.core.locks()
+        )
+
     # what can be said of it --------------------------------------------------------------
 
     def audit(self) -> list[Finding]:
@@ -177,6 +187,16 @@ class MachineView:
         """Run the invariants; raise `InvariantError` for the first that does not hold."""
         for finding in self.audit():
             raise InvariantError(finding.rule, f"{finding.detail} ({finding.invariants})")
+
+    @property
+    def bugs(self) -> tuple[Bug, ...]:
+        """The rules that it breaks on purpose; normally none."""
+        return bugs_of(self._system.core.bugs)
+
+    @property
+    def watches_stores(self) -> bool:
+        """Whether every store is noted: see `pagemig.Machine.watch_stores`."""
+        return self._system.core.watches_stores
 
     @property
     def drift(self) -> tuple[Drift, ...]:

@@ -11,8 +11,8 @@ use pagemig_core::state::mm::VmFlags;
 use pagemig_core::state::pagetable::Entry;
 use pyo3::prelude::*;
 
+use crate::arrays::frozen;
 use crate::errors::Refusal;
-use crate::lackey::frozen;
 use crate::machine::PyMachine;
 use crate::machine::{PolicyRow, policy_row};
 use crate::views::memory;

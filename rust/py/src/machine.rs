@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use numpy::PyArray1;
 use pagemig_core::base::{
-    CallId, CpuId, MachineSpec, Misuse, NodeId, NodeMask, Pfn, Profile, SwapEntry, TaskId,
+    Bugs, CallId, CpuId, MachineSpec, Misuse, NodeId, NodeMask, Pfn, Profile, SwapEntry, TaskId,
     Watermarks, ZoneKind, ZoneSpec,
 };
 use pagemig_core::machine::verbs::Birth;
@@ -15,9 +15,10 @@ use pagemig_core::step::Schedule;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::arrays::frozen;
 use crate::errors::{Refusal, usage};
+use crate::explore::{kind_name, quietly};
 use crate::gate::Gate;
-use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
 use crate::views::{self, CallRow, FrameRow};
@@ -30,6 +31,9 @@ type TaskRow = (String, u32, u32, u32, u64, u64, u16, bool, bool);
 pub(crate) type PolicyRow = (u32, u64, u32, u64);
 /// (rule, invariants, frame, detail)
 type FindingRow = (&'static str, &'static str, Option<u32>, String);
+
+/// (kind, rule, invariants, detail)
+type JudgedRow = (&'static str, String, &'static str, String);
 
 /// A simulated machine.
 #[pyclass(frozen, module = "pagemig._core", name = "Machine")]
@@ -321,7 +325,17 @@ impl PyMachine {
     fn replay(&self, py: Python<'_>, calls: Vec<u32>, schedule: &str) -> PyResult<()> {
         let schedule = Schedule::from_str(schedule).map_err(usage)?;
         let calls: Vec<CallId> = calls.into_iter().map(CallId).collect();
-        self.0.enter(py, |machine| pagemig_explore::replay(machine, &calls, &schedule))
+        let work = |machine: &mut Machine| pagemig_explore::replay(machine, &calls, &schedule);
+        self.0.enter(py, |machine| quietly(|| work(machine)))
+    }
+
+    fn judge(&self, py: Python<'_>, calls: Vec<u32>) -> PyResult<Vec<JudgedRow>> {
+        let calls: Vec<CallId> = calls.into_iter().map(CallId).collect();
+        let found = self.enter(py, |machine| Ok(pagemig_explore::judge(machine, &calls)))?;
+        let row = |(fault, detail): (pagemig_explore::Fault, String)| {
+            (kind_name(fault.kind), fault.rule, fault.ids, detail)
+        };
+        Ok(found.into_iter().map(row).collect())
     }
 
     #[getter]
@@ -338,6 +352,28 @@ impl PyMachine {
         self.look(|machine| Ok(machine.kernel().steps))
     }
 
+    #[getter]
+    fn bugs(&self) -> PyResult<u32> {
+        self.look(|machine| Ok(machine.kernel().bugs.bits()))
+    }
+
+    fn set_bugs(&self, py: Python<'_>, bugs: u32) -> PyResult<()> {
+        let known = Bugs::from_bits(bugs).ok_or_else(|| usage(format!("no bugs {bugs:#x}")))?;
+        self.enter(py, |machine| {
+            machine.set_bugs(known);
+            Ok(())
+        })
+    }
+
+    fn watch_stores(&self, py: Python<'_>) -> PyResult<()> {
+        self.enter(py, Machine::watch_stores)
+    }
+
+    #[getter]
+    fn watches_stores(&self) -> PyResult<bool> {
+        self.look(|machine| Ok(machine.kernel().shadow.is_on()))
+    }
+
     fn audit(&self) -> PyResult<Vec<FindingRow>> {
         self.look(|machine| {
             let findings = machine.audit().into_iter();
@@ -346,6 +382,10 @@ impl PyMachine {
             };
             Ok(findings.map(row).collect())
         })
+    }
+
+    fn locks(&self) -> PyResult<Vec<views::LockRow>> {
+        self.look(|machine| Ok(views::locks(machine.kernel())))
     }
 
     fn cost<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

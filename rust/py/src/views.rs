@@ -1,7 +1,7 @@
 //! What can be looked at, as plain Python values.
 
 use numpy::PyArray1;
-use pagemig_core::base::{CpuId, NodeId, Pfn, TaskId};
+use pagemig_core::base::{CallId, CpuId, NodeId, Pfn, TaskId};
 use pagemig_core::kernel::Kernel;
 use pagemig_core::machine::{Machine, State};
 use pagemig_core::state::frame::Owner;
@@ -11,8 +11,8 @@ use pagemig_core::state::zone::Counter;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::arrays::frozen;
 use crate::errors::Refusal;
-use crate::lackey::frozen;
 
 /// (pfn, node, zone kind, flags, count, mapcount, owner kind, owner id, index, private)
 pub(crate) type FrameRow = (u32, u8, u8, u32, u32, u32, u8, u32, u64, u32);
@@ -27,6 +27,8 @@ pub(crate) type CallRow = (
     Option<(&'static str, u32, Option<u32>)>,
     Vec<&'static str>,
 );
+/// (kind, number, the calls that hold it, the calls that wait for it)
+pub(crate) type LockRow = (&'static str, u32, Vec<u32>, Vec<u32>);
 
 pub(crate) fn memory(machine: &Machine, pid: u32) -> Result<&pagemig_core::state::mm::Mm, Refusal> {
     use pagemig_core::base::Misuse;
@@ -173,6 +175,15 @@ pub(crate) fn call(machine: &Machine, number: u32) -> Result<CallRow, Refusal> {
     };
     let labels = flight.labels().to_vec();
     Ok((flight.task().0, flight.verb(), flight.is_done(), flight.at(), waiting, labels))
+}
+
+/// Every lock that somebody holds or awaits, in the order in which they are taken.
+pub(crate) fn locks(kernel: &Kernel) -> Vec<LockRow> {
+    let numbers = |calls: &[CallId]| calls.iter().map(|call| call.0).collect();
+    let rows = kernel.locks.iter().map(|(lock, holders, waiters)| {
+        (lock.kind(), lock.number(), numbers(holders), waiters.map(|call| call.0).collect())
+    });
+    rows.collect()
 }
 
 /// The recorded events as columns.

@@ -6,21 +6,24 @@
 //! mode ([`hold`]).
 
 mod allocate;
+mod bytes;
 mod charge;
 mod cost;
 mod hold;
 mod ledger;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
+pub use bytes::Found;
 pub use charge::ChargeKind;
 pub use cost::Cost;
 pub use ledger::Ledger;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{CpuId, Errno, MachineSpec, Misuse, MmId, Pfn, Profile};
+use crate::base::{Bugs, CpuId, Errno, MachineSpec, Misuse, MmId, Pfn, Profile};
 use crate::state::cpuset::Cpusets;
 use crate::state::frame::{Contents, FrameTable, PageFlags};
 use crate::state::io::IoQueue;
@@ -32,6 +35,7 @@ use crate::state::memcg::Memcgs;
 use crate::state::mm::{Mms, Vmas};
 use crate::state::pagetable::Tables;
 use crate::state::rmap::AnonVmas;
+use crate::state::shadow::Shadow;
 use crate::state::swap::Swaps;
 use crate::state::task::Tasks;
 use crate::state::zone::{Counter, Zones};
@@ -93,6 +97,10 @@ pub struct Kernel {
     pub now: u64,
     /// Which behaviour is modelled.
     pub profile: Profile,
+    /// Which rules are broken on purpose. Only stepped calls look: [`Kernel::has_bug`].
+    pub bugs: Bugs,
+    /// What was stored where, if anybody wants to know.
+    pub shadow: Shadow,
 }
 
 impl Kernel {
@@ -128,6 +136,8 @@ impl Kernel {
             steps: 0,
             now: 0,
             profile: spec.profile,
+            bugs: Bugs::empty(),
+            shadow: Shadow::default(),
         })
     }
 
@@ -155,6 +165,16 @@ impl Kernel {
         let family = Counter::isolated(self.frames[pfn].is_file_family());
         self.zones.counters_of(pfn).add(family, -1);
         self.put_back(cpu, pfn);
+    }
+
+    /// The same for a page that a migration is done with (MP-5, UM-16).
+    #[inline]
+    pub fn put_back_migrated<M: Mode>(&mut self, me: Me, pfn: Pfn) {
+        if self.has_bug::<M>(Bugs::ISOLATED_LEFT) {
+            self.put_back(me.cpu, pfn);
+        } else {
+            self.put_back_isolated(me.cpu, pfn);
+        }
     }
 
     /// Sends a page that is on no list to where it belongs and drops the caller's reference.
@@ -198,6 +218,12 @@ impl Kernel {
         if lru::isolate(&mut self.frames, &mut self.zones, &mut self.lru, pfn).is_ok() {
             self.put_back(cpu, pfn);
         }
+    }
+
+    /// Whether a rule is broken on purpose: never, for a call that runs through.
+    #[inline(always)]
+    pub fn has_bug<M: Mode>(&self, bug: Bugs) -> bool {
+        M::STEPS && self.bugs.contains(bug)
     }
 
     /// One more user of an address space (`get_task_mm`).
@@ -265,6 +291,8 @@ impl Kernel {
             steps: self.steps,
             now: self.now,
             profile: self.profile,
+            bugs: self.bugs,
+            shadow: self.shadow.clone(),
         })
     }
 }
@@ -299,12 +327,15 @@ impl Hash for Kernel {
             steps: _,
             now,
             profile,
+            bugs,
+            shadow,
         } = self;
         frames.hash_spans(zones.touched_spans(), state);
         contents.hash_spans(zones.touched_spans(), state);
         (zones, lru, tables, mms, vmas, anon_vmas).hash(state);
         (mappings, rings, io, swaps, ksm, memcgs, cpusets).hash(state);
         (tasks, locks, pins, isolated_by_hand, ledger, now, profile).hash(state);
+        (bugs, shadow).hash(state);
     }
 }
 

@@ -12,6 +12,7 @@ mod flight;
 mod group_tests;
 mod group_verbs;
 mod request;
+mod searching;
 mod snapshot;
 mod stepping;
 pub mod verbs;
@@ -19,6 +20,7 @@ pub mod verbs;
 pub use call::{Call, Outcome};
 pub use flight::{Flight, State};
 pub use request::Request;
+pub use searching::Settled;
 pub use snapshot::BadSnapshot;
 pub use stepping::{Deadlock, RunError, Waiter};
 
@@ -27,7 +29,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{self, Finding, Holdings};
-use crate::base::{CallId, CpuId, MachineSpec, MemcgId, Misuse, NodeMask, TaskId};
+use crate::base::{Bugs, CallId, CpuId, MachineSpec, MemcgId, Misuse, NodeMask, TaskId};
 use crate::kernel::Kernel;
 use crate::state::policy::Policy;
 use crate::state::task::{Credentials, Task};
@@ -89,13 +91,38 @@ impl Machine {
         &mut self.kernel
     }
 
+    /// Breaks these rules on purpose from now on, and no others. With any of them, every call is made
+    /// step by step.
+    pub fn set_bugs(&mut self, bugs: Bugs) {
+        self.kernel.bugs = bugs;
+    }
+
+    /// Notes every store from now on, so that the audit can tell a lost one (I-110); what is in memory
+    /// already counts as stored.
+    ///
+    /// # Errors
+    /// If the machine has no contents.
+    pub fn watch_stores(&mut self) -> Result<(), Misuse> {
+        if !self.kernel.contents.exist() {
+            return Err(Misuse::NoContents);
+        }
+        let moves = self.holdings().moves;
+        self.kernel.watch_stores(&moves);
+        Ok(())
+    }
+
     /// Checks every invariant; an empty answer is a sound machine.
     pub fn audit(&self) -> Vec<Finding> {
+        audit::audit(&self.kernel, &self.holdings())
+    }
+
+    /// What the calls in flight hold.
+    fn holdings(&self) -> Holdings {
         let mut holdings = Holdings::default();
         for flight in self.flights.values().filter(|flight| !flight.is_done()) {
             holdings.is_busy = true;
             flight.call().hold(&mut holdings);
         }
-        audit::audit(&self.kernel, &holdings)
+        holdings
     }
 }

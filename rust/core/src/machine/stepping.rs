@@ -77,6 +77,7 @@ impl Machine {
         let is_alone = self.flights.values().all(Flight::is_done)
             && !self.kernel.recorder.is_on()
             && self.kernel.locks.is_quiet()
+            && self.kernel.bugs.is_empty()
             && !self.may_wait_for_ever();
         if !is_alone {
             return self.run_among_others(task, request);
@@ -314,7 +315,8 @@ impl Machine {
         self.kernel.locks.holders(lock).iter().copied().find(|&holder| holder != waiter)
     }
 
-    fn deadlock(&self) -> Deadlock {
+    /// Who waits for whom.
+    pub fn deadlock(&self) -> Deadlock {
         let waiting = self.flights.iter().filter_map(|(&call, flight)| match flight.state {
             State::Waiting(lock) => {
                 let holder = self.holder(lock, call);
@@ -351,7 +353,7 @@ impl Machine {
     }
 
     /// Lets time go on to the end of the next transfer; false if none ever ends.
-    fn pass_time(&mut self) -> bool {
+    pub(super) fn pass_time(&mut self) -> bool {
         let has_passed = transfer::pass_time(&mut self.kernel);
         self.wake();
         has_passed

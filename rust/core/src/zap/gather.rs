@@ -64,6 +64,9 @@ impl Gather {
         range: Range<u64>,
     ) {
         let area = &kernel.vmas[what.vma];
+        if kernel.shadow.is_on() && what.only.is_none() {
+            kernel.shadow.forget_range(area.mm, range.clone());
+        }
         let (mm, is_sequential) = (area.mm, area.flags.contains(VmFlags::SEQ_READ));
         for address in range.step_by(PAGE_SIZE as usize) {
             let entry = kernel.tables.get(leaf, leaf_index(address));

@@ -1,0 +1,105 @@
+//! Where a search stands: a machine, and what its finished calls came to.
+//!
+//! Start with [`Point::step`]. A call that is done is taken off the machine, and only what it came to
+//! is kept, as a hash: two ways that differ in nothing but how a finished call got there are one.
+
+use std::any::Any;
+use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pagemig_core::base::CallId;
+use pagemig_core::machine::{Machine, Settled, State};
+
+use crate::fingerprint::Fingerprint;
+
+/// What a panic said.
+pub(crate) type Fall = String;
+
+/// A state with its machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Point {
+    /// The machine, without the calls that are done.
+    pub(crate) machine: Machine,
+    /// What those came to, in any order.
+    pub(crate) results: u128,
+    /// Whose step was the last, if that call could make the next one, too.
+    pub(crate) running: Option<u8>,
+    /// How often such a call may still be interrupted.
+    pub(crate) preemptions_left: u32,
+    /// Steps so far.
+    pub(crate) depth: u32,
+}
+
+impl Point {
+    /// Where a search begins.
+    pub(crate) fn root(mut machine: Machine, preemptions: Option<u32>) -> Point {
+        machine.forget_the_past();
+        Point {
+            machine,
+            results: 0,
+            running: None,
+            preemptions_left: preemptions.unwrap_or(0),
+            depth: 0,
+        }
+    }
+
+    /// Lets time pass if it must.
+    pub(crate) fn settle(&mut self, calls: &[CallId]) -> Result<Settled, Fall> {
+        guarded(|| self.machine.settle(calls))
+    }
+
+    /// One step of a call that is ready, and what time must pass after it.
+    ///
+    /// # Errors
+    /// If the model panics. The point is broken then, and must not be looked at again.
+    pub(crate) fn step(&mut self, calls: &[CallId], who: usize) -> Result<Settled, Fall> {
+        guarded(|| {
+            let state = self.machine.step_unrecorded(calls[who]);
+            self.depth += 1;
+            if state == State::Done {
+                let outcome = self.machine.take_outcome(calls[who]).expect("it is done");
+                self.results = self.results.wrapping_add(Fingerprint::of(&(who, &outcome)));
+            }
+            let is_interrupted = self.running.is_some_and(|running| usize::from(running) != who);
+            self.preemptions_left -= u32::from(is_interrupted && self.preemptions_left > 0);
+            self.running = self.machine.is_ready(calls[who]).then_some(who as u8);
+            self.machine.settle(calls)
+        })
+    }
+
+    /// The calls that may make the next step, one bit each.
+    pub(crate) fn choices(&self, calls: &[CallId], is_bounded: bool) -> u32 {
+        match self.running {
+            Some(running) if is_bounded && self.preemptions_left == 0 => 1 << running,
+            _ => (0..calls.len())
+                .filter(|&who| self.machine.is_ready(calls[who]))
+                .fold(0, |bits, who| bits | 1 << who),
+        }
+    }
+
+    /// The fingerprint of what decides how it goes on, but for the bound on preemptions.
+    ///
+    /// # Errors
+    /// If the model panics.
+    pub(crate) fn fingerprint(&self) -> u128 {
+        let mut hasher = Fingerprint::default();
+        self.machine.hash(&mut hasher);
+        hasher.write_u128(self.results);
+        hasher.value()
+    }
+}
+
+/// Runs `work`; a panic is what it said.
+///
+/// # Errors
+/// If it panics.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Fall> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(said)
+}
+
+fn said(cause: Box<dyn Any + Send>) -> Fall {
+    match cause.downcast::<String>() {
+        Ok(text) => *text,
+        Err(cause) => cause.downcast::<&str>().map_or("a panic".into(), |text| (*text).into()),
+    }
+}

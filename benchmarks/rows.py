@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pagemig as pm
 
 from .comparators import Copy, Host, Order, import_seconds, seconds
+from .exploring import us_per_state
 from .machines import SEED, machine_with_file, machine_with_heap
 
 Figure = tuple[str, float | None]
@@ -27,13 +28,15 @@ Figure = tuple[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much work: pages, pages that carry bytes, the two sizes of P7, one-page calls, GiB a node of P9."""
+    """How much work: pages, pages that carry bytes, the two sizes of P7, one-page calls, GiB a node of P9,
+    steps of a search."""
 
     pages: int
     byte_pages: int
     growth: tuple[int, int] = (1 << 16, 1 << 24)
     calls: int = 2000
     gib: int = 256
+    steps: int = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ def rows(sizes: Sizes) -> tuple[Row, ...]:
         Row("P9", f"build 4 x {sizes.gib} GiB", "build", None, 500, "ms"),
         Row("P9", "resident for that", "resident", None, 200, "MiB"),
         Row("P10", "first touch", "touch", None, 50),
+        Row("P13", "explore move and write, a state", "explore", None, 10, "us"),
+        Row("P13", "explore move and fork, a state", "explore fork", None, 10, "us"),
         Row("P15", "import", "import", "numpy: import", 2, "ms"),
     )
 
@@ -146,6 +151,8 @@ class Bench:
         yield "move large", self._large.move()
         yield from build(self.sizes.gib)
         yield "touch", touch(self.sizes.pages)
+        yield "explore", us_per_state("writer", self.sizes.steps)
+        yield "explore fork", us_per_state("fork", self.sizes.steps)
         yield "import", import_seconds("pagemig") * 1e3
         yield "numpy: import", import_seconds("numpy") * 1e3
 

@@ -31,7 +31,7 @@ def sizes_from(arguments: Sequence[str] | None) -> tuple[Sizes, int]:
     if chosen.pages < 1024 or chosen.rounds < 1:
         parser.error("--pages must be at least 1024 and --rounds at least 1")
     if chosen.quick:
-        return Sizes(pages=4096, byte_pages=2048, growth=(1024, 4096), calls=50, gib=8), 1
+        return Sizes(pages=4096, byte_pages=2048, growth=(1024, 4096), calls=50, gib=8, steps=5000), 1
     return Sizes(pages=chosen.pages, byte_pages=min(chosen.pages, 1 << 18)), chosen.rounds
 
 

@@ -13,12 +13,14 @@ mod ledger;
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
 pub use charge::ChargeKind;
 pub use cost::Cost;
 pub use ledger::Ledger;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::base::{CpuId, Errno, MachineSpec, Misuse, MmId, Pfn, Profile};
 use crate::state::cpuset::Cpusets;
@@ -266,6 +268,38 @@ impl Kernel {
             now: self.now,
             profile: self.profile,
         })
+    }
+}
+
+impl Kernel {
+    /// Becomes equal to a machine of the same shape, in the memory that it has already.
+    pub fn copy_from(&mut self, other: &Kernel) {
+        let both = self.zones.touched_spans().zip(other.zones.touched_spans());
+        let span = |(own, others): (Range<usize>, Range<usize>)| own.start..own.end.max(others.end);
+        let spans: SmallVec<[Range<usize>; 8]> = both.map(span).collect();
+        self.frames.copy_spans(&other.frames, spans.iter().cloned());
+        self.contents.copy_spans(&other.contents, spans.iter().cloned());
+        self.zones.clone_from(&other.zones);
+        self.lru.clone_from(&other.lru);
+        self.tables.clone_from(&other.tables);
+        self.mms.clone_from(&other.mms);
+        self.vmas.clone_from(&other.vmas);
+        self.anon_vmas.clone_from(&other.anon_vmas);
+        self.mappings.clone_from(&other.mappings);
+        self.rings.clone_from(&other.rings);
+        self.io.clone_from(&other.io);
+        self.swaps.clone_from(&other.swaps);
+        self.ksm.clone_from(&other.ksm);
+        self.memcgs.clone_from(&other.memcgs);
+        self.cpusets.clone_from(&other.cpusets);
+        self.tasks.clone_from(&other.tasks);
+        self.locks.clone_from(&other.locks);
+        self.pins.clone_from(&other.pins);
+        self.isolated_by_hand.clone_from(&other.isolated_by_hand);
+        self.recorder.clone_from(&other.recorder);
+        self.cost = other.cost;
+        self.ledger.clone_from(&other.ledger);
+        (self.steps, self.now, self.profile) = (other.steps, other.now, other.profile);
     }
 }
 

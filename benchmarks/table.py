@@ -31,6 +31,7 @@ QUICK = Sizes(
     gib=8,
     accesses=1 << 16,
     records=1,
+    search_steps=5000,
     host_migrates=False,
 )
 

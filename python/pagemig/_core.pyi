@@ -350,6 +350,11 @@ class Machine:
     def online_zones(self) -> list[tuple[int, int]]:
         """(node, zone kind) of every zone that has present pages, in frame order."""
 
+    def zone_rows(
+        self,
+    ) -> list[tuple[int, int, int, int, int, tuple[int, int, int], list[tuple[str, int]]]]:
+        """(node, zone kind, first frame, frames spanned, present, (min, low, high), counters) by frame."""
+
     def present_pages(self, node: int) -> int:
         """Frames of a node that are not offline."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from . import machine_texts
 from .arguments import nodes_in, read_only
 from .bugs import Bug, bugs_of
 from .call import Lock, holder_of
@@ -129,6 +130,18 @@ class MachineView:
     def vmstat(self) -> dict[str, int]:
         """Return the counters of the whole machine, spelled as in ``/proc/vmstat``."""
         return self._system.core.vmstat()
+
+    def vmstat_text(self) -> str:
+        """Return the same as the text of ``/proc/vmstat``, for tools that read it."""
+        return machine_texts.vmstat_text(self._system)
+
+    def zoneinfo_text(self) -> str:
+        """Return every zone, its watermarks and counters, as the text of ``/proc/zoneinfo``."""
+        return machine_texts.zoneinfo_text(self._system)
+
+    def ftrace_text(self) -> str:
+        """Return the migrations since `record` as ftrace's lines of ``migrate:mm_migrate_pages``."""
+        return machine_texts.ftrace_text(self._system)
 
     def zone_counters(self, node: int) -> dict[str, int]:
         """Return the same for one node."""

@@ -8,6 +8,7 @@ clone of the machine. `pagemig.scenario.acting` does the steps.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -250,11 +251,10 @@ def _machine(part: MachinePart) -> Machine:
 
 def _bugs(names: tuple[str, ...]) -> list[Any]:
     """Return the switches of the gallery that go by these names."""
-    from .. import flags
-
-    kind: Any = getattr(flags, "Bug", None)
-    if kind is None:
-        raise UsageError(f"bugs: {', '.join(names)}: this version has no switches for bugs")
+    try:
+        kind: Any = importlib.import_module("..bugs", __package__).Bug
+    except ModuleNotFoundError:
+        raise UsageError(f"bugs: {', '.join(names)}: this version has no switches for bugs") from None
     known = {member.name.lower().replace("_", "-"): member for member in kind}
     for name in names:
         if name not in known:

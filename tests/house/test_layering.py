@@ -59,6 +59,7 @@ PYTHON_FLOORS = (
         "policy",
         "region",
         "report",
+        "step_texts",
         "storage",
         "strategies",
         "tables",

@@ -28,6 +28,7 @@ from ..flags import Granularity, PageFlags
 from ..machine import Machine
 from ..replaying import Replay, Runnable, Stage
 from ..results import Entry
+from ..step_texts import text_of
 from ..trace import Event
 from ..verdict import Violation
 
@@ -107,6 +108,11 @@ class Moment:
     """The name of the lock that each call waits for; empty for one that can go on."""
     locks: tuple[LockSpan, ...]
     pages: tuple[PageAt, ...]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What its labels mean, one sentence each."""
+        return tuple(filter(None, map(text_of, self.labels)))
 
     @property
     def said(self) -> str:

@@ -222,10 +222,11 @@ def _table(shown: Timeline) -> str:
         is_bad = shown.findings and moment is shown.moments[-1]
         made = f"<code>{escape(' '.join(moment.labels))}</code>" if moment.actor else "before the first step"
         said = f" {escape(moment.said)}" if moment.said else ""
+        meant = escape(" ".join(moment.sentences))
         who = f"<i class='key c-{moment.actor}'></i>{moment.actor}" if moment.actor else ""
         rows.append(
             f"<tr{' class=bad' if is_bad else ''}><th scope='row'>{moment.number}</th><td>{who}</td>"
-            f"<td>{made}{said}</td><td class='wide'>{_then(shown, before, moment)}</td></tr>"
+            f"<td>{made}{said}<div class='soft'>{meant}</div></td><td class='wide'>{_then(shown, before, moment)}</td></tr>"
         )
         before = moment
     return f"<table><thead><tr>{head}</tr></thead>\n<tbody>{chr(10).join(rows)}</tbody></table>"

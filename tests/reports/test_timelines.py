@@ -12,7 +12,6 @@ from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
 
 import pagemig as pm
 from pagemig import PAGE_SIZE
-from pagemig.gallery import gallery
 from tests.reports.wire import Message, read
 
 SHARED = pm.MoveScope.SHARED
@@ -120,6 +119,22 @@ def test_pages_can_be_chosen(race: tuple[pm.Machine, list]) -> None:
         pm.Timeline.of(machine, calls, "2a", pages=[1000])
 
 
+def test_time_that_passes_is_noted() -> None:
+    """A call that waits for a disk: the last moments are those of `pagemig.replay`."""
+    machine = pm.Machine(nodes=[pm.MiB], contents=True)
+    slow = pm.FileSystem("slow", io_ticks=7)
+    file = machine.create_file("file", PAGE_SIZE, filesystem=slow)
+    calls = [(pm.calls.read_file(file, 0, 3), machine.spawn())]
+    schedule = pm.explore(machine, calls).outcomes[0].schedule
+    shown = pm.Timeline.of(machine, calls, schedule)
+    end = pm.replay(machine, calls, schedule)
+    assert shown.moments[-1].now == end.machine.now == 7
+    assert "disk" in {holder for moment in shown.moments for lock in moment.locks for holder in lock.holders}
+    assert [page.count for page in shown.moments[-1].pages] == [
+        end.machine.frame(pfn).count for pfn in shown.pages
+    ]
+
+
 def test_words_say_what_happened(shown: pm.Timeline) -> None:
     """Unmapped, copied, mapped again: each from the event of its step."""
     said = " | ".join(moment.said for moment in shown.moments)
@@ -168,7 +183,7 @@ def test_a_timeline_is_a_value(shown: pm.Timeline) -> None:
 @pytest.mark.parametrize("name", ["no-freeze", "no-rcu", "child-first", "no-writeback-wait"])
 def test_a_finding_is_shown_with_what_is_wrong(name: str) -> None:
     """A lost store, failed assertions, a broken rule: the timeline ends there, every picture marks it."""
-    found = gallery.explore(name, stop_at_first=True).findings[0]
+    found = pm.gallery.explore(name, stop_at_first=True).findings[0]
     shown = pm.Timeline.of_finding(found)
     assert shown.schedule == found.schedule
     assert len(shown.moments) == found.steps + 1

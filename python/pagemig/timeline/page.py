@@ -38,7 +38,7 @@ _STYLE = """
 .pm .strips { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .8rem; }
 .pm figure { margin: 0 0 .7rem; } .pm figcaption { font-size: .88rem; overflow-wrap: anywhere; }
 .pm svg { display: block; width: 100%; background: var(--empty); border-radius: 3px; }
-.pm line.end { stroke: #d55e00; stroke-width: 3; vector-effect: non-scaling-stroke; }
+.pm line.end { stroke: #d55e00; stroke-width: 6; vector-effect: non-scaling-stroke; }
 .pm polyline { fill: none; stroke: var(--ink); stroke-width: 2; vector-effect: non-scaling-stroke; }
 .pm polyline.mapcount { stroke: var(--soft); stroke-dasharray: 4 3; }
 .pm .wait { fill: none; stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 2 3;
@@ -51,6 +51,10 @@ _STYLE = """
   border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 .pm th { font-weight: 600; white-space: nowrap; }
 .pm tr.bad { background: color-mix(in srgb, #d55e00 22%, transparent); }
+@media (min-width: 641px) {
+  .pm table { table-layout: fixed; }
+  .pm th:nth-child(1), .pm th:nth-child(2) { width: 3.2rem; } .pm th:nth-child(3) { width: 56%; }
+}
 @media (max-width: 640px) {
   .pm thead { position: absolute; left: -999em; }
   .pm tr { display: grid; grid-template-columns: 2.6rem 2.6rem 1fr; border-bottom: 1px solid var(--line);

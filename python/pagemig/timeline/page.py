@@ -122,7 +122,7 @@ def _strips(shown: Timeline) -> str:
         "Coloured: it made this step, or holds this lock. Dashed: it waits. "
         "Lines: a page's count (drawn through) and map count (dashed)."
     )
-    mark = " The red line is where something is wrong." if shown.findings else ""
+    mark = " Something is wrong where the thick line is." if shown.findings else ""
     return (
         f"<div class='strips'>{''.join(drawn)}<div class='ticks'>{ticks}</div>"
         f"<p class='soft'>{key}{mark}</p></div>"
@@ -230,7 +230,8 @@ def _table(shown: Timeline) -> str:
         who = f"<i class='key c-{moment.actor}'></i>{moment.actor}" if moment.actor else ""
         rows.append(
             f"<tr{' class=bad' if is_bad else ''}><th scope='row'>{moment.number}</th><td>{who}</td>"
-            f"<td>{made}{said}<div class='soft'>{meant}</div></td><td class='wide'>{_then(shown, before, moment)}</td></tr>"
+            f"<td>{made}{said}<div class='soft'>{meant}</div></td>"
+            f"<td class='wide'>{_then(shown, before, moment)}</td></tr>"
         )
         before = moment
     return f"<table><thead><tr>{head}</tr></thead>\n<tbody>{chr(10).join(rows)}</tbody></table>"

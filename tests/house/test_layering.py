@@ -47,7 +47,7 @@ CORE_FLOORS = (
 # A module is a room, and so is a folder; `pagemig` is the package's own face, its ``__init__``.
 PYTHON_FLOORS = (
     ("errors", "flags"),
-    ("_core", "arguments", "arrow", "bugs"),
+    ("_core", "arguments", "arrow", "bugs", "step_texts"),
     (
         "call",
         "filesystems",
@@ -59,7 +59,6 @@ PYTHON_FLOORS = (
         "policy",
         "region",
         "report",
-        "step_texts",
         "storage",
         "strategies",
         "tables",

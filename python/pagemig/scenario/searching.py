@@ -51,9 +51,7 @@ class Race:
         before = remember_before(world)
         race = Race(page, world, take_off(world, page), before)
         if not any(flight.call for flight in race.flights):
-            raise UsageError(
-                "calls: none of them gets as far as its first step; there is no order to choose"
-            )
+            raise UsageError("calls: none of them gets as far as its first step; there is no order to choose")
         return race
 
     def at(self, end: Replay) -> tuple[World, dict[str, Came]]:

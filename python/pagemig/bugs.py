@@ -201,11 +201,12 @@ BITS = {bug: 1 << number for number, bug in enumerate(Bug)}
 """The number of each in the core: the order above."""
 
 
-def bits_of(bugs: Iterable[Bug]) -> int:
+def bits_of(bugs: object) -> int:
     """Return some bugs as the core has them; `UsageError` for anything else."""
-    wanted = [bugs] if isinstance(bugs, (Bug, str)) else list(bugs)
+    if isinstance(bugs, str) or not isinstance(bugs, Iterable):
+        bugs = (bugs,)
     bits = 0
-    for bug in wanted:
+    for bug in bugs:
         if not isinstance(bug, Bug):
             known = ", ".join(f"Bug.{other.name}" for other in Bug)
             raise UsageError(f"bugs has {bug!r}; each must be one of {known}")

@@ -18,7 +18,7 @@ def test_a_machine_knows_its_bugs_and_a_copy_has_them() -> None:
     assert pm.Machine(nodes=NODES).bugs == ()
 
 
-@pytest.mark.parametrize("bugs", [("no-freeze",), "no-freeze", (1,), (None,)])
+@pytest.mark.parametrize("bugs", [("no-freeze",), "no-freeze", (1,), (None,), None])
 def test_what_is_no_bug_is_refused(bugs: object) -> None:
     """The message names what there is."""
     with pytest.raises(pm.UsageError, match=r"bugs has .*; each must be one of Bug\.NO_FREEZE, "):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import pagemig as pm
+from pagemig.scenario import Scenario
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "gallery.md"
 NAMES = tuple(pm.gallery)
@@ -120,3 +121,20 @@ def test_the_guide_tells_the_story_of_each_exhibit(name: str) -> None:
     exhibit = pm.gallery[name]
     for part in (f"**{exhibit.title}.**", exhibit.story, exhibit.rule, *exhibit.breaks):
         assert part in words, f"the section {name!r} lacks {part!r}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_scenario_of_an_exhibit_is_the_same_situation(name: str) -> None:
+    """``gallery/NAME`` of the library: title, story, and the same finding after the same schedule."""
+    scenario = Scenario.load(f"gallery/{name}")
+    exhibit = pm.gallery[name]
+    assert scenario.title == exhibit.title
+    assert scenario.story.split() == exhibit.story.split()
+    assert scenario.bugs == (() if exhibit.bug is None else (name,))
+    found = scenario.explore(transitions=TRANSITIONS).findings[0]
+    first = pm.gallery.explore(name, transitions=TRANSITIONS).findings[0]
+    assert (found.kind, found.rule, found.schedule) == (first.kind, first.rule, first.schedule)
+    if exhibit.bug is not None:
+        verdict = scenario.without_bugs().explore(transitions=TRANSITIONS)
+        assert verdict.complete
+        assert verdict.holds

@@ -99,7 +99,9 @@ pub fn insert(
         kernel.cancel_charge(group);
         return Err(Errno::Exists);
     }
-    kernel.shadow.adopt(page);
+    if kernel.shadow.is_on() {
+        kernel.shadow.adopt(page);
+    }
     let frame = &mut kernel.frames[page];
     frame.get();
     frame.set_owner(Owner::File(file));

@@ -198,8 +198,6 @@ def build(page: Page) -> World:
     """
     with _at("machine"):
         world = World(_machine(page.machine))
-        if page.machine.contents:
-            world.machine.watch_stores()
     machine = world.machine
     for name, group in page.memcgs.items():
         with _at(f"memcgs.{name}"):
@@ -236,7 +234,7 @@ def _at(where: str) -> Iterator[None]:
 
 def _machine(part: MachinePart) -> Machine:
     nodes = {number: _node(node) for number, node in part.nodes.items()}
-    return Machine(
+    machine = Machine(
         nodes=nodes,
         cpus=part.cpus,
         contents=part.contents,
@@ -246,6 +244,9 @@ def _machine(part: MachinePart) -> Machine:
         pageblock_frames=part.pageblock_frames,
         bugs=[Bug(name) for name in part.bugs],
     )
+    if part.contents:
+        machine.watch_stores()
+    return machine
 
 
 def _node(part: NodePart) -> Node:

@@ -14,6 +14,8 @@ mod group_verbs;
 mod request;
 mod searching;
 mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 mod stepping;
 pub mod verbs;
 

@@ -158,7 +158,7 @@ class Scenario:
         return self.page.machine.bugs
 
     def without_bugs(self) -> Scenario:
-        """Return the same on a machine that breaks no rule: no bugs, and the kernel's own defects repaired."""
+        """Return the same on a machine without bugs, and with the kernel's own defects repaired."""
         data = self.to_dict()
         machine = {key: value for key, value in data["machine"].items() if key != "bugs"}
         data["machine"] = {**machine, "profile": "repaired"}

@@ -198,8 +198,6 @@ def build(page: Page) -> World:
     """
     with _at("machine"):
         world = World(_machine(page.machine))
-        if page.machine.contents:
-            world.machine.watch_stores()
     machine = world.machine
     for name, group in page.memcgs.items():
         with _at(f"memcgs.{name}"):

@@ -431,7 +431,9 @@ class Machine(MachineStores):
     def restore(data: bytes) -> Machine:
         """Return the machine of a snapshot; its calls in flight are `Machine.calls`, in order.
 
-        Nothing of the bytes is run, so a snapshot from elsewhere can do no harm; a pickle could.
+        Nothing of the bytes is run, as a pickle's would be. But checksums find damage, not malice: bytes
+        that were forged with care can make a machine that contradicts itself, and running that can
+        fail with `InternalError` or go on for ever.
 
         Raises
         ------

@@ -43,8 +43,6 @@ def explored(
     verdict = pm.explore(stage.machine, racers, strategy, observe=observed)
     assert verdict.complete, verdict
     assert not verdict.findings, verdict.findings[0]
-    import sys
-    print("##", verdict.states, *sorted({repr((*map(result, o.results), o.observed)) for o in verdict.outcomes}), sep="\n   ")
     return {(*map(result, outcome.results), outcome.observed) for outcome in verdict.outcomes}
 
 

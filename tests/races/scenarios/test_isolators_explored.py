@@ -62,7 +62,7 @@ def test_s14_explored_reclaim_and_a_migrator() -> None:
 
 
 def test_s15_explored_a_scan_of_the_list_beside_a_migrator() -> None:
-    """S15: M first: the scan reclaims nothing. The scan first: the page is gone, -ENOENT; -EBUSY meanwhile."""
+    """S15: M first: the scan reclaims nothing. The scan first: it is gone, -ENOENT; -EBUSY meanwhile."""
     stage = file_page(nodes=SMALL)
     assert stage.machine.reclaim(0, family=pm.PageFamily.FILE) == 0
     stage.machine.drain()

@@ -269,62 +269,16 @@ def test_s12_explored_two_stores_that_queue_for_the_page() -> None:
         ),
         preemptions=2,
     )
+    on_0, on_1 = (f"node {node}: 1 mapped, 1 counted, writable" for node in (0, 1))
     assert outcomes == {
-        (
-            (-11,),
-            None,
-            None,
-            (
-                "node 0: 1 mapped, 1 counted, writable",
-                "node 0: 1 mapped, 1 counted, writable",
-                b"PARENT",
-                (14, 16),
-            ),
-        ),
-        (
-            (-16,),
-            None,
-            None,
-            (
-                "node 0: 1 mapped, 1 counted, writable",
-                "node 0: 1 mapped, 1 counted, writable",
-                b"PARENT",
-                (14, 16),
-            ),
-        ),
-        (
-            (1,),
-            None,
-            None,
-            (
-                "node 0: 1 mapped, 1 counted, writable",
-                "node 0: 1 mapped, 1 counted, writable",
-                b"PARENT",
-                (14, 16),
-            ),
-        ),
-        (
-            (1,),
-            None,
-            None,
-            (
-                "node 0: 1 mapped, 1 counted, writable",
-                "node 1: 1 mapped, 1 counted, writable",
-                b"PARENT",
-                (15, 15),
-            ),
-        ),
-        (
-            (1,),
-            None,
-            None,
-            (
-                "node 1: 1 mapped, 1 counted, writable",
-                "node 0: 1 mapped, 1 counted, writable",
-                b"PARENT",
-                (15, 15),
-            ),
-        ),
+        (status, None, None, (parent, child, b"PARENT", left))
+        for status, parent, child, left in (
+            ((-11,), on_0, on_0, (14, 16)),
+            ((-16,), on_0, on_0, (14, 16)),
+            ((1,), on_0, on_0, (14, 16)),
+            ((1,), on_0, on_1, (15, 15)),
+            ((1,), on_1, on_0, (15, 15)),
+        )
     }
 
 

@@ -38,8 +38,8 @@ def swapped_pair() -> tuple[pm.Machine, pm.Task, pm.Task, pm.Region]:
 
 
 def test_s28_explored_a_page_while_it_is_being_read_ahead() -> None:
-    """S28: locked by the disk, which answers at any time, in calls of its own; the fault that had it read does
-    not care; M moves the page, which has its bytes, or waits.
+    """S28: locked by the disk, which answers at any time, in a call of its own; the fault that had it read
+    does not care; M waits, and moves the page, which has its bytes.
     """
     machine, app, other, pair = swapped_pair()
     fault = machine.start(pm.calls.touch(pair[0], write=False), by=app)
@@ -54,7 +54,6 @@ def test_s28_explored_a_page_while_it_is_being_read_ahead() -> None:
         (pm.calls.complete_io(), other),
         observe=lambda end: (end.task(app.pid).read(pair[1].start, 5), slots(end), free(end)),
         result=lambda result: None if isinstance(result, pm.AccessResult) else status(result),
-        preemptions=2,
     )
     assert outcomes == {
         (1, None, True, (b"ahead", (2, 2), (15, 15))),
@@ -62,8 +61,8 @@ def test_s28_explored_a_page_while_it_is_being_read_ahead() -> None:
 
 
 def test_s28_explored_a_page_that_was_read_ahead_and_a_faulter() -> None:
-    """S28: a faulter finds it before M, or after; bytes and slot are there either way. It is left in swap if M
-    came last, for it was mapped then (Q12).
+    """S28: a faulter finds it before M, or after; bytes and slot are there either way. It is left in swap if
+    M came last, for it was mapped then (Q12).
     """
     machine, app, other, pair = swapped_pair()
     app.touch(pair[0], write=False)

@@ -16,7 +16,7 @@ MATURIN_DEVELOP := VIRTUAL_ENV=$(VENV) $(BIN)/maturin develop
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-rust test-python lint format bench bench-quick asv docs wheel smoke ci lock clean tools
+.PHONY: help demo test test-rust test-python lint format bench costs accept-costs asv plots docs wheel smoke ci lock clean tools
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,15 @@ format: $(STAMPS)/venv-dev ## rewrite the sources in the agreed form
 bench: $(STAMPS)/release ## one table: our times beside the host kernel's, in one run
 	$(BIN)/python -m benchmarks.table
 
+costs: | tools ## counters and instructions of fixed workloads against those accepted
+	$(PYTHON) .ci/costs.py
+
+accept-costs: | tools ## take what the workloads cost now as what they should cost
+	$(PYTHON) .ci/costs.py --accept
+
+plots: $(STAMPS)/venv-bench $(STAMPS)/release ## measure growth and refresh the figures of docs/performance.md
+	$(BIN)/python -m benchmarks.plots
+
 asv: $(STAMPS)/venv-bench ## time the last commit with asv, in an environment of its own
 	$(BIN)/asv machine --yes
 	$(BIN)/asv run --show-stderr 'HEAD^!'
@@ -69,7 +78,7 @@ smoke: wheel
 	$(SMOKE)/bin/python -I .ci/smoke.py
 	$(SMOKE)/bin/python -m benchmarks.table --quick
 
-ci: lint test docs smoke ## everything that must hold before a change lands
+ci: lint test costs docs smoke ## everything that must hold before a change lands
 
 lock: $(STAMPS)/venv-demo ## choose new versions for requirements/*.txt
 	$(BIN)/python $(PIP_INSTALL) uv

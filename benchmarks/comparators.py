@@ -2,14 +2,12 @@
 
 ``C1`` the kernel looks a page up, ``C2`` it is asked to move a page to where it is, ``C4`` a plain copy
 of 4 KiB pages. All are measured in the same run, in the same page order, as what they stand beside.
-Start with :class:`Host` and :class:`Copy`. Left out: ``C3``, pages that the host really migrates, which
-takes root and 1 GiB huge pages.
+Start with :class:`Host` and :class:`Copy`. ``C3``, pages that the host really migrates, is in
+:mod:`benchmarks.host_migration`.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
@@ -91,10 +89,3 @@ class Copy:
         """Nanoseconds for each page of one copy in this order."""
         elapsed = seconds(lambda: np.take(self._source, order, axis=0, out=self._target, mode="clip"))
         return elapsed * 1e9 / len(order)
-
-
-def import_seconds(module: str) -> float:
-    """How long a new interpreter takes to import a module, without its own start."""
-    program = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
-    answer = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    return float(answer.stdout)

@@ -46,3 +46,9 @@ def machine_with_file(pages: int, filesystem: pm.FileSystem) -> tuple[pm.Machine
     area = task.mmap(pages * pm.PAGE_SIZE, file=file, shared=True)
     task.touch(area, write=False)
     return machine, task, area
+
+
+def pin_all(task: pm.Task, heap: pm.Region) -> None:
+    """Take one reference on every page, as direct I/O would: none of them can move any more."""
+    for address in heap.addresses.tolist():
+        task.pin(address)

@@ -11,8 +11,8 @@ array([1, 1, 1, 1], dtype=int32)
 
 Start with `Machine` and `Task`; `File`, `Memcg`, `Cpuset` and `Ksm` are what else a machine has.
 `filesystems` are the kinds of files. `calls` and `Machine.start` stop operations half way;
-`syscalls` has the system calls with the kernel's own arguments; `inputs` brings real
-programs in. The behaviour is that of Linux 2.6.34 on x86-64: ``docs/spec/``.
+`syscalls` has the system calls with the kernel's own arguments; `Scenario` tells a situation on
+one page; `inputs` brings real programs in. The behaviour is that of Linux 2.6.34 on x86-64: ``docs/spec/``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import calls, filesystems, syscalls
 from ._core import build_profile
-from .call import Call, Holder, WaitFor
+from .bugs import Bug
+from .call import Call, Holder, Lock, WaitFor
+from .cost_model import CostModel, ModelledTime, cost_curve, measured, modelled_time, presets
 from .cpuset import Cpuset
 from .errors import (
     DeadlockError,
@@ -34,6 +36,7 @@ from .errors import (
     SyscallError,
     UsageError,
 )
+from .exhibits import Exhibit, Gallery, gallery
 from .exploring import explore
 from .file import File
 from .filesystems import (
@@ -78,6 +81,7 @@ from .permissions import SecurityHook
 from .policy import Policy
 from .region import Region
 from .replaying import Replay, Symptom, ViolationKind, replay
+from .report import Report
 from .results import (
     AccessResult,
     Anywhere,
@@ -95,8 +99,11 @@ from .results import (
 )
 from .storage import Buffer, SwapEntry, SwapInfo, SwapSlot, Transfer
 from .strategies import Exhaustive, Pct, Random
+from .sweep import sweep
+from .tables import Table
 from .task import Task
 from .task_view import Vma
+from .timeline import Timeline
 from .topology import Node, Topology, Zone
 from .trace import Event, Trace
 from .user_memory import UserMemory
@@ -104,6 +111,7 @@ from .verdict import ExplorationStatistics, Outcome, Raised, Stop, Verdict, Viol
 
 if TYPE_CHECKING:
     from . import inputs
+    from .scenario import Scenario
 
 NONE = Protection.NONE
 R = Protection.READ
@@ -125,9 +133,11 @@ __all__ = [
     "BlockState",
     "Buffer",
     "BufferState",
+    "Bug",
     "ByPage",
     "Call",
     "Capability",
+    "CostModel",
     "Cpuset",
     "DeadlockError",
     "DirtyMethod",
@@ -136,12 +146,14 @@ __all__ = [
     "EntryKind",
     "Event",
     "Exhaustive",
+    "Exhibit",
     "ExplorationInterrupted",
     "ExplorationStatistics",
     "File",
     "FileSystem",
     "Finding",
     "FrameInfo",
+    "Gallery",
     "GiB",
     "Granularity",
     "Holder",
@@ -152,6 +164,7 @@ __all__ = [
     "Ksm",
     "KsmNode",
     "KsmPlace",
+    "Lock",
     "LruList",
     "Machine",
     "MachineBusyError",
@@ -164,6 +177,7 @@ __all__ = [
     "MiB",
     "MigrateMethod",
     "MigrationResult",
+    "ModelledTime",
     "MoveScope",
     "Node",
     "OutOfMemoryError",
@@ -186,6 +200,8 @@ __all__ = [
     "Region",
     "ReleaseMethod",
     "Replay",
+    "Report",
+    "Scenario",
     "SecurityHook",
     "Stop",
     "SwapEntry",
@@ -193,7 +209,9 @@ __all__ = [
     "SwapSlot",
     "Symptom",
     "SyscallError",
+    "Table",
     "Task",
+    "Timeline",
     "ToNode",
     "Topology",
     "Trace",
@@ -215,10 +233,16 @@ __all__ = [
     "ZoneKind",
     "build_profile",
     "calls",
+    "cost_curve",
     "explore",
     "filesystems",
+    "gallery",
     "inputs",
+    "measured",
+    "modelled_time",
+    "presets",
     "replay",
+    "sweep",
     "syscalls",
 ]
 
@@ -229,6 +253,10 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module(".inputs", __name__)
+    if name == "Scenario":
+        from .scenario import Scenario
+
+        return Scenario
     if name == "__version__":
         from importlib.metadata import version
 

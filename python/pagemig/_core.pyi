@@ -254,6 +254,9 @@ class Machine:
     def entry(self, pid: int, address: int) -> tuple[int, bool, bool, bool, bool, int, int]:
         """(kind 0 none 1 present 2 swap 3 migration, writable, dirty, accessed, special, pfn, raw value)."""
 
+    def entries_to(self, pfn: int) -> list[tuple[int, int]]:
+        """(pid, address) of each present or migration entry that names the frame."""
+
     def mm_counters(self, pid: int) -> tuple[int, int, int]:
         """(file pages, anonymous pages, swap entries), as stored: may be negative (Q16)."""
 
@@ -347,6 +350,11 @@ class Machine:
     def online_zones(self) -> list[tuple[int, int]]:
         """(node, zone kind) of every zone that has present pages, in frame order."""
 
+    def zone_rows(
+        self,
+    ) -> list[tuple[int, int, int, int, int, tuple[int, int, int], list[tuple[str, int]]]]:
+        """(node, zone kind, first frame, frames spanned, present, (min, low, high), counters) by frame."""
+
     def present_pages(self, node: int) -> int:
         """Frames of a node that are not offline."""
 
@@ -419,8 +427,21 @@ class Machine:
     def advance(self, ticks: int) -> None: ...
     @property
     def steps(self) -> int: ...
+    @property
+    def bugs(self) -> int:
+        """The rules that are broken on purpose: a bit each, in the order of `pagemig.bugs.Bug`."""
+
+    def set_bugs(self, bugs: int) -> None: ...
+    def watch_stores(self) -> None:
+        """Notes stores from now on; the machine must have contents."""
+
+    @property
+    def watches_stores(self) -> bool: ...
     def audit(self) -> list[tuple[str, str, int | None, str]]:
         """(rule, invariant ids, pfn, what is wrong)."""
+
+    def locks(self) -> list[tuple[str, int, list[int], list[int]]]:
+        """(kind, number, calls that hold it, calls that wait for it in order), as ranked by I-35."""
 
     def cost(self) -> dict[str, int]: ...
     def drain_cpu(self, cpu: int | None) -> None: ...
@@ -466,19 +487,18 @@ class Exploration:
         """(kind as of ``judge`` or "assertion", rule, ids, detail, schedules, shortest schedule)."""
 
 @final
-class LackeyParser:
-    """Valgrind lackey text to columns, in chunks of any size.
+class TraceParser:
+    """A trace of one format to columns, in chunks of any size.
 
-    A line is `` L addr,size``, `` S addr,size``, `` M addr,size`` or ``I  addr,size``;
-    lines of the tool itself start with ``==``.
+    ``format``: lackey, perf, damon, dynamorio, champsim or csv.
     """
 
-    def __new__(cls, *, instructions: bool = False) -> LackeyParser: ...
+    def __new__(cls, format: str, *, instructions: bool = False) -> TraceParser: ...
     def feed(self, data: bytes) -> tuple[_U64, _U8, _U8]:
         """Addresses, sizes, kinds (0 load, 1 store, 2 modify, 3 instruction) of the complete lines so far."""
 
     def finish(self) -> tuple[_U64, _U8, _U8]:
-        """Three empty columns. Raises ``UsageError`` where the last line is cut off."""
+        """What a last line without a newline says. Raises ``UsageError`` where the data is cut off."""
 
     @property
     def lines(self) -> int: ...

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from . import _core
 from .errors import DeadlockError, OutOfMemoryError, SyscallError, UsageError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .system import System
 
 
+@runtime_checkable
 class CallValue(Protocol):
     """What a call shall do: a value of `pagemig.calls`."""
 
@@ -78,12 +79,55 @@ class WaitFor:
     def from_core(row: tuple[str, int, int | None]) -> WaitFor:
         """Make one from the core's tuple."""
         lock, number, holder = row
-        return WaitFor(lock, number, Holder(holder) if holder in list(Holder) else holder)
+        return WaitFor(lock, number, None if holder is None else holder_of(holder))
 
     def __repr__(self) -> str:
         name = "pfn" if self.lock in _OF_FRAMES else "number"
         holder = self.holder.name if isinstance(self.holder, Holder) else self.holder
         return f"WaitFor({self.lock}, {name}={self.number}, holder={holder})"
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock that somebody holds or waits for: see `pagemig.Machine.locks`.
+
+    Examples
+    --------
+    >>> Lock("page_lock", 12, (1,), (2, 3)).pfn
+    12
+    """
+
+    lock: str
+    """Its kind, as in `WaitFor.lock`."""
+    number: int
+    """Which one, as in `WaitFor.number`."""
+    holders: tuple[int, ...]
+    """The numbers of the calls that hold it, or a `Holder`; nobody holds writeback."""
+    waiters: tuple[int, ...]
+    """The numbers of the calls that wait for it, in the order of their coming."""
+
+    @property
+    def pfn(self) -> int | None:
+        """The frame, of a page lock or of writeback."""
+        return self.number if self.lock in _OF_FRAMES else None
+
+
+def holder_of(number: int) -> int:
+    """Return the number of a call, or the `Holder` that the core's number stands for."""
+    return Holder(number) if number in list(Holder) else number
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCall:
+    """What Python keeps of a call in flight, as a value: what a clone and a snapshot take along."""
+
+    number: int
+    pid: int
+    what: CallValue
+    asked: str
+    """The label that `Call.run_until` was told and has reached, or nothing."""
+    delivered: int
+    """Bytes of user memory that have been written."""
 
 
 @dataclass(slots=True)
@@ -265,8 +309,30 @@ class Call:
         core.forget(number)
         del self._system.calls[number]
 
-    def _for_clone(self, twin: System) -> Call:
-        """Return the handle of the same call on a clone of its machine."""
-        call = Call(twin, self._number, self._pid, self._what._for_clone())
-        call._asked, call._delivered = self._asked, self._delivered
+    def _kept(self) -> KeptCall:
+        """Return what is kept of it, with user memory of its own."""
+        return KeptCall(self._number, self._pid, self._what._for_clone(), self._asked, self._delivered)
+
+    @staticmethod
+    def _from_kept(system: System, kept: KeptCall) -> Call:
+        """Return the handle of the same call on a machine that is a copy."""
+        call = Call(system, kept.number, kept.pid, kept.what)
+        call._asked, call._delivered = kept.asked, kept.delivered
         return call
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it with its machine; in flight it is that machine's own handle."""
+        if self._ended is None:
+            return _in_flight, (self._system, self._number)
+        return _at_its_end, (self._system, self._number, self._pid, self._what, self._ended)
+
+
+def _in_flight(system: System, number: int) -> Call:
+    return system.calls[number]
+
+
+def _at_its_end(system: System, number: int, pid: int, what: CallValue, ended: _Ended) -> Call:
+    call = object.__new__(Call)
+    call._system, call._number, call._pid, call._what = system, number, pid, what
+    call._asked, call._delivered, call._ended = "", 0, ended
+    return call

@@ -114,6 +114,10 @@ class Cpuset:
     def __hash__(self) -> int:
         return hash((id(self._system), self._number))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it with its machine."""
+        return Cpuset, (self._system, self._number)
+
     def __repr__(self) -> str:
         return f"<Cpuset {self._number} {self.name!r}>"
 

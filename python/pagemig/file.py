@@ -264,6 +264,10 @@ class File:
     def __hash__(self) -> int:
         return hash((id(self._system), self._number))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it with its machine."""
+        return File, (self._system, self._number)
+
     def __repr__(self) -> str:
         return f"<File {self._number} {self.name!r}>"
 

@@ -9,6 +9,7 @@ Source: data-model 7.3, supporting-paths 16.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from . import calls
 from .calls.value import run_now
@@ -97,6 +98,10 @@ class Ksm:
 
     def __hash__(self) -> int:
         return hash(id(self._system))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it with its machine."""
+        return Ksm, (self._system,)
 
     def __repr__(self) -> str:
         shared, sharing, unshared = self._system.core.ksm()

@@ -3,8 +3,7 @@
 Start with `Machine`. Its tasks do the work (`pagemig.Task`); calls that are stopped half way
 are started here (`Machine.start`). Its files and groups are in
 `pagemig.machine_stores`; what can be seen of it is in `pagemig.machine_view`.
-
-Left out so far: snapshots.
+Snapshots are made and read in `pagemig.snapshot`.
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from . import _core, calls
+from . import _core, calls, snapshot
 from .arguments import integer, page_multiple
+from .bugs import Bug, bits_of
 from .call import Call, CallValue, drive
 from .calls.kernel import OFFLINE_TICKS
 from .calls.value import run_now
@@ -72,6 +72,9 @@ class Machine(MachineStores):
         Distances between nodes; by default 10 and 20.
     pageblock_frames
         Frames in a pageblock, which is what can go offline: a power of two.
+    bugs
+        Rules that it breaks, for looking at what comes of it: see `pagemig.gallery`. With any, every
+        call is made step by step.
 
     Raises
     ------
@@ -99,6 +102,7 @@ class Machine(MachineStores):
         profile: Profile = Profile.EXACT,
         topology: Topology | None = None,
         pageblock_frames: int = 512,
+        bugs: Iterable[Bug] = (),
     ) -> None:
         if not isinstance(contents, bool):
             raise UsageError(f"contents is {contents!r}; it must be True or False")
@@ -108,6 +112,7 @@ class Machine(MachineStores):
         block = integer(pageblock_frames, "pageblock_frames", 1, 1 << 31)
         if block & (block - 1):
             raise UsageError(f"pageblock_frames is {block}; it must be a power of two")
+        broken = bits_of(bugs)
         made = plan(nodes, cpus, topology, contents=contents)
         core = _core.Machine(
             nodes=made.nodes,
@@ -119,6 +124,8 @@ class Machine(MachineStores):
             swap_pages=swap_pages,
             pageblock_frames=block,
         )
+        if broken:
+            core.set_bugs(broken)
         self._system = System(core, made, contents=contents, profile=profile, make_task=Task)
 
     @property
@@ -379,14 +386,77 @@ class Machine(MachineStores):
         """Keep the last ``limit`` events for `trace`; 0 stops and forgets."""
         self._system.core.record(integer(limit, "limit", high=1 << 32))
 
+    def watch_stores(self) -> None:
+        """Note every store from now on, so that `audit` finds a byte that is lost (I-110, I-111).
+
+        What is in memory already counts as stored. Loads and reads are compared, too, as they happen.
+
+        Raises
+        ------
+        UsageError
+            The machine has no contents.
+
+        Examples
+        --------
+        >>> machine = Machine(nodes=[1 << 20, 1 << 20], contents=True)
+        >>> app = machine.spawn()
+        >>> heap = app.mmap(PAGE_SIZE)
+        >>> machine.watch_stores()
+        >>> _ = app.write(heap.start, b"kept")
+        >>> app.move_pages(heap, 1).tolist(), machine.audit()
+        ([1], [])
+        """
+        self._system.core.watch_stores()
+
     def clone(self) -> Machine:
         """Return an equal machine that shares nothing with this one, calls in flight included."""
-        twin = object.__new__(Machine)
-        twin._system = self._system.clone()
-        return twin
+        return _over(self._system.clone())
+
+    def snapshot(self) -> bytes:
+        """Return the whole machine as bytes: equal bytes for equal machines, wherever they are made.
+
+        Calls in flight are in it, with the user memory that they write to. Only values of
+        `pagemig.calls` can be: another one is refused with `UsageError`.
+
+        Examples
+        --------
+        >>> machine = Machine(nodes=[1 << 20])
+        >>> twin = Machine.restore(machine.snapshot())
+        >>> twin.snapshot() == machine.snapshot()
+        True
+        """
+        return snapshot.keep(self._system)
+
+    @staticmethod
+    def restore(data: bytes) -> Machine:
+        """Return the machine of a snapshot; its calls in flight are `Machine.calls`, in order.
+
+        Nothing of the bytes is run, so a snapshot from elsewhere can do no harm; a pickle could.
+
+        Raises
+        ------
+        UsageError
+            The bytes are damaged, or no snapshot, or one of another version; or this host has no
+            room for the machine.
+        """
+        return _over(snapshot.restore(data))
+
+    def __copy__(self) -> Machine:
+        return self.clone()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it as its snapshot; handles in the same pickle come back as handles of the same machine."""
+        return _over, (self._system,)
 
     def __repr__(self) -> str:
         return f"Machine(nodes={self.nodes}, cpus={len(self.cpus)})"
 
     def _by(self, by: HasPid | None, what: CallValue) -> Any:
         return run_now(self._system, self._system.acting(by), what)
+
+
+def _over(system: System) -> Machine:
+    """Return the handle of a machine that exists."""
+    machine = object.__new__(Machine)
+    machine._system = system
+    return machine

@@ -129,6 +129,10 @@ class Memcg:
     def __hash__(self) -> int:
         return hash((id(self._system), self._number))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it with its machine."""
+        return Memcg, (self._system, self._number)
+
     def __repr__(self) -> str:
         return f"<Memcg {self._number} {self.name!r}>"
 

@@ -35,6 +35,9 @@ AREA = 2 * MiB
 # Text of the trace that is played at once: long enough that a batch's fixed costs do not show.
 _CHUNK = 16 * MiB
 
+# No access of a trace is wider than this: its sizes are bytes.
+_WIDEST = 255
+
 _PAGE_SHIFT = PAGE_SIZE.bit_length() - 1
 
 Progress = Callable[[str, float], None]
@@ -405,19 +408,24 @@ class _Session:
 
     def _play(self, batch: _Batch, still: Player | None = None) -> tuple[Served, Served]:
         """Play a batch on the player, and on a second one if there is one."""
-        beyond = np.flatnonzero(batch.addresses + batch.sizes > USER_END)
-        if len(beyond):
-            address = int(batch.addresses[beyond[0]])
-            raise UsageError(
-                f"{self.path}: data access {self.records + int(beyond[0]) + 1} is at {address:#x}, "
-                f"beyond the end of user space at {USER_END:#x}"
-            )
+        if int(batch.addresses.max()) > USER_END - _WIDEST:
+            self._refuse_beyond(batch)
         addresses, writes = page_accesses(batch.addresses, batch.sizes, batch.writes)
         served = self.player.play(addresses, writes)
         self.records += len(batch)
         self.straddling += len(addresses) - len(batch)
         self.writes += int(np.count_nonzero(batch.writes))
         return served, still.play(addresses, writes) if still is not None else self._nothing()
+
+    def _refuse_beyond(self, batch: _Batch) -> None:
+        """Raise for the first access that ends beyond user space, if there is one."""
+        beyond = np.flatnonzero(batch.addresses > USER_END - batch.sizes.astype(np.uint64))
+        if len(beyond):
+            address = int(batch.addresses[beyond[0]])
+            raise UsageError(
+                f"{self.path}: data access {self.records + int(beyond[0]) + 1} is at {address:#x}, "
+                f"beyond the end of user space at {USER_END:#x}"
+            )
 
     def _nothing(self) -> Served:
         return Served((0,) * len(self.tiers.memory))

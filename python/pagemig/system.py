@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import _core
 from .arguments import integer, node_mask, nodes_in
+from .call import Call, KeptCall
 from .errors import MachineBusyError, UsageError
 from .filesystems import FileSystem
 from .flags import Profile, ZoneKind
@@ -21,12 +23,24 @@ from .permissions import CpusetFacts, SecurityHook, TaskFacts, allowed_nodes, cp
 from .region import HasPid
 from .topology import Plan
 
-if TYPE_CHECKING:
-    from .call import Call
-
 PID_MAX = (1 << 31) - 1
 KERNEL = 0
 """The pid under which the core knows the machine itself; no task has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What Python keeps beside the core, as a value: what a clone and a snapshot take along."""
+
+    plan: Plan
+    contents: bool
+    profile: Profile
+    masks: tuple[int, int] | None
+    has_cpusets: bool
+    filesystems: dict[int, FileSystem]
+    security_hook: SecurityHook
+    calls: tuple[KeptCall, ...]
+    """The calls in flight, in the order in which they were started."""
 
 
 class System:
@@ -87,21 +101,36 @@ class System:
     def clone(self) -> System:
         """Return an equal system that shares nothing with this one."""
         with self.alone():
-            return self._clone()
+            return System.restored(self.core.clone(), self.beside(), self.make_task)
 
-    def _clone(self) -> System:
-        twin = System(
-            self.core.clone(),
+    def __deepcopy__(self, memo: dict[int, Any]) -> System:
+        return self.clone()
+
+    def beside(self) -> Beside:
+        """Return what Python keeps, with user memory of its own."""
+        return Beside(
             self.plan,
-            contents=self.contents,
-            profile=self.profile,
-            make_task=self.make_task,
+            self.contents,
+            self.profile,
+            self._masks,
+            self._has_cpusets,
+            dict(self.filesystems),
+            self.security_hook,
+            tuple(self.calls[number]._kept() for number in sorted(self.calls)),
         )
-        twin._masks, twin._has_cpusets = self._masks, self._has_cpusets
-        twin.filesystems = dict(self.filesystems)
-        twin.security_hook = self.security_hook
-        twin.calls = {number: call._for_clone(twin) for number, call in self.calls.items()}
-        return twin
+
+    @staticmethod
+    def restored(core: _core.Machine, beside: Beside, make_task: Callable[[System, int], Any]) -> System:
+        """Return the system of a core and of what was kept beside it."""
+        made = System(
+            core, beside.plan, contents=beside.contents, profile=beside.profile, make_task=make_task
+        )
+        made._masks, made._has_cpusets = beside.masks, beside.has_cpusets
+        made.filesystems = dict(beside.filesystems)
+        made.security_hook = beside.security_hook
+        for kept in beside.calls:
+            Call._from_kept(made, kept)
+        return made
 
     def facts(self, pid: int) -> TaskFacts:
         """Return what the core knows of a task; `UsageError` if it knows none."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import proc_texts
 from .arguments import Nodes, integer, nodes_in, read_only
@@ -200,6 +200,10 @@ class TaskView:
 
     def __hash__(self) -> int:
         return hash((id(self._system), self._pid))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it with its machine."""
+        return type(self), (self._system, self._pid)
 
     def __repr__(self) -> str:
         return f"<Task {self._pid}>"

@@ -106,7 +106,9 @@ def test_a_fault_on_a_migration_entry_waits_for_the_page_lock() -> None:
     assert wait is not None
     assert (wait.lock, wait.pfn, wait.holder) == ("page_lock", pfn.pfn, mover.number)
     assert repr(wait) == f"WaitFor(page_lock, pfn={pfn.pfn}, holder={mover.number})"
+    assert pm.Lock("page_lock", pfn.pfn, (mover.number,), (reader.number,)) in machine.locks
     machine.run()
+    assert not machine.locks
     assert reader.result == b"hello"
     assert mover.result.tolist() == [1]
     machine.check()

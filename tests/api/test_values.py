@@ -49,6 +49,7 @@ VALUES = [
     pm.SecurityHook({(1, 2): errno.EACCES}),
     pm.WaitFor("page_lock", 3, 1),
     pm.WaitFor("writeback", 3, pm.Holder.DISK),
+    pm.Lock("page_lock", 3, (1, pm.Holder.HAND), (2,)),
     pm.Event(0, 1, 1, "step", "UM-1", -1, 0, 0),
     pm.calls.move_pages(REGION, 1),
     pm.calls.move_pages([4096], [1], target=3, scope=pm.MoveScope.SHARED, status=np.zeros(1, np.int32)),

@@ -1,8 +1,6 @@
 """What the tests of recorded and captured programs share: the recorded data, and who wrote it.
 
-``data/sort.lackey.xz`` is the beginning of a real recording: ``sort -n`` over 150,000 shuffled
-numbers under valgrind 3.19 lackey, data accesses only, the first 2.4 million. ``mixed.lackey``
-and ``proc/4242`` are made by hand: each line is there for a reason that a test names.
+``data/README.md`` says what of it was recorded, and what was made by hand.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ LINES = b" S 1fff000658,8\n L 04033e06,4\n"
         ("tail.gz", pack_gzip(LINES) + b"and more of it", "the gzip data is damaged"),
         ("tail.xz", lzma.compress(LINES) + b"and more of it", "the xz data is damaged"),
         ("sum.gz", pack_gzip(LINES)[:-8] + bytes(8), "the gzip data is damaged"),
-        ("t.zst", b"\x28\xb5\x2f\xfd" + bytes(9), "packed with zstd; unpack it first"),
+        ("t.zst", b"\x28\xb5\x2f\xfd" + bytes(9), "the zstd data is cut off"),
         ("t.bz2", b"BZh91AY&SY" + bytes(9), "packed with bzip2"),
     ],
 )

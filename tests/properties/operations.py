@@ -63,6 +63,7 @@ OPERATIONS = {
         ("move_nobodys", 1, (1, 0, 0, 0, 0)),
         ("migrate_pages", 4, (5, 4, 3, 3, 3)),
         ("mbind", 5, (6, 4, 3, 3, 3)),
+        ("migrate_frames", 4, (2, 5, 5, 3, 4)),
         ("create_file", 2, (0, 4, 2, 2, 1)),
         ("read_file", 4, (0, 6, 2, 3, 1)),
         ("write_file", 4, (0, 8, 3, 4, 0)),

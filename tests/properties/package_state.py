@@ -71,10 +71,14 @@ def _ksm_nodes(machine: pm.Machine) -> list[tuple[int, int, list[tuple[int, int]
     return sorted(rows, key=lambda row: (row[1], [address for _, address in row[2]]))
 
 
-def _policy(row: tuple[int, int, int, int] | None) -> tuple[int, tuple[int, ...]] | None:
+def _policy(row: tuple[int, int, int, int] | None) -> reference.PolicyState | None:
     if row is None or row[0] == int(pm.PolicyMode.DEFAULT):
         return None
-    return row[0], tuple(node for node in range(64) if row[1] >> node & 1)
+    return row[0], _nodes(row[1]), row[2], _nodes(row[3])
+
+
+def _nodes(mask: int) -> tuple[int, ...]:
+    return tuple(node for node in range(64) if mask >> node & 1)
 
 
 def _task(machine: pm.Machine, task: pm.Task, names: _Names) -> reference.TaskState:
@@ -94,6 +98,7 @@ def _task(machine: pm.Machine, task: pm.Task, names: _Names) -> reference.TaskSt
         (counters.file, counters.anon, counters.swap),
         sum(1 << node for node in task.mems_allowed if node in machine.nodes),
         _policy(core.task_policy(task.pid)),
+        core.next_interleave(task.pid),
     )
 
 

@@ -10,6 +10,7 @@ other. Left out: calls in flight; the explorer's tests have those.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pagemig as pm
 from tests.reference.buffers import Buffer
@@ -24,13 +25,17 @@ WINDOW = 72
 TASKS_MAX = 5
 ZERO_PAGE = -1
 POLICIES = (
-    (pm.PolicyMode.DEFAULT, ()),
-    (pm.PolicyMode.PREFERRED, (1,)),
-    (pm.PolicyMode.PREFERRED, ()),
-    (pm.PolicyMode.BIND, (2,)),
-    (pm.PolicyMode.BIND, (0, 1)),
-    (pm.PolicyMode.INTERLEAVE, (0, 1, 2)),
-    (pm.PolicyMode.INTERLEAVE, (1, 2)),
+    pm.Policy(pm.PolicyMode.DEFAULT),
+    pm.Policy(pm.PolicyMode.PREFERRED, (1,)),
+    pm.Policy(pm.PolicyMode.PREFERRED),
+    pm.Policy(pm.PolicyMode.BIND, (2,)),
+    pm.Policy(pm.PolicyMode.BIND, (0, 1)),
+    pm.Policy(pm.PolicyMode.INTERLEAVE, (0, 1, 2)),
+    pm.Policy(pm.PolicyMode.INTERLEAVE, (1, 2)),
+    pm.Policy(pm.PolicyMode.PREFERRED, (2,), static=True),
+    pm.Policy(pm.PolicyMode.BIND, (0, 2), static=True),
+    pm.Policy(pm.PolicyMode.INTERLEAVE, (0, 1, 5), relative=True),
+    pm.Policy(pm.PolicyMode.PREFERRED, (1, 2), relative=True),
 )
 
 
@@ -61,6 +66,15 @@ class Shape:
     swap: int = 0
     repaired: bool = False
     block: int = 8
+
+
+def errno_of(verb: Callable[[], object]) -> int:
+    """Run a verb of the package; 0, or the -errno that it raises."""
+    try:
+        verb()
+    except OSError as error:
+        return -(error.errno or 0)
+    return 0
 
 
 class Sides:

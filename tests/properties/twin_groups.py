@@ -5,22 +5,11 @@ Start with :class:`Groups`, a part of :class:`tests.properties.twin.Twin`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from tests.reference.memory import MOVABLE
 
-from .twin_base import Sides
+from .twin_base import Sides, errno_of
 
 MEMS = ({0}, {1}, {2}, {0, 1}, {1, 2}, {0, 1, 2}, {0, 2})
-
-
-def errno_of(verb: Callable[[], object]) -> int:
-    """Run a verb of the package; 0, or the -errno that it raises."""
-    try:
-        verb()
-    except OSError as error:
-        return -(error.errno or 0)
-    return 0
 
 
 class Groups(Sides):

@@ -139,10 +139,42 @@ class Moves(Sides):
         area = self._area(pid, page, count)
         if area is not None and flags // 8 % 4:
             start, end = area
-        mode, nodes = POLICIES[choice % len(POLICIES)]
+        rule = POLICIES[choice % len(POLICIES)]
+        nodes = set(rule.nodes)
         word = (2, 3, 4, 5, 6, 7, 1, 0)[flags % 8]
-        said = f"mbind {pid} {start:#x}..{end:#x} {mode!r} {nodes} flags={word}"
-        theirs = pm.syscalls.mbind(self.tasks[pid], start, end - start, int(mode), set(nodes), 64, word)
-        ours = self.reference.mbind(pid, start, end - start, int(mode), set(nodes), word)
-        assert ours == theirs, (ours, theirs, said, self._recent())
+        said = f"mbind {pid} {start:#x}..{end:#x} {rule} flags={word}"
+        theirs = pm.syscalls.mbind(self.tasks[pid], start, end - start, rule.word, nodes, 64, word)
+        ours = self.reference.mbind(pid, start, end - start, rule.word, nodes, word)
+        self._agree(ours, theirs, said)
         self._compare(f"{said} -> {theirs}")
+
+    def migrate_frames(self, first: int, count: int, node: int, kind: int) -> None:
+        """The engine on frames in a row: to a node, to a node exactly, or anywhere."""
+        total = len(self.reference.state.memory.frames)
+        start = first * 7 % total
+        step = count % 3 + 1
+        pfns = list(range(start, min(start + count % 24 * step + 1, total), step))
+        node %= len(self.machine.nodes)
+        offlining = kind % 3 == 2
+        target: pm.ToNode | pm.Anywhere | pm.ByPage = pm.ToNode(node)
+        if kind % 4 == 1:
+            target = pm.ByPage(dict.fromkeys(pfns, node))
+        elif kind % 4 == 2:
+            target = pm.Anywhere()
+        theirs = self.machine.migrate_pages(pfns, target, offlining=offlining)
+        ours = self.reference.migrate_frames(
+            pfns, None if kind % 4 == 2 else node, exact=kind % 4 == 1, offlining=offlining
+        )
+        said = f"migrate_frames {pfns} {target} {offlining}"
+        self._agree(
+            (ours.result, ours.statuses, ours.attempts, ours.passes, ours.discarded),
+            (
+                -theirs.error if theirs.error else theirs.not_migrated,
+                theirs.statuses.tolist(),
+                theirs.attempts.tolist(),
+                theirs.passes,
+                theirs.frames_discarded,
+            ),
+            said,
+        )
+        self._compare(f"{said} -> {ours.result}")

@@ -11,10 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 import pagemig as pm
-from tests.reference import policy as reference_policy
-from tests.reference.cpusets import allowed_nodes
 
-from .twin_base import BASE, POLICIES, TASKS_MAX, WINDOW, ZERO_PAGE, Sides
+from .twin_base import BASE, POLICIES, TASKS_MAX, WINDOW, ZERO_PAGE, Sides, errno_of
 
 PROTECTIONS = (pm.RW, pm.RW, pm.RW, pm.R, pm.NONE, pm.RWX, pm.RX)
 AREA_FLAGS = (
@@ -163,23 +161,16 @@ class Tasks(Sides):
         pid = self._who(who)
         if pid is None:
             return
-        mode, nodes = POLICIES[choice % len(POLICIES)]
-        allowed = allowed_nodes(self.reference.state, self.reference.task(pid))
-        if nodes and not set(nodes) <= allowed:
-            return
-        theirs = pm.Policy(mode, nodes)
-        bound = tuple(sorted(allowed))
-        ours = None
-        if mode is not pm.PolicyMode.DEFAULT:
-            ours = reference_policy.Policy(reference_policy.Mode(int(mode)), nodes, bound_to=bound)
+        rule = POLICIES[choice % len(POLICIES)]
         area = self._area(pid, page, count)
         if count % 5 == 0 or area is None:
-            self.tasks[pid].set_mempolicy(theirs)
-            self.reference.set_task_policy(pid, ours)
+            ours = self.reference.set_mempolicy(pid, rule.word, set(rule.nodes))
+            theirs = pm.syscalls.set_mempolicy(self.tasks[pid], rule.word, set(rule.nodes), 64)
         else:
-            self.tasks[pid].mbind(self._region(pid, *area), theirs)
-            assert self.reference.set_policy(pid, *area, ours)
-        self._compare(f"policy {pid} {area} {mode!r} {nodes}")
+            ours = self.reference.mbind(pid, area[0], area[1] - area[0], rule.word, set(rule.nodes), 0)
+            theirs = errno_of(lambda: self.tasks[pid].mbind(self._region(pid, *area), rule))
+        self._agree(ours, theirs, f"policy {pid} {area} {rule}")
+        self._compare(f"policy {pid} {area} {rule} -> {ours}")
 
     def mremap(self, who: int, page: int, count: int, length: int, to: int) -> None:
         """Shrink, grow or move a range of one area."""

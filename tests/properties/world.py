@@ -38,6 +38,7 @@ class World:
             profile=profile,
             pageblock_frames=8,
         )
+        self.machine.watch_stores()
         self.free_at_start = self.machine.vmstat()["nr_free_pages"]
         self.tasks: list[pm.Task] = []
         self.memories: list[ShadowMemory] = []

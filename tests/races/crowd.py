@@ -45,7 +45,10 @@ class Crowd:
             profile=self.profile,
             pageblock_frames=BLOCK,
         )
+        self.machine.watch_stores()
         self.offlined = 0
+        self.coarse: set[int] = set()
+        """The numbers of calls that were begun coarse."""
         self.group = self.machine.create_memcg("group", limit=90 * PAGE_SIZE)
         self.sets = [self.machine.create_cpuset(name, mems={0, 1, 2}) for name in ("one", "two")]
         self.sets[1].memory_migrate = True
@@ -195,7 +198,9 @@ class Crowd:
             if call is not None:
                 with contextlib.suppress(OSError):
                     how = self.dice.choice((pm.Granularity.FINE, pm.Granularity.COARSE))
-                    self.machine.start(call, by=task, granularity=how)  # type: ignore[arg-type]
+                    begun = self.machine.start(call, by=task, granularity=how)  # type: ignore[arg-type]
+                    if how is pm.Granularity.COARSE:
+                        self.coarse.add(begun.number)
         for _ in range(STEPS_MAX):
             waiting = [call for call in self.machine.calls if not call.done]
             if not waiting:

@@ -160,6 +160,7 @@ def build(situation: Situation, record: bool = False) -> Place:
     app = machine.spawn("app", stack=False)
     free = machine.vmstat()["nr_free_pages"]
     place = Place(machine, {"app": app}, app.mmap(situation.pages * pm.PAGE_SIZE), free)
+    machine.watch_stores()
     if record:
         machine.record()
     for number, line in enumerate(situation.setup):

@@ -88,12 +88,12 @@ def _reach(
 ) -> None:
     """What a change does to one task."""
     for step in (old | new, new):
-        task.policy = _rebind(writer, task.policy, step)
+        task.policy = _rebind(state, writer, task.policy, step)
     task.mems_allowed = mask_of(new)
     if task.mm is None:
         return
     for vma in task.mm.vmas:
-        vma.policy = _rebind(writer, vma.policy, new)
+        vma.policy = _rebind(state, writer, vma.policy, new)
     if migrate:
         kept = writer.mems_allowed
         writer.mems_allowed = mask_of(new)
@@ -101,10 +101,13 @@ def _reach(
         writer.mems_allowed = kept
 
 
-def _rebind(writer: Task, rule: policy.Policy | None, nodes: set[int]) -> policy.Policy | None:
+def _rebind(state: State, writer: Task, rule: policy.Policy | None, nodes: set[int]) -> policy.Policy | None:
     bound = policy.rebind(rule, nodes)
     spread = (policy.Mode.BIND, policy.Mode.INTERLEAVE)
-    changed = bound is not rule and bound is not None and bound.mode in spread
-    if changed and bound is not None and bound.nodes and writer.il_next not in bound.nodes:
+    if bound is rule or bound is None or bound.mode not in spread:
+        return bound
+    if not bound.nodes:
+        writer.il_next = state.cpu_of(writer).node
+    elif writer.il_next not in bound.nodes:
         writer.il_next = policy.following(bound.nodes, writer.il_next)
     return bound

@@ -41,8 +41,9 @@ class Batch:
     new_page: Callable[[Frame], Target | None]
     offlining: bool = False
     uncounted: bool = False
-    attempts: int = 0
     passes: int = 0
+    attempts: int = 0
+    moved: int = 0
 
 
 def migrate_pages(state: State, cpu: lru.Cpu, batch: Batch) -> int:
@@ -102,6 +103,7 @@ def _attempt(state: State, cpu: lru.Cpu, batch: Batch, old: Frame, *, force: boo
         old.flags |= Flag.LOCKED  # UM-3
         result = _locked(state, cpu, batch, target.frame, old, force=force)
         old.flags &= ~Flag.LOCKED  # UM-15
+        batch.moved += int(result == 0)
         if result != -errno.EAGAIN:  # UM-16
             batch.pages.remove(old)
             _uncount(state, batch, old)
@@ -132,10 +134,10 @@ def _locked(state: State, cpu: lru.Cpu, batch: Batch, new: Frame, old: Frame, *,
 def _write_down(state: State, charge: groups.Migration, new: Frame, result: int) -> None:
     """The ledgers of Q17 and Q18: a mapped file page moved, a charge went to a page that is thrown away."""
     assert charge.group is not None
-    if result == 0 and new.mapcount and not new.is_anon:
+    if charge.lost_mapping:
         state.drift["mapped_file", charge.group.number] -= 1
-    if result and charge.target is new and not charge.was_used:
-        state.drift["charge", charge.group.number] += 1
+    if result and charge.target is new and new.record is not None:
+        new.record.leaked = True
 
 
 def _unmap_and_move(state: State, cpu: lru.Cpu, charge: groups.Migration, new: Frame, old: Frame) -> int:

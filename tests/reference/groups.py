@@ -52,6 +52,8 @@ class Record:
     used: bool = True
     cache: bool = False
     file_mapped: bool = False
+    leaked: bool = False
+    """Whether it went to a page that was thrown away (Q18), and nobody has charged the frame since."""
 
 
 class Kind(enum.Enum):
@@ -92,8 +94,9 @@ def commit(group: Group | None, frame: Frame, kind: Kind) -> None:
     """Write a charge down in the frame's record; one that is there already is enough."""
     if group is None:
         return
-    if is_used(frame):
+    if frame.record is not None and frame.record.used:
         cancel(group)
+        frame.record.leaked = False
         return
     is_cache = kind in (Kind.CACHE, Kind.SHMEM)
     frame.record = Record(group, cache=is_cache)
@@ -121,7 +124,7 @@ def uncharge(frame: Frame, kind: Kind) -> None:
         group.cache -= 1
     else:
         group.rss -= 1
-    frame.record.used = False
+    frame.record.used = frame.record.leaked = False
 
 
 def uncharge_mapped(frame: Frame) -> None:
@@ -149,7 +152,8 @@ class Migration:
     group: Group | None
     repaired: bool
     target: Frame | None = None
-    was_used: bool = False
+    lost_mapping: bool = False
+    """Whether a mapped file page was mapped before it was charged, and so not counted (Q17)."""
 
     def settle(self, survivor: Frame, unused: Frame | None) -> None:
         """Repaired only: commit before the survivor is mapped."""
@@ -160,7 +164,6 @@ class Migration:
         """``mem_cgroup_end_migration``; a null ``mapping`` counts as success (Q18)."""
         if self.group is None:
             return
-        self.was_used = is_used(new)
         if self.target is None and (old.owner is not None or self.repaired):
             self._commit(old, None)
         elif self.target is None:
@@ -175,6 +178,7 @@ class Migration:
             kind = Kind.MAPPED
         if unused is not None:
             uncharge(unused, kind)
+        self.lost_mapping = not is_used(target) and target.mapcount > 0 and not target.is_anon
         commit(self.group, target, kind)
         self.target = target
 

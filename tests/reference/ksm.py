@@ -4,8 +4,9 @@ Start with :meth:`Ksm.scan`, one round over everything that may be merged.
 
 Source: data model 7.3, supporting paths 16.
 Readings: a round begins with an empty unstable tree; address spaces come in the
-order in which they were first advised, addresses ascending. An item whose page, or
-whose whole address space, is gone is dropped when a scan passes it.
+order of their making, addresses ascending. An item whose page, or whose whole address space, is
+gone is dropped when a scan passes it. Of a copy that a failed merge leaves behind,
+the owner's policy decides where it goes, and the scanner's CPU.
 Left out: checksums, sleeping between pages.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 
 from . import faults, lru, rmap
-from .entries import VM_LOCKED, VM_MERGEABLE, WRITABLE, make
+from .entries import VM_LOCKED, VM_MERGEABLE, WRITABLE, classify, make, swap_slot
 from .lookup import follow
 from .memory import Flag, Frame
 from .mlock_page import lock_page
@@ -76,7 +77,7 @@ class Ksm:
         """One round; how many pages were merged into another."""
         self.unstable.clear()
         merged = 0
-        for mm in list(self.spaces):
+        for mm in sorted(self.spaces, key=lambda mm: mm.number):
             passed = set()
             for vma in [vma for vma in mm.vmas if vma.flags & VM_MERGEABLE and vma.anon_vma is not None]:
                 for address in range(vma.start, vma.end, PAGE):
@@ -196,9 +197,15 @@ class Ksm:
     # taking apart ------------------------------------------------------------------------
 
     def unmerge(self, state: State, task: Task, vma: Vma, start: int, end: int) -> bool:
-        """Break every KSM page of a range with a write fault; False without memory."""
+        """Break every KSM page of a range with a write fault; False without memory.
+
+        One that is in the swap cache would come back merged, so it is brought back too.
+        """
         for address in range(start, end, PAGE):
-            frame = follow(state, vma.mm, address)
+            entry = vma.mm.entry(address)
+            frame: object = follow(state, vma.mm, address)
+            if classify(entry) == "swap":
+                frame = state.swap.space.pages.get(swap_slot(entry))
             if isinstance(frame, Frame) and frame.is_ksm and not _break(state, task, vma, address):
                 return False
         return True

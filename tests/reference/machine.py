@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from . import faults, mapping, mlock, placement, policy, remap, vmas
-from .cpusets import Cpuset
+from . import faults, mapping, mlock, placement, policy, remap
+from .cpusets import Cpuset, allowed_nodes
 from .entries import PAGE_SIZE, VM_MAY, VM_MAYSHARE, VM_READ, VM_SHARED, VM_WRITE
 from .faults import Touched
 from .ksm import Ksm
@@ -83,7 +83,7 @@ class ReferenceMachine(StoreVerbs):
         pid = self.state.next_pid
         self.state.next_pid += 1
         rights = ((1 << 34) - 1 if uid == 0 else 0) if capabilities is None else capabilities
-        self.state.tasks[pid] = Task(pid, vmas.Mm(), uid, uid, uid, rights, cpu=cpu)
+        self.state.tasks[pid] = Task(pid, self.state.new_mm(), uid, uid, uid, rights, cpu=cpu)
         if mems is None:
             self.state.tasks[pid].cpuset = self.state.cpusets[0]
         else:
@@ -149,16 +149,16 @@ class ReferenceMachine(StoreVerbs):
         """Unlock a range."""
         mlock.munlock(self.state, self.task(pid), start, end)
 
-    def set_policy(self, pid: int, start: int, end: int, new: policy.Policy | None) -> bool:
-        """Apply a policy to a range; False where ``start`` is in a hole."""
-        return vmas.set_policy(self.task(pid).memory_map, start, end, new)
-
-    def set_task_policy(self, pid: int, new: policy.Policy | None) -> None:
-        """Set the policy of a task."""
+    def set_mempolicy(self, pid: int, word: int, nodes: set[int]) -> int:
+        """The system call: 0 or -errno; ``word`` is the mode with its flags."""
         task = self.task(pid)
+        new = policy.contextualise(word, nodes, allowed_nodes(self.state, task))
+        if isinstance(new, int):
+            return new
         task.policy = new
         if new is not None and new.mode is policy.Mode.INTERLEAVE:
             task.il_next = min(new.nodes)
+        return 0
 
     # accesses ----------------------------------------------------------------------------
 
@@ -240,9 +240,15 @@ class ReferenceMachine(StoreVerbs):
         """The system call: pages that stayed, or -errno."""
         return placement.migrate_pages(self.state, self.task(caller), pid, old, new)
 
-    def mbind(self, pid: int, start: int, length: int, mode: int, nodes: set[int], flags: int) -> int:
-        """The system call: 0 or -errno."""
-        return placement.mbind(self.state, self.task(pid), start, length, policy.Mode(mode), nodes, flags)
+    def mbind(self, pid: int, start: int, length: int, word: int, nodes: set[int], flags: int) -> int:
+        """The system call: 0 or -errno; ``word`` is the mode with its flags."""
+        return placement.mbind(self.state, self.task(pid), start, length, word, nodes, flags)
+
+    def migrate_frames(
+        self, pfns: Sequence[int], node: int | None, *, exact: bool = False, offlining: bool = False
+    ) -> placement.EngineResult:
+        """The engine itself: frames to a node, with fallback unless ``exact``, or anywhere."""
+        return placement.migrate_frames(self.state, pfns, node, exact=exact, offlining=offlining)
 
     def snapshot(self) -> Snapshot:
         """The whole observable state as plain data."""

@@ -117,7 +117,7 @@ def _tear_down(state: State, task: Task, doomed: list[Vma]) -> None:
 
 def fork(state: State, parent: Task) -> Task:
     """Copy a task: shared frames, and no write bit on either side of private areas."""
-    child = dataclasses.replace(parent, pid=state.next_pid, mm=Mm())
+    child = dataclasses.replace(parent, pid=state.next_pid, mm=state.new_mm())
     state.next_pid += 1
     state.tasks[child.pid] = child
     if parent.memory_map in state.ksm.spaces:

@@ -59,9 +59,9 @@ def populate(state: State, task: Task, start: int, end: int) -> bool:
                 break
             batch.append(frame)
             address += PAGE_SIZE
-        lru.drain(state.memory, state.cpu_of(task))
         if not batch:
             return False
+        lru.drain(state.memory, state.cpu_of(task))
         for frame in batch:
             if frame.owner is not None:
                 lock_page(state.memory, state.cpu_of(task), frame)

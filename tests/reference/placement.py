@@ -1,17 +1,18 @@
 """``migrate_pages(2)`` and ``mbind(2)``: pages by whole nodes, and by ranges.
 
-Start with :func:`migrate_pages` and :func:`mbind`. Node masks are sets here, read
+Start with :func:`migrate_pages` and :func:`mbind`; :func:`migrate_frames` is the
+engine by frame numbers. Node masks are sets here, read
 and decoded; ``check_range`` finds the pages for both.
 
 Source: syscalls 5.2 to 5.4, 6.1 to 6.3.
-Left out: reading masks from user memory, mode flags, the security hook.
+Left out: reading masks from user memory, the security hook.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import errno
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from . import engine, policy, rmap, vmas
 from .cpusets import allowed_nodes
@@ -133,32 +134,30 @@ def _migrate_to_node(
     return _move(state, caller, pages, lambda frame: (prefer, frame.index or 0))
 
 
-def mbind(
-    state: State, caller: Task, start: int, length: int, mode: policy.Mode, nodes: set[int], flags: int
-) -> int:
-    """Return 0 or -errno (6.1, 6.2)."""
+def mbind(state: State, caller: Task, start: int, length: int, word: int, nodes: set[int], flags: int) -> int:
+    """Return 0 or -errno (6.1, 6.2); ``word`` is the mode with its flags."""
+    both = policy.STATIC | policy.RELATIVE
+    mode = word & ~both
+    if mode > policy.Mode.INTERLEAVE or word & both == both:
+        return -errno.EINVAL
     if flags & ~(STRICT | MOVE | MOVE_ALL):
         return -errno.EINVAL
     if flags & MOVE_ALL and not caller.capabilities & CAP_SYS_NICE:
         return -errno.EPERM
     if start % PAGE_SIZE:
         return -errno.EINVAL
-    if mode is policy.Mode.DEFAULT:
+    if mode == policy.Mode.DEFAULT:
         flags &= ~STRICT
     end = start + -(-length // PAGE_SIZE) * PAGE_SIZE
     if end == start:
         return 0
-    if (mode is policy.Mode.DEFAULT and nodes) or (mode > policy.Mode.PREFERRED and not nodes):
+    if policy.check_mode(word, nodes):
         return -errno.EINVAL
     if flags & (MOVE | MOVE_ALL):
         state.drain_all()
-    effective = tuple(sorted(nodes & allowed_nodes(state, caller)))
-    if nodes and not effective:
-        return -errno.EINVAL
-    if mode is policy.Mode.PREFERRED:
-        effective = effective[:1]
-    bound = tuple(sorted(allowed_nodes(state, caller)))
-    new = None if mode is policy.Mode.DEFAULT else policy.Policy(mode, effective, bound_to=bound)
+    new = policy.contextualise(word, nodes, allowed_nodes(state, caller))
+    if isinstance(new, int):
+        return new
     pages: list[Frame] = []
     wanted = Wanted(nodes, flags, inverted=True, with_holes=new is None)
     result = check_range(state, caller, start, end, wanted, pages)
@@ -195,3 +194,51 @@ def _move(state: State, caller: Task, pages: list[Frame], rule: Rule) -> int:
         return None if frame is None else engine.Target(frame, lambda result: None)
 
     return engine.migrate_pages(state, state.cpu_of(caller), engine.Batch(pages, new_page))
+
+
+@dataclasses.dataclass
+class EngineResult:
+    """What the engine did with a list of frames; ``result`` as the core's functions return it."""
+
+    result: int
+    statuses: list[int]
+    attempts: list[int]
+    passes: int
+    discarded: int
+
+
+def migrate_frames(
+    state: State, pfns: Sequence[int], node: int | None, *, exact: bool, offlining: bool
+) -> EngineResult:
+    """Drain, isolate and migrate frames on behalf of the kernel."""
+    state.drain_all()
+    pages: list[Frame] = []
+    seen = [engine.collect(state, pages, state.memory.frames[pfn]) for pfn in pfns]
+    statuses: dict[int, int] = {}
+    attempts = dict.fromkeys(pfns, 0)
+
+    def new_page(old: Frame) -> engine.Target | None:
+        if exact and node is not None:
+            frame = policy.allocate_on(state.memory, node)
+        else:
+            rule = None if node is None else policy.Policy(policy.Mode.PREFERRED, (node,))
+            frame = state.allocate(state.kernel, rule, None)
+        if frame is None:
+            return None
+        attempts[old.pfn] += 1
+
+        def report(result: int) -> None:
+            statuses[old.pfn] = result
+
+        return engine.Target(frame, report)
+
+    result = 0
+    batch = engine.Batch(pages, new_page, offlining=offlining)
+    if pages:
+        result = engine.migrate_pages(state, state.cpus[0], batch)
+    answers = [
+        statuses.get(pfn, result) if isolated else -errno.EBUSY
+        for pfn, isolated in zip(pfns, seen, strict=True)
+    ]
+    tried = [attempts[pfn] if isolated else 0 for pfn, isolated in zip(pfns, seen, strict=True)]
+    return EngineResult(result, answers, tried, batch.passes, batch.attempts - batch.moved)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import errno
 from collections.abc import Collection
 
 from .memory import MAX_NUMNODES, Frame, Memory
@@ -139,6 +140,37 @@ def fold(user: Collection[int], onto: Collection[int]) -> tuple[int, ...]:
     """RELATIVE: each bit b of the user's mask becomes the (b mod n)-th of n nodes."""
     ordered = sorted(onto)
     return tuple(sorted({ordered[bit % len(ordered)] for bit in user}))
+
+
+def contextualise(word: int, wanted: Collection[int], allowed: Collection[int]) -> Policy | int | None:
+    """What a mode word and a mask ask for, as it holds for a task: a policy, none, or -errno.
+
+    Syscalls 6.1, steps 1, 8 and 11.
+    """
+    error = check_mode(word, wanted)
+    mode, flags = Mode(word & ~(STATIC | RELATIVE)) if not error else Mode.DEFAULT, word & (STATIC | RELATIVE)
+    if error or mode is Mode.DEFAULT:
+        return error or None
+    bound = tuple(sorted(allowed))
+    if not wanted:
+        return Policy(mode, bound_to=bound)
+    nodes = fold(wanted, allowed) if flags & RELATIVE else tuple(sorted(set(wanted) & set(allowed)))
+    if not nodes:
+        return -errno.EINVAL
+    if mode is Mode.PREFERRED:
+        nodes = nodes[:1]
+    return Policy(mode, nodes, flags, tuple(sorted(wanted)) if flags else (), bound)
+
+
+def check_mode(word: int, wanted: Collection[int]) -> int:
+    """0, or -EINVAL for a mode, flags and a mask that do not fit."""
+    mode, flags = word & ~(STATIC | RELATIVE), word & (STATIC | RELATIVE)
+    if mode > Mode.INTERLEAVE or flags == STATIC | RELATIVE:
+        return -errno.EINVAL
+    if mode == Mode.DEFAULT:
+        return -errno.EINVAL if wanted else 0
+    is_local = mode == Mode.PREFERRED and not flags
+    return 0 if wanted or is_local else -errno.EINVAL
 
 
 def rebind(policy: Policy | None, to: Collection[int]) -> Policy | None:

@@ -11,16 +11,20 @@ yet, the frame bits of a zero-page leaf, the number of an anon_vma that is gone.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 
 from . import transfers
 from .cache import AddressSpace
 from .entries import SPECIAL, classify
 from .memory import Flag, Frame
+from .policy import Policy
 from .rmap import AnonVma, StableNode
 from .tasks import State
 from .vmas import Vma
 
+PolicyState = tuple[int, tuple[int, ...], int, tuple[int, ...]]
+"""Mode, nodes, mode flags, and the nodes as they were asked for."""
 GONE = -2
 """The owner of a page whose anon_vma no VMA is linked to any more."""
 PFN_BITS = ((1 << 40) - 1) << 12
@@ -54,7 +58,7 @@ class VmaState:
     end: int
     flags: int
     pgoff: int
-    policy: tuple[int, tuple[int, ...]] | None
+    policy: PolicyState | None
     file: int | None
     links: tuple[int, ...]
 
@@ -67,7 +71,8 @@ class TaskState:
     entries: tuple[tuple[int, int], ...]
     counters: tuple[int, int, int]
     mems_allowed: int
-    policy: tuple[int, tuple[int, ...]] | None
+    policy: PolicyState | None
+    il_next: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +155,7 @@ def take(state: State) -> Snapshot:
         _cpusets(state),
         tuple((node.kpfn or 0, tuple(item.address for item in node.items)) for node in state.ksm.in_order()),
         state.ksm.counters(),
-        tuple(sorted((name, where, by) for (name, where), by in state.drift.items() if by)),
+        _drift(state),
     )
 
 
@@ -160,19 +165,22 @@ def _task(state: State, pid: int, numbers: dict[AnonVma, int]) -> TaskState:
     areas = []
     for vma in mm.vmas:
         links = tuple(numbers.setdefault(anon_vma, len(numbers)) for anon_vma in vma.links)
-        plain = None if vma.policy is None else (int(vma.policy.mode), vma.policy.nodes)
         file = None if vma.file is None else vma.file.number
-        areas.append(VmaState(vma.start, vma.end, vma.flags, vma.pgoff, plain, file, links))
+        areas.append(VmaState(vma.start, vma.end, vma.flags, vma.pgoff, _policy(vma.policy), file, links))
     entries = tuple((address, leaf(entry)) for address, entry in sorted(mm.entries.items()))
-    plain = None if task.policy is None else (int(task.policy.mode), task.policy.nodes)
     nodes = sum(1 << node for node in state.memory.nodes)
     return TaskState(
         tuple(areas),
         entries,
         (mm.file_pages, mm.anon_pages, mm.swap_entries),
         task.mems_allowed & nodes,
-        plain,
+        _policy(task.policy),
+        task.il_next,
     )
+
+
+def _policy(rule: Policy | None) -> PolicyState | None:
+    return None if rule is None else (int(rule.mode), rule.nodes, rule.flags, rule.user)
 
 
 def _frame(frame: Frame, numbers: dict[AnonVma, int], merged: dict[StableNode, int]) -> FrameState:
@@ -217,6 +225,15 @@ def _slots(state: State) -> tuple[tuple[int, int, bool, bool], ...]:
         for slot in range(1, swap.slots + 1)
         if not swap.is_free(slot)
     )
+
+
+def _drift(state: State) -> tuple[tuple[str, int, int], ...]:
+    """The ledgers; that of Q18 is as long as nobody has charged the frame again."""
+    ledger = collections.Counter(state.drift)
+    for frame in state.memory.frames:
+        if frame.record is not None and frame.record.leaked:
+            ledger["charge", frame.record.owner.number] += 1
+    return tuple(sorted((name, where, by) for (name, where), by in ledger.items() if by))
 
 
 def _cpusets(state: State) -> tuple[tuple[int, int, tuple[int, ...]], ...]:

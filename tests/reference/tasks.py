@@ -63,6 +63,7 @@ class State:
     repaired: bool = False
     tasks: dict[int, Task] = dataclasses.field(default_factory=dict)
     next_pid: int = 1
+    next_mm: int = 0
     kernel: Task = dataclasses.field(default_factory=lambda: Task(0, None))
     files: dict[int, AddressSpace] = dataclasses.field(default_factory=dict)
     next_file: int = 1
@@ -72,6 +73,11 @@ class State:
     groups: list[Group] = dataclasses.field(default_factory=lambda: [Group(0, "root", None)])
     cpusets: list[Cpuset] = dataclasses.field(default_factory=list)
     drift: collections.Counter[tuple[str, int]] = dataclasses.field(default_factory=collections.Counter)
+
+    def new_mm(self) -> Mm:
+        """An empty address space, numbered as it is made."""
+        self.next_mm += 1
+        return Mm(self.next_mm)
 
     def cpu_of(self, task: Task) -> lru.Cpu:
         """The CPU a task runs on."""

@@ -25,8 +25,6 @@ def truncate(state: State, task: Task, space: AddressSpace, size: int) -> None:
     if grows:
         return
     first = -(-size // PAGE)
-    if size // PAGE in space.swapped and size % PAGE:
-        _bring_back(state, task, space, size // PAGE)
     unmap_file_range(state, task, space, first, None, even_cows=True)
     _truncate_pages(state, task, space, size)
     unmap_file_range(state, task, space, first, None, even_cows=True)
@@ -61,9 +59,9 @@ def _bring_back(state: State, task: Task, space: AddressSpace, index: int) -> No
 
 def _truncate_pages(state: State, task: Task, space: AddressSpace, size: int) -> None:
     """``truncate_inode_pages``."""
-    if not space.pages:
-        return
     first = -(-size // PAGE)
+    if not space.pages and not (size % PAGE and size // PAGE in space.swapped):
+        return
     following = first
     while batch := _batch(space, following):
         following = cache.index_of(batch[-1]) + 1
@@ -96,6 +94,8 @@ def _release(state: State, task: Task, batch: list[Frame]) -> None:
 
 def _truncate_part(state: State, task: Task, space: AddressSpace, size: int) -> None:
     """The page that the new end lies in."""
+    if size // PAGE in space.swapped:
+        _bring_back(state, task, space, size // PAGE)
     frame = space.pages.get(size // PAGE)
     if frame is None:
         return

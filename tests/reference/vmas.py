@@ -73,8 +73,9 @@ class Vma:
 
 @dataclasses.dataclass(eq=False)
 class Mm:
-    """One address space."""
+    """One address space. Only KSM goes by its number."""
 
+    number: int = 0
     vmas: list[Vma] = dataclasses.field(default_factory=list)
     entries: dict[int, int] = dataclasses.field(default_factory=dict)
     file_pages: int = 0

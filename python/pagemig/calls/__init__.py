@@ -24,7 +24,7 @@ from ..flags import USER_END, GiB, MoveScope, Protection
 from ..region import HasPid, Region, Where, addresses_in, require_own
 from ..results import AccessResult, ArrayValue
 from ..syscalls.move_pages import prepare
-from ..user_memory import UserPointer, writable_bytes, write_bytes
+from ..user_memory import UserMemory, UserPointer, writable_bytes, write_bytes
 from .cpusets import attach_cpuset, set_cpuset_mems
 from .engine import migrate_frames
 from .files import (
@@ -58,7 +58,7 @@ class MovePages(ArrayValue):
     nodes: int | npt.NDArray[np.int32] | None
     target: int
     scope: MoveScope
-    status: Any
+    status: npt.NDArray[Any] | UserMemory | None
 
     def _request(self, system: System, pid: int) -> _core.Request:
         where = addresses_in(self.pages, self.target or pid)
@@ -89,7 +89,9 @@ class MovePages(ArrayValue):
         return MovePages(self.pages, self.nodes, self.target, self.scope, status)
 
     def __post_init__(self) -> None:
-        """Leave ``status`` open for writing."""
+        """See that statuses fit into ``status``, and leave it open for writing."""
+        if self.status is not None:
+            writable_bytes(self.status, "status")
 
 
 def move_pages(
@@ -112,8 +114,6 @@ def move_pages(
     else:
         count = len(where) if isinstance(where, Region) else where.size
         wanted = read_only(node_array(nodes, count).copy())
-    if status is not None:
-        writable_bytes(status, "status")
     return MovePages(where, wanted, target_pid(target), require_scope(scope), status)
 
 

@@ -16,6 +16,7 @@ from ..arguments import address_array, read_only
 from ..errors import UsageError
 from ..flags import PAGE_SIZE
 from ..results import ArrayValue
+from ..tables import Table
 
 
 class AccessKind(enum.IntEnum):
@@ -74,6 +75,15 @@ class Accesses(ArrayValue):
         """Whether each stores: stores and modifies do. Read-only bool, shape (accesses,)."""
         return read_only((self.kinds == AccessKind.STORE) | (self.kinds == AccessKind.MODIFY))
 
+    @property
+    def table(self) -> Table:
+        """The columns as a table, which goes to any dataframe."""
+        return Table({"addresses": self.addresses, "sizes": self.sizes, "kinds": self.kinds})
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the columns, for dataframes (Arrow PyCapsule interface)."""
+        return self.table.__arrow_c_stream__(requested_schema)
+
     def __len__(self) -> int:
         return len(self.addresses)
 
@@ -115,13 +125,45 @@ def page_accesses(
     (['0x1000', '0x1ffc', '0x2000'], [False, True, True])
     """
     first = address_array(addresses, "addresses")
-    bytes_each = address_array(sizes, "sizes")
+    bytes_each = np.asarray(sizes)
+    # Recorded sizes are bytes already, and widening millions of them takes longer than all the rest.
+    if bytes_each.dtype != np.uint8:
+        bytes_each = address_array(sizes, "sizes")
     stores = np.asarray(writes)
     if stores.dtype != np.bool_ or not first.shape == bytes_each.shape == stores.shape:
         raise UsageError(
             f"{first.size} addresses, {bytes_each.size} sizes and {stores.size} writes of {stores.dtype}; "
             "they must be as many, and writes must be bool"
         )
+    if not first.size:
+        return read_only(first.view()), read_only(stores.view())
+    widest = int(bytes_each.max())
+    if not bytes_each.min() or int(first.max()) + widest > 1 << 64:
+        _refuse(first, bytes_each.astype(np.uint64))
+    offset = first & np.uint64(PAGE_SIZE - 1)
+    if widest <= PAGE_SIZE:
+        # Both sums fit into 16 bits, which halves the time that they take.
+        room = np.uint16(PAGE_SIZE) - offset.astype(np.uint16)
+        straddling = np.flatnonzero(bytes_each > room)
+    else:
+        straddling = np.flatnonzero(bytes_each.astype(np.uint64) > np.uint64(PAGE_SIZE) - offset)
+    if not straddling.size:
+        return read_only(first.view()), read_only(stores.view())
+    # How many further pages each of them touches, and where these come in.
+    last = first[straddling] + bytes_each[straddling].astype(np.uint64) - np.uint64(1)
+    page = np.uint64(PAGE_SIZE)
+    further = (last // page - first[straddling] // page).astype(np.int64)
+    origin = np.repeat(straddling, further)
+    step = np.arange(origin.size) - np.repeat(np.cumsum(further) - further, further) + 1
+    begin = (first[origin] // page + step.astype(np.uint64)) * page
+    return (
+        read_only(np.insert(first, origin + 1, begin)),
+        read_only(np.insert(stores, origin + 1, stores[origin])),
+    )
+
+
+def _refuse(first: npt.NDArray[np.uint64], bytes_each: npt.NDArray[np.uint64]) -> None:
+    """Raise for the first access that no program makes, if there is one."""
     last = first + bytes_each - np.uint64(1)
     wrong = np.flatnonzero((bytes_each == 0) | (last < first))
     if wrong.size:
@@ -130,12 +172,3 @@ def page_accesses(
             f"access {at} has {int(bytes_each[at])} bytes at {int(first[at]):#x}; it must have "
             "at least 1 and end within 64 bits"
         )
-    page = np.uint64(PAGE_SIZE)
-    pages = (last // page - first // page).astype(np.int64) + 1
-    if not (pages > 1).any():
-        return read_only(first.view()), read_only(stores.view())
-    origin = np.repeat(np.arange(first.size), pages)
-    # The how-manieth page of its access each entry is.
-    step = np.arange(origin.size) - np.repeat(np.cumsum(pages) - pages, pages)
-    begin = (first[origin] // page + step.astype(np.uint64)) * page
-    return read_only(np.maximum(begin, first[origin])), read_only(stores[origin])

@@ -1,21 +1,24 @@
-"""Files as they were written: plain, or packed by gzip or xz.
+"""Files as they were written: plain, or packed by gzip, xz or zstd.
 
 How a file is packed is read off its first bytes. Its name may be silent about it, but must
 not contradict. Start with `look`; `pieces` then reads the file in bounded memory and tells
 where it is. Above: `trace` and `space_file`.
 
-Left out: zstd, bzip2 and archives, which are recognised and refused by name.
+zstd is Python's own from 3.14 on, and the extra ``pagemig[zstd]`` before. Left out: bzip2 and
+archives, which are recognised and refused by name.
 """
 
 from __future__ import annotations
 
 import enum
+import importlib
 import lzma
 import os
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from ..errors import UsageError
 from ..flags import GiB, KiB
@@ -30,12 +33,21 @@ class Compression(enum.Enum):
     PLAIN = "plain"
     GZIP = "gzip"
     XZ = "xz"
+    ZSTD = "zstd"
 
 
-_MAGIC = {b"\x1f\x8b": Compression.GZIP, b"\xfd7zXZ\x00": Compression.XZ}
-_SUFFIX = {".gz": Compression.GZIP, ".xz": Compression.XZ}
+_MAGIC = {
+    b"\x1f\x8b": Compression.GZIP,
+    b"\xfd7zXZ\x00": Compression.XZ,
+    b"\x28\xb5\x2f\xfd": Compression.ZSTD,
+}
+_SUFFIX = {
+    ".gz": Compression.GZIP,
+    ".xz": Compression.XZ,
+    ".zst": Compression.ZSTD,
+    ".zstd": Compression.ZSTD,
+}
 _UNKNOWN = {
-    b"\x28\xb5\x2f\xfd": "zstd",
     b"BZh": "bzip2",
     b"\x04\x22\x4d\x18": "lz4",
     b"PK\x03\x04": "zip",
@@ -99,6 +111,42 @@ class _Xz:
         return self._stream.decompress(data, most)
 
 
+class _Zstd:
+    def __init__(self, zstd: Any) -> None:
+        self._stream = zstd.ZstdDecompressor()
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._stream.eof)
+
+    @property
+    def rest(self) -> bytes:
+        return bytes(self._stream.unused_data)
+
+    @property
+    def is_hungry(self) -> bool:
+        return bool(self._stream.needs_input)
+
+    def feed(self, data: bytes, most: int) -> bytes:
+        return bytes(self._stream.decompress(data, most))
+
+
+def zstd_module(path: str | os.PathLike[str]) -> Any:
+    """Return Python's module for zstd, or its twin for older Pythons.
+
+    Raises
+    ------
+    UsageError
+        There is none: with the file that is concerned, and what to install.
+    """
+    for name in ("compression.zstd", "backports.zstd"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise UsageError(f"{os.fspath(path)}: zstd needs pip install 'pagemig[zstd]'; or use gzip or xz instead")
+
+
 def regular_file(path: str | os.PathLike[str]) -> Path:
     """Return ``path`` if it names a file that can be read from its beginning to its end.
 
@@ -136,7 +184,7 @@ def look(path: Path) -> Compression:
         raise UsageError(f"{path}: the file is empty")
     for magic, name in _UNKNOWN.items():
         if beginning.startswith(magic):
-            raise UsageError(f"{path}: packed with {name}; unpack it first, or pack it with gzip or xz")
+            raise UsageError(f"{path}: packed with {name}; unpack it first, or pack it with gzip, xz or zstd")
     found = next((kind for magic, kind in _MAGIC.items() if beginning.startswith(magic)), Compression.PLAIN)
     named = _SUFFIX.get(path.suffix.lower(), found)
     if named is not found:
@@ -169,19 +217,24 @@ def pieces(path: Path, compression: Compression, most: int) -> Generator[tuple[b
     UsageError
         The file cannot be read, is damaged, or is cut off.
     """
+    errors: tuple[type[Exception], ...] = (zlib.error, lzma.LZMAError)
+    unpacker: Callable[[], _Unpacker] = _Gzip if compression is Compression.GZIP else _Xz
+    if compression is Compression.ZSTD:
+        zstd = zstd_module(path)
+        errors, unpacker = (zstd.ZstdError,), partial(_Zstd, zstd)
     with _opened(path) as raw:
         try:
             if compression is Compression.PLAIN:
                 while piece := raw.read(most):
                     yield piece, raw.tell()
             else:
-                for piece in _unpacked(raw, _Gzip if compression is Compression.GZIP else _Xz, most):
+                for piece in _unpacked(raw, unpacker, most):
                     yield piece, raw.tell()
         except EOFError:
             raise UsageError(
                 f"{path}: the {compression.value} data is cut off after {raw.tell()} bytes"
             ) from None
-        except (zlib.error, lzma.LZMAError) as error:
+        except errors as error:
             raise UsageError(
                 f"{path}: the {compression.value} data is damaged before byte {raw.tell()}: {error}"
             ) from None
@@ -189,11 +242,11 @@ def pieces(path: Path, compression: Compression, most: int) -> Generator[tuple[b
             raise UsageError(f"{path}: {error.strerror or error}") from None
 
 
-def _unpacked(raw: BinaryIO, unpacker: type[_Gzip] | type[_Xz], most: int) -> Iterator[bytes]:
+def _unpacked(raw: BinaryIO, unpacker: Callable[[], _Unpacker], most: int) -> Iterator[bytes]:
     """Unpack the streams of a file, one after the other, as ``gzip`` and ``xz`` do."""
     data = raw.read(_IN_BYTES)
     while data:
-        stream: _Unpacker = unpacker()
+        stream = unpacker()
         while not stream.eof:
             if not data and stream.is_hungry:
                 data = raw.read(_IN_BYTES)

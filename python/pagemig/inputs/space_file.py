@@ -13,12 +13,12 @@ import gzip
 import json
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from ..flags import MiB
 from .compressed import look, pieces, regular_file
+from .writing import replacing
 
 _TEXT_MAX = 512 * MiB
 _QUOTED = 40
@@ -139,20 +139,8 @@ def write(path: str | os.PathLike[str], text: str) -> None:
     UsageError
         With the file and why it cannot be written; what was there stays.
     """
-    try:
-        file = Path(path)
-        beside = file.with_name(f"{file.name}.{os.getpid()}.part")
-    except (TypeError, ValueError):
-        raise UsageError(f"path is {path!r}; it must name a file") from None
     data = text.encode("ascii")
-    if file.suffix.lower() == ".gz":
+    with replacing(path) as file:
         # No time of day in it: the same capture is the same file.
-        data = gzip.compress(data, mtime=0)
-    try:
-        beside.write_bytes(data)
-        beside.replace(file)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise UsageError(f"{file}: cannot be written: {error.strerror}") from None
-    except ValueError:
-        raise UsageError(f"path is {path!r}; it must name a file") from None
+        is_packed = os.fspath(path).lower().endswith(".gz")
+        file.write(gzip.compress(data, mtime=0) if is_packed else data)

@@ -1,16 +1,15 @@
 """Traces: files that hold the accesses of a program.
 
 Start with `read_trace`. It looks at what the file holds, whatever it is called, and returns a
-`Trace`, from which accesses come in chunks of bounded memory, or all at once. One module a
-format: `lackey`. Below: `compressed`, `accesses`.
+`Trace`, from which accesses come in chunks of bounded memory, or all at once. What there is:
+`trace_format`. Below: `compressed`, `npz`, `accesses`. Beside it: `writing`.
 
-Left out: writing traces, and traces from a pipe.
+Left out: traces from a pipe.
 """
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,13 +17,16 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
+from .. import _core
 from ..arguments import integer
 from ..errors import UsageError
 from ..flags import GiB, KiB, MiB
-from . import lackey
-from .accesses import Accesses
+from . import npz
+from .accesses import Accesses, AccessKind
 from .compressed import Compression, look, pieces, regular_file
+from .trace_format import TraceFormat, expected, hint, recognised, require_format
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Told, after each piece, how many bytes of the file have been read, and of how many."""
@@ -32,10 +34,10 @@ Progress: TypeAlias = Callable[[int, int], None]
 _LOOKED_AT = 64
 
 
-class TraceFormat(enum.Enum):
-    """What a trace is written in."""
+# A chunk of text makes about one access in so many bytes.
+_BYTES_AN_ACCESS = 16
 
-    LACKEY = "valgrind lackey"
+_Columns: TypeAlias = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 
 
 class Trace:
@@ -91,19 +93,29 @@ class Trace:
             it have been given out by then; `columns` gives all or nothing.
         """
         self._read = 0
-        parser = lackey.parser(instructions=self._instructions)
         accesses = 0
-        for piece, position in pieces(self.path, self.compression, self._chunk):
-            chunk = self._taken(partial(parser.feed, piece))
-            self._read = position
+        for chunk in self._pieces():
             if progress is not None:
-                progress(position, self._size)
+                progress(self._read, self._size)
             if len(chunk):
                 accesses += len(chunk)
                 yield chunk
-        self._taken(parser.finish)
         if not accesses:
-            raise UsageError(f"{self.path}: it holds no access to data; {lackey.HINT}")
+            raise UsageError(f"{self.path}: it holds no access to data; {hint(self.format)}")
+
+    def _pieces(self) -> Iterator[Accesses]:
+        """Read the file, one piece after the other; a piece may be empty."""
+        if self.format is TraceFormat.NPZ:
+            for chunk, done, total in npz.pieces_of(self.path, self._chunk // _BYTES_AN_ACCESS):
+                self._read = self._size * done // total
+                yield chunk if self._instructions else _data_only(chunk)
+            return
+        parser = _core.TraceParser(self.format.short_name, instructions=self._instructions)
+        for piece, position in pieces(self.path, self.compression, self._chunk):
+            chunk = self._taken(partial(parser.feed, piece))
+            self._read = position
+            yield chunk
+        yield self._taken(parser.finish)
 
     def columns(self, *, progress: Progress | None = None) -> Accesses:
         """Read all of the file at once: 10 bytes of memory an access, twice that on the way.
@@ -125,7 +137,7 @@ class Trace:
             np.concatenate([chunk.kinds for chunk in read]),
         )
 
-    def _taken(self, parse: Callable[[], lackey.Columns]) -> Accesses:
+    def _taken(self, parse: Callable[[], _Columns]) -> Accesses:
         """Return what the parser makes of a piece; its errors get the name of the file."""
         try:
             return Accesses(*parse())
@@ -136,13 +148,30 @@ class Trace:
         return f"Trace({str(self.path)!r}, {self.format}, {self.compression})"
 
 
-def read_trace(path: str | os.PathLike[str], *, chunk: int = 4 * MiB, instructions: bool = False) -> Trace:
+def _data_only(accesses: Accesses) -> Accesses:
+    """Return accesses without the fetches of instructions."""
+    kept = accesses.kinds != AccessKind.INSTRUCTION
+    if kept.all():
+        return accesses
+    return Accesses(accesses.addresses[kept], accesses.sizes[kept], accesses.kinds[kept])
+
+
+def read_trace(
+    path: str | os.PathLike[str],
+    *,
+    format: TraceFormat | str | None = None,
+    chunk: int = 4 * MiB,
+    instructions: bool = False,
+) -> Trace:
     """Find out what a trace is written in and how it is packed, by its content.
 
     Parameters
     ----------
     path
-        A file; plain, or packed by gzip or xz.
+        A file; plain, or packed by gzip, xz or zstd.
+    format
+        What it is written in, if its content shall not decide: a `TraceFormat`, or its name in small
+        letters: ``lackey``, ``perf``, ``damon``, ``dynamorio``, ``champsim``, ``csv``, ``npz``.
     chunk
         Bytes of text, unpacked, that one chunk is made of: 64 to 1 GiB.
     instructions
@@ -157,13 +186,28 @@ def read_trace(path: str | os.PathLike[str], *, chunk: int = 4 * MiB, instructio
     size = integer(chunk, "chunk", 64, GiB)
     if not isinstance(instructions, bool):
         raise UsageError(f"instructions is {instructions!r}; it must be True or False")
+    meant = None if format is None else require_format(format)
     file = regular_file(path)
+    is_archive = _begins_as_archive(file)
+    if meant is not None and (meant is TraceFormat.NPZ) is not is_archive:
+        raise UsageError(f"{file}: this is {'an' if is_archive else 'no'} archive; npz is, no other trace is")
+    if is_archive:
+        return Trace(file, TraceFormat.NPZ, Compression.PLAIN, chunk=size, instructions=instructions)
     compression = look(file)
     with contextlib.closing(pieces(file, compression, 4 * KiB)) as opened:
         beginning, _ = next(opened, (b"", 0))
     if not beginning:
         raise UsageError(f"{file}: there is nothing in it but {compression.value} packing")
-    if not lackey.is_lackey(beginning):
-        found = beginning.splitlines()[0][:_LOOKED_AT]
-        raise UsageError(f"{file}: line 1: not a trace: found {found!r}; expected {lackey.EXPECTED}")
-    return Trace(file, TraceFormat.LACKEY, compression, chunk=size, instructions=instructions)
+    found = meant or recognised(beginning)
+    if found is None:
+        line = (beginning.splitlines() or [b""])[0][:_LOOKED_AT]
+        raise UsageError(f"{file}: line 1: not a trace: found {line!r}; expected {expected()}")
+    return Trace(file, found, compression, chunk=size, instructions=instructions)
+
+
+def _begins_as_archive(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(4) == b"PK\x03\x04"
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None

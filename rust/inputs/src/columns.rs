@@ -2,6 +2,15 @@
 //!
 //! Start with [`Columns`]. Filled by the parsers next door; what a number in
 //! [`Columns::kinds`] means is [`AccessKind`].
+//!
+//! The size column has one byte an entry. The few accesses wider than that (saving the
+//! state of the vector unit) become neighbours of [`PIECE_SIZE`] bytes.
+
+/// The largest access, in bytes, that is believed; recording tools stop well below.
+pub const ACCESS_SIZE_MAX: u64 = 4096;
+
+/// Bytes of the pieces in which an access of more than 255 bytes is handed on.
+pub const PIECE_SIZE: u8 = 128;
 
 /// What an access did, as the number that stands in [`Columns::kinds`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +62,22 @@ impl Columns {
         self.addresses.push(address);
         self.sizes.push(size);
         self.kinds.push(kind as u8);
+    }
+
+    /// Appends one access, in pieces if its size does not fit into the column.
+    ///
+    /// The caller has seen to it that the access ends within 64 bits of address.
+    pub fn push_pieces(&mut self, address: u64, size: u64, kind: AccessKind) {
+        if let Ok(size) = u8::try_from(size) {
+            self.push(address, size, kind);
+            return;
+        }
+        let mut offset = 0;
+        while offset < size {
+            let piece = (size - offset).min(u64::from(PIECE_SIZE));
+            self.push(address + offset, piece as u8, kind);
+            offset += piece;
+        }
     }
 
     /// Forgets every access after the first `len`.

@@ -3,16 +3,18 @@
 //! Start with [`ParseError`]. Raised by the parsers next door; `rust/py` makes it a
 //! `UsageError`, and Python puts the name of the file before it.
 
-/// The first line of a trace that cannot be understood. Lines are counted from 1.
+use crate::columns::ACCESS_SIZE_MAX;
+
+/// The first thing in a trace that cannot be understood. Lines and records are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// A line is neither an access nor the tool's own.
-    #[error(
-        "line {line}: expected ' L addr,size' (or ' S', ' M', 'I ', or the tool's own '=='), found '{found}'"
-    )]
+    /// A line says nothing that its format knows.
+    #[error("line {line}: expected {expected}, found '{found}'")]
     Malformed {
         /// Number of the line.
         line: u64,
+        /// What would be right.
+        expected: &'static str,
         /// How the line begins, with bytes that do not print escaped.
         found: String,
     },
@@ -44,6 +46,51 @@ pub enum ParseError {
         /// How the line begins.
         found: String,
     },
+    /// A record of a binary format holds what no record does.
+    #[error("record {record}: expected {expected}, found {found}")]
+    Record {
+        /// Number of the record.
+        record: u64,
+        /// What would be right.
+        expected: &'static str,
+        /// What is there instead.
+        found: String,
+    },
+    /// The data ends within a record.
+    #[error(
+        "record {record}: expected {expected} bytes, found {found} and the end: the trace is cut off"
+    )]
+    CutRecord {
+        /// Number of the record.
+        record: u64,
+        /// Bytes of a record.
+        expected: usize,
+        /// Bytes that are there.
+        found: usize,
+    },
+}
+
+impl ParseError {
+    /// Returns that `line` should have been `expected`.
+    pub(crate) fn malformed(number: u64, expected: &'static str, line: &[u8]) -> Self {
+        ParseError::Malformed { line: number, expected, found: quote(line) }
+    }
+}
+
+/// Returns an error for an access that no program makes: of no byte, too wide, or beyond 64 bits.
+pub(crate) fn check_access(
+    address: u64,
+    size: u64,
+    number: u64,
+    line: &[u8],
+) -> Result<(), ParseError> {
+    if !(1..=ACCESS_SIZE_MAX).contains(&size) {
+        return Err(ParseError::Size { line: number, max: ACCESS_SIZE_MAX, found: quote(line) });
+    }
+    if address.checked_add(size - 1).is_none() {
+        return Err(ParseError::Wraps { line: number, found: quote(line) });
+    }
+    Ok(())
 }
 
 /// Bytes of a bad line that an error quotes.

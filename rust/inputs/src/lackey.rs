@@ -10,28 +10,18 @@
 //!  M 04033e06,1                    modify: a load, then a store at the same place
 //! ```
 //!
-//! Start with [`LackeyParser`]. Two readers share the work. The quick one takes lines at a
+//! Start with [`LackeyParser`]; [`lines`](crate::lines) joins what was cut. Two readers share the work. The quick one takes lines at a
 //! fixed distance from the end of the data, eight digits at a time, and declines whatever is
 //! not plain. The careful one takes what was declined and what was cut between two pieces, and
 //! has the last word; the tests hold the two against each other.
-//!
-//! The size column has one byte an entry. The few accesses wider than that (saving the
-//! state of the vector unit) become neighbours of [`PIECE_SIZE`] bytes.
 //!
 //! Source: valgrind's manual, chapter Lackey, and recorded output of 3.19. Left out: the
 //! counts of the other lackey modes, which stand in the tool's own lines.
 
 use crate::columns::{AccessKind, Columns};
-use crate::error::{ParseError, quote};
-
-/// The largest access, in bytes, that is believed; lackey itself stops well below.
-pub const ACCESS_SIZE_MAX: u64 = 4096;
-
-/// Bytes of the pieces in which an access of more than 255 bytes is handed on.
-pub const PIECE_SIZE: u8 = 128;
-
-/// No access line is longer than this: tag, 16 digits, comma, size, newline, and some air.
-const LINE_MAX: usize = 64;
+use crate::error::{ParseError, check_access};
+use crate::lines::{LineFormat, LineParser};
+use crate::words::{decimal, hexadecimal};
 
 /// The quick reader looks at this many bytes at once, enough for any plain line.
 const WINDOW: usize = 32;
@@ -52,17 +42,12 @@ const TAG: usize = 3;
 /// assert_eq!(columns.addresses, [0x1f_ff00_0650, 0x1f_ff00_0658]);
 /// # Ok::<(), pagemig_inputs::ParseError>(())
 /// ```
+pub type LackeyParser = LineParser<Lackey>;
+
+/// The lines of lackey.
 #[derive(Clone, Debug)]
-pub struct LackeyParser {
+pub struct Lackey {
     keep_instructions: bool,
-    /// Complete lines so far, the tool's own included.
-    lines: u64,
-    /// The beginning of a line whose end has not come yet.
-    partial: Vec<u8>,
-    /// That line is the tool's own and long: only its newline is still of interest.
-    in_tool_line: bool,
-    /// What went wrong. It stays wrong.
-    failed: Option<ParseError>,
 }
 
 /// One line, understood.
@@ -78,122 +63,18 @@ impl LackeyParser {
     /// checked in any case, and handed on only with `keep_instructions`.
     #[must_use]
     pub fn new(keep_instructions: bool) -> Self {
-        LackeyParser {
-            keep_instructions,
-            lines: 0,
-            partial: Vec::new(),
-            in_tool_line: false,
-            failed: None,
-        }
+        LineParser::of(Lackey { keep_instructions })
     }
+}
 
-    /// Appends the accesses of the lines that `data` completes.
-    ///
-    /// # Errors
-    ///
-    /// The first line that is no lackey line. `out` is then as it was before, and this
-    /// parser answers everything that follows with the same error.
-    pub fn feed(&mut self, data: &[u8], out: &mut Columns) -> Result<(), ParseError> {
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
-        }
-        let len_before = out.len();
-        let outcome = self.read(data, out);
-        if let Err(error) = &outcome {
-            out.truncate(len_before);
-            self.failed = Some(error.clone());
-        }
-        outcome
-    }
+impl LineFormat for Lackey {
+    // Tag, 16 digits, comma, size, and some air.
+    const LINE_MAX: usize = 64;
 
-    /// Says that no more data comes.
-    ///
-    /// Every line ends with a newline, so a last line without one was cut: `1fff0006,8` may
-    /// be what is left of `1fff0006,80`. It is never guessed at, and nothing is appended.
-    ///
-    /// # Errors
-    ///
-    /// [`ParseError::Truncated`] if the data ended within a line, and whatever
-    /// [`feed`](Self::feed) failed with before.
-    pub fn finish(&mut self, _out: &mut Columns) -> Result<(), ParseError> {
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
-        }
-        if self.partial.is_empty() {
-            return Ok(());
-        }
-        let error = ParseError::Truncated { line: self.lines + 1, found: quote(&self.partial) };
-        self.failed = Some(error.clone());
-        Err(error)
-    }
+    const EXPECTED: &'static str = "' L addr,size' (or ' S', ' M', 'I ', or the tool's own '==')";
 
-    /// Returns how many complete lines were read, the tool's own included.
-    #[must_use]
-    pub fn lines(&self) -> u64 {
-        self.lines
-    }
-
-    fn read(&mut self, data: &[u8], out: &mut Columns) -> Result<(), ParseError> {
-        let mut rest = self.complete_partial(data, out)?;
-        // Lines are seldom shorter than this, so that one reservation is enough.
-        out.reserve(rest.len() / 12);
-        loop {
-            rest = self.read_plain(rest, out);
-            let Some(end) = rest.iter().position(|&byte| byte == b'\n') else {
-                return self.keep_partial(rest);
-            };
-            let (line, after) = rest.split_at(end);
-            self.accept(line, out)?;
-            rest = &after[1..];
-        }
-    }
-
-    /// Finishes the line that an earlier piece began; returns what follows it.
-    fn complete_partial<'a>(
-        &mut self,
-        data: &'a [u8],
-        out: &mut Columns,
-    ) -> Result<&'a [u8], ParseError> {
-        if self.partial.is_empty() {
-            return Ok(data);
-        }
-        let Some(end) = data.iter().position(|&byte| byte == b'\n') else {
-            self.keep_partial(data)?;
-            return Ok(&[]);
-        };
-        let (line_rest, after) = data.split_at(end);
-        let mut line = std::mem::take(&mut self.partial);
-        if !std::mem::take(&mut self.in_tool_line) {
-            line.extend_from_slice(line_rest);
-        }
-        self.accept(&line, out)?;
-        line.clear();
-        self.partial = line;
-        Ok(&after[1..])
-    }
-
-    /// Keeps the beginning of a line for later, but never more than a line can be long.
-    fn keep_partial(&mut self, data: &[u8]) -> Result<(), ParseError> {
-        if self.in_tool_line {
-            return Ok(());
-        }
-        let room = (LINE_MAX + 1).saturating_sub(self.partial.len());
-        self.partial.extend_from_slice(&data[..data.len().min(room)]);
-        if self.partial.len() <= LINE_MAX {
-            return Ok(());
-        }
-        if !is_tool_line(&self.partial) {
-            return Err(ParseError::Malformed {
-                line: self.lines + 1,
-                found: quote(&self.partial),
-            });
-        }
-        self.in_tool_line = true;
-        Ok(())
-    }
-
-    /// The quick reader: takes plain lines as long as there are any, and returns the rest.
-    fn read_plain<'a>(&mut self, data: &'a [u8], out: &mut Columns) -> &'a [u8] {
+    /// The quick reader.
+    fn quick(&mut self, data: &[u8], out: &mut Columns) -> (u64, usize) {
         let mut at = 0;
         let mut lines = 0;
         while let Some(window) = data[at..].first_chunk::<WINDOW>() {
@@ -207,44 +88,26 @@ impl LackeyParser {
                 out.push(record.address, record.size as u8, record.kind);
             }
         }
-        self.lines += lines;
-        &data[at..]
+        (lines, at)
     }
 
-    /// The careful reader: takes one whole line, without its newline.
-    fn accept(&mut self, line: &[u8], out: &mut Columns) -> Result<(), ParseError> {
-        let number = self.lines + 1;
-        if !is_tool_line(line) {
-            let Some(Record { address, size, kind }) = access_line(line) else {
-                return Err(ParseError::Malformed { line: number, found: quote(line) });
-            };
-            if !(1..=ACCESS_SIZE_MAX).contains(&size) {
-                let found = quote(line);
-                return Err(ParseError::Size { line: number, max: ACCESS_SIZE_MAX, found });
-            }
-            if address.checked_add(size - 1).is_none() {
-                return Err(ParseError::Wraps { line: number, found: quote(line) });
-            }
-            if self.keep_instructions || kind != AccessKind::Instruction {
-                push_pieces(out, address, size, kind);
-            }
+    /// The careful reader.
+    fn line(&mut self, line: &[u8], number: u64, out: &mut Columns) -> Result<(), ParseError> {
+        if is_tool_line(line) {
+            return Ok(());
         }
-        self.lines = number;
+        let Some(Record { address, size, kind }) = access_line(line) else {
+            return Err(ParseError::malformed(number, Self::EXPECTED, line));
+        };
+        check_access(address, size, number, line)?;
+        if self.keep_instructions || kind != AccessKind::Instruction {
+            out.push_pieces(address, size, kind);
+        }
         Ok(())
     }
-}
 
-/// Appends an access, in pieces if its size does not fit into the column.
-fn push_pieces(out: &mut Columns, address: u64, size: u64, kind: AccessKind) {
-    if let Ok(size) = u8::try_from(size) {
-        out.push(address, size, kind);
-        return;
-    }
-    let mut offset = 0;
-    while offset < size {
-        let piece = (size - offset).min(u64::from(PIECE_SIZE));
-        out.push(address + offset, piece as u8, kind);
-        offset += piece;
+    fn may_be_long(&self, beginning: &[u8]) -> bool {
+        is_tool_line(beginning)
     }
 }
 
@@ -271,24 +134,11 @@ fn kind_of(tag: [u8; TAG]) -> Option<AccessKind> {
 
 /// Reads one access line of any legal form, digit by digit.
 fn access_line(line: &[u8]) -> Option<Record> {
-    if line.len() > LINE_MAX {
-        return None;
-    }
     let (tag, rest) = line.split_first_chunk::<TAG>()?;
     let kind = kind_of(*tag)?;
     let comma = rest.iter().position(|&byte| byte == b',')?;
-    let (address_digits, size_digits) = (&rest[..comma], &rest[comma + 1..]);
-    if !(1..=16).contains(&address_digits.len()) || !(1..=16).contains(&size_digits.len()) {
-        return None;
-    }
-    let mut address = 0;
-    for &digit in address_digits {
-        address = address << 4 | u64::from(char::from(digit).to_digit(16)?);
-    }
-    let mut size = 0;
-    for &digit in size_digits {
-        size = size * 10 + u64::from(char::from(digit).to_digit(10)?);
-    }
+    let address = hexadecimal(&rest[..comma])?;
+    let size = decimal(&rest[comma + 1..])?;
     Some(Record { address, size, kind })
 }
 

@@ -4,17 +4,33 @@
 //! to [`Columns`] what the complete lines say. It reads no file and asks no clock, so the same
 //! bytes give the same columns and the same error, however they were cut.
 //!
-//! Start with [`LackeyParser`]. Above us: `rust/py`, which makes the columns arrays, and
-//! `python/pagemig/inputs`, which opens and unpacks files. One module a format.
+//! Start with [`TraceParser`]. One module a format ([`LackeyParser`] is the quick one); `lines`
+//! joins what was cut. Above us: `rust/py`, which makes the columns arrays, and
+//! `python/pagemig/inputs`, which opens and unpacks files and finds out what they are.
 //!
 //! Left out: everything that needs a file, a process or a simulated machine.
 
 #![forbid(unsafe_code)]
 
+mod champsim;
 mod columns;
+mod csv;
+mod damon;
 mod error;
 mod lackey;
+mod lines;
+mod parser;
+mod perf;
+mod view;
+mod words;
 
-pub use columns::{AccessKind, Columns};
+pub use champsim::{ChampSim, RECORD};
+pub use columns::{ACCESS_SIZE_MAX, AccessKind, Columns, PIECE_SIZE};
+pub use csv::Csv;
+pub use damon::Damon;
 pub use error::ParseError;
-pub use lackey::{ACCESS_SIZE_MAX, LackeyParser, PIECE_SIZE};
+pub use lackey::{Lackey, LackeyParser};
+pub use lines::{LineFormat, LineParser};
+pub use parser::{Format, TraceParser};
+pub use perf::Perf;
+pub use view::View;

@@ -173,7 +173,7 @@ fn a_bad_line_is_named_with_its_number_and_what_it_holds() {
         (b" L 04033ad0,8\r", r" L 04033ad0,8\r"),
         (b" L 04033ad0,-8", " L 04033ad0,-8"),
         (b" L 10000000000000000,8", " L 10000000000000000,8"),
-        (b" L 04033ad0,10000000000000001", " L 04033ad0,10000000000000001"),
+        (b" L 04033ad0,99999999999999999999", " L 04033ad0,99999999999999999999"),
         (b"", ""),
         (b"\x7fELF\x02\x01", r"\x7fELF\x02\x01"),
         (b"-- a comment", "-- a comment"),
@@ -194,7 +194,7 @@ fn only_the_beginning_of_a_long_bad_line_is_quoted() {
 
 #[test]
 fn a_size_that_no_access_has_is_refused() {
-    for size in ["0", "00", "4097", "9999999999999999"] {
+    for size in ["0", "00", "4097", "9999999999999999", "10000000000000001"] {
         let error = parse(format!(" L 04033ad0,{size}\n").as_bytes()).expect_err("no such size");
         let found = format!(" L 04033ad0,{size}");
         assert_eq!(error, ParseError::Size { line: 1, max: ACCESS_SIZE_MAX, found });

@@ -1,20 +1,21 @@
 //! The door between Python and the simulated kernel: translation only.
 //!
-//! One file a class ([`machine`], [`request`], [`lackey`]), [`gate`] through which every call into
+//! One file a class ([`machine`], [`request`], [`traces`]), [`gate`] through which every call into
 //! a machine goes, [`errors`] for what comes back wrong, [`outcome`], [`views`] and the rooms named
 //! after what they show for what comes back right. No rule of the kernel is here.
 
 mod areas;
+mod arrays;
 mod errors;
 mod explore;
 mod files;
 mod gate;
 mod groups;
-mod lackey;
 mod machine;
 mod outcome;
 mod request;
 mod swap;
+mod traces;
 mod views;
 mod zones;
 
@@ -26,11 +27,11 @@ mod _core {
     #[pymodule_export]
     use super::explore::PyExploration;
     #[pymodule_export]
-    use super::lackey::LackeyParser;
-    #[pymodule_export]
     use super::machine::PyMachine;
     #[pymodule_export]
     use super::request::PyRequest;
+    #[pymodule_export]
+    use super::traces::TraceParser;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

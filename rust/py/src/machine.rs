@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use numpy::PyArray1;
 use pagemig_core::base::{
-    CallId, CpuId, MachineSpec, Misuse, NodeId, NodeMask, Pfn, Profile, SwapEntry, TaskId,
+    Bugs, CallId, CpuId, MachineSpec, Misuse, NodeId, NodeMask, Pfn, Profile, SwapEntry, TaskId,
     Watermarks, ZoneKind, ZoneSpec,
 };
 use pagemig_core::machine::verbs::Birth;
@@ -15,10 +15,10 @@ use pagemig_core::step::Schedule;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::arrays::frozen;
 use crate::errors::{Refusal, usage};
 use crate::explore::{kind_name, quietly};
 use crate::gate::Gate;
-use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
 use crate::views::{self, CallRow, FrameRow};
@@ -352,6 +352,28 @@ impl PyMachine {
         self.look(|machine| Ok(machine.kernel().steps))
     }
 
+    #[getter]
+    fn bugs(&self) -> PyResult<u32> {
+        self.look(|machine| Ok(machine.kernel().bugs.bits()))
+    }
+
+    fn set_bugs(&self, py: Python<'_>, bugs: u32) -> PyResult<()> {
+        let known = Bugs::from_bits(bugs).ok_or_else(|| usage(format!("no bugs {bugs:#x}")))?;
+        self.enter(py, |machine| {
+            machine.set_bugs(known);
+            Ok(())
+        })
+    }
+
+    fn watch_stores(&self, py: Python<'_>) -> PyResult<()> {
+        self.enter(py, Machine::watch_stores)
+    }
+
+    #[getter]
+    fn watches_stores(&self) -> PyResult<bool> {
+        self.look(|machine| Ok(machine.kernel().shadow.is_on()))
+    }
+
     fn audit(&self) -> PyResult<Vec<FindingRow>> {
         self.look(|machine| {
             let findings = machine.audit().into_iter();
@@ -360,6 +382,10 @@ impl PyMachine {
             };
             Ok(findings.map(row).collect())
         })
+    }
+
+    fn locks(&self) -> PyResult<Vec<views::LockRow>> {
+        self.look(|machine| Ok(views::locks(machine.kernel())))
     }
 
     fn cost<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -394,8 +420,7 @@ impl PyMachine {
 
     #[staticmethod]
     fn restore(py: Python<'_>, snapshot: &[u8]) -> PyResult<PyMachine> {
-        let restored = py.detach(|| Machine::restore(snapshot)).map_err(usage)?;
-        Ok(PyMachine(Gate::new(restored)))
+        Gate::restored(py, snapshot).map(PyMachine)
     }
 
     #[pyo3(name = "clone")]

@@ -1,5 +1,6 @@
 //! What a call came to, as plain Python values.
 
+use crate::arrays::frozen;
 use numpy::PyArray1;
 use pagemig_core::base::Errno;
 use pagemig_core::fault::Tally;
@@ -7,8 +8,6 @@ use pagemig_core::filemap::PageWritten;
 use pagemig_core::machine::Outcome;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
-
-use crate::lackey::frozen;
 
 /// The outcome, in the form that `_core.pyi` gives for each request. `is_read`: with the bytes.
 pub(crate) fn to_python(py: Python<'_>, outcome: Outcome, is_read: bool) -> PyResult<Py<PyAny>> {

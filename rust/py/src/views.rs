@@ -1,18 +1,19 @@
 //! What can be looked at, as plain Python values.
 
 use numpy::PyArray1;
-use pagemig_core::base::{CpuId, NodeId, Pfn, TaskId};
+use pagemig_core::base::{CallId, CpuId, NodeId, Pfn, TaskId};
 use pagemig_core::kernel::Kernel;
 use pagemig_core::machine::{Machine, State};
 use pagemig_core::state::frame::Owner;
 use pagemig_core::state::lru::ListKind;
 use pagemig_core::state::pagetable::{Entry, Kind};
+use pagemig_core::state::task::Task;
 use pagemig_core::state::zone::Counter;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::arrays::frozen;
 use crate::errors::Refusal;
-use crate::lackey::frozen;
 
 /// (pfn, node, zone kind, flags, count, mapcount, owner kind, owner id, index, private)
 pub(crate) type FrameRow = (u32, u8, u8, u32, u32, u32, u8, u32, u64, u32);
@@ -27,6 +28,8 @@ pub(crate) type CallRow = (
     Option<(&'static str, u32, Option<u32>)>,
     Vec<&'static str>,
 );
+/// (kind, number, the calls that hold it, the calls that wait for it)
+pub(crate) type LockRow = (&'static str, u32, Vec<u32>, Vec<u32>);
 
 pub(crate) fn memory(machine: &Machine, pid: u32) -> Result<&pagemig_core::state::mm::Mm, Refusal> {
     use pagemig_core::base::Misuse;
@@ -114,6 +117,21 @@ pub(crate) fn entry(machine: &Machine, pid: u32, address: u64) -> Result<EntryRo
     Ok((kind, writable, dirty, accessed, bit(Entry::SPECIAL), pfn.0, entry.0))
 }
 
+/// The task and address of every entry that maps a frame, or would once its migration has ended.
+pub(crate) fn entries_to(kernel: &Kernel, page: Pfn) -> Vec<(u32, u64)> {
+    let names = |entry: Entry| match entry.as_migration() {
+        Some((moving, _)) => moving == page,
+        None => entry.is_present() && entry.normal_page() == Some(page),
+    };
+    let of_task = |(pid, task): (TaskId, &Task)| {
+        let root = task.mm.map(|mm| kernel.mms[mm].root);
+        let entries = root.into_iter().flat_map(|root| kernel.tables.entries(root));
+        let naming = entries.filter(|&(_, _, entry)| names(entry));
+        naming.map(move |(address, _, _)| (pid.0, address)).collect::<Vec<_>>()
+    };
+    kernel.tasks.iter().flat_map(of_task).collect()
+}
+
 /// The node of the page at each address, -1 where none is present. Looks, and touches nothing.
 pub(crate) fn nodes_of(
     machine: &Machine,
@@ -173,6 +191,15 @@ pub(crate) fn call(machine: &Machine, number: u32) -> Result<CallRow, Refusal> {
     };
     let labels = flight.labels().to_vec();
     Ok((flight.task().0, flight.verb(), flight.is_done(), flight.at(), waiting, labels))
+}
+
+/// Every lock that somebody holds or awaits, in the order in which they are taken.
+pub(crate) fn locks(kernel: &Kernel) -> Vec<LockRow> {
+    let numbers = |calls: &[CallId]| calls.iter().map(|call| call.0).collect();
+    let rows = kernel.locks.iter().map(|(lock, holders, waiters)| {
+        (lock.kind(), lock.number(), numbers(holders), waiters.map(|call| call.0).collect())
+    });
+    rows.collect()
 }
 
 /// The recorded events as columns.

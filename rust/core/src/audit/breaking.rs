@@ -19,6 +19,7 @@ use crate::state::mapping::{BufferState, FileSystem, Tag};
 use crate::state::memcg::{Record, RecordFlags};
 use crate::state::mm::VmFlags;
 use crate::state::pagetable::{Entry, leaf_index};
+use crate::state::shadow::Place;
 use crate::state::swap::Swaps;
 use crate::state::task::Credentials;
 use crate::state::zone::Counter;
@@ -69,6 +70,12 @@ type Wreck = fn(&mut Kernel, u64);
 
 /// One way to break each rule, under its name.
 const WRECKS: &[(&str, Wreck)] = &[
+    ("no_store_is_lost", |kernel, start| {
+        let mm = kernel.mms.iter().next().unwrap().0;
+        kernel.shadow.watch();
+        // Nothing is mapped there, so a load finds zeroes.
+        kernel.shadow.store(Place::Own(mm, start + 0x10_0000), 7, &[1]);
+    }),
     ("page_locks_have_owners", |kernel, _| kernel.frames[Pfn(0)].set(PageFlags::LOCKED)),
     ("nobody_sleeps_holding_a_spinlock", |kernel, _| {
         let page = LockId::Page(Pfn(0));
@@ -89,6 +96,11 @@ const WRECKS: &[(&str, Wreck)] = &[
     }),
     ("entries_lie_inside_areas", |kernel, start| {
         set_entry(kernel, start + 0x10_0000, |_| Entry::page(Pfn(0), Entry::PRESENT));
+    }),
+    ("entries_permit_no_more_than_areas", |kernel, start| {
+        let mm = kernel.mms.iter().next().unwrap().1;
+        let area = mm.area_at(&kernel.vmas, start).unwrap();
+        kernel.vmas[area].flags.remove(VmFlags::WRITE);
     }),
     ("writable_private_pages_are_unshared", |kernel, _| {
         kernel.frames[Pfn(2)].set_owner(Owner::None);

@@ -7,6 +7,7 @@ use crate::state::frame::PageFlags;
 use crate::state::mm::{VmFlags, Vma};
 use crate::state::pagetable::Entry;
 use crate::state::rmap::successor;
+use crate::step::LockId;
 
 /// A migration entry names a locked, isolated old page that a migrator has in hand right now.
 pub(super) fn migration_entries_have_a_migrator(view: &View<'_>, report: Report<'_>) {
@@ -76,6 +77,23 @@ fn is_known(kernel: &Kernel, entry: Entry, vma: &Vma) -> bool {
     let may_be_special = vma.file.is_none() && entry.pfn() == kernel.frames.zero_page();
     entry.is_present()
         && (may_be_special || vma.flags.intersects(VmFlags::PFNMAP | VmFlags::MIXEDMAP))
+}
+
+/// Nobody can store where his area forbids it: no entry is writable there, nor will one come back
+/// writable (Q27). Whoever changes the area has its `mmap_sem` for writing, and may be half way.
+pub(super) fn entries_permit_no_more_than_areas(view: &View<'_>, report: Report<'_>) {
+    let kernel = view.kernel;
+    for leaf in &view.census.leaves {
+        let Some(area) = leaf.vma.map(|id| &kernel.vmas[id]) else { continue };
+        let is_writable = leaf.entry.is_present() && leaf.entry.has(Entry::WRITABLE);
+        let may_come_back = leaf.entry.as_migration().is_some_and(|(_, is_write)| is_write);
+        let is_changing = kernel.locks.is_exclusive(LockId::MmapSem(leaf.mm));
+        let is_permitted = area.flags.contains(VmFlags::WRITE) || is_changing;
+        if (is_writable || may_come_back) && !is_permitted {
+            let at = leaf.address;
+            report(None, format!("mm {}: writable at {at:#x}, where its area is not", leaf.mm));
+        }
+    }
 }
 
 /// At rest, a private area's writable entry names an anonymous page that nobody else maps.

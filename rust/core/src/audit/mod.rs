@@ -18,6 +18,7 @@ mod ksm;
 mod lists;
 mod locks;
 mod reverse;
+mod shadow;
 mod spaces;
 mod swap;
 mod zones;
@@ -130,6 +131,11 @@ pub const RULES: &[Rule] = &[
         check: entries::entries_lie_inside_areas,
     },
     Rule {
+        name: "entries_permit_no_more_than_areas",
+        ids: "I-24",
+        check: entries::entries_permit_no_more_than_areas,
+    },
+    Rule {
         name: "writable_private_pages_are_unshared",
         ids: "I-75",
         check: entries::writable_private_pages_are_unshared,
@@ -240,6 +246,11 @@ pub const RULES: &[Rule] = &[
     },
     Rule { name: "merged_pages_are_found", ids: "I-72", check: ksm::merged_pages_are_found },
     Rule { name: "merged_places_are_counted", ids: "I-77", check: ksm::merged_places_are_counted },
+    Rule {
+        name: "no_store_is_lost",
+        ids: "I-110 I-111 I-112 I-114",
+        check: shadow::no_store_is_lost,
+    },
 ];
 
 /// Checks every rule; an empty answer is a sound machine.

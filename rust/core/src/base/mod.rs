@@ -4,6 +4,7 @@
 //! [`Pfn`]: most functions of this crate take one.
 
 mod arena;
+mod bugs;
 mod errno;
 mod ids;
 mod misuse;
@@ -11,6 +12,7 @@ pub mod sparse;
 mod spec;
 
 pub use arena::Arena;
+pub use bugs::Bugs;
 pub use errno::Errno;
 pub use ids::{
     AnonVmaId, CallId, CpuId, CpusetId, MappingId, MemcgId, MmId, NodeId, NodeMask, Pfn, RingId,

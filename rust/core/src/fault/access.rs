@@ -227,11 +227,17 @@ impl Access {
             What::Read { size, data } => {
                 let len = (PAGE_SIZE as usize - from).min(*size - data.len());
                 data.extend_from_slice(&kernel.contents.page(page)[from..from + len]);
+                if kernel.shadow.is_on() {
+                    kernel.note_load(self.mm, address, page, &data[data.len() - len..]);
+                }
             }
             What::Write { data, stored } => {
                 let len = (PAGE_SIZE as usize - from).min(data.len() - *stored);
                 let bytes = &mut kernel.contents.page_mut(page)[from..from + len];
                 bytes.copy_from_slice(&data[*stored..*stored + len]);
+                if kernel.shadow.is_on() {
+                    kernel.note_store(self.mm, address, page, &data[*stored..*stored + len]);
+                }
                 *stored += len;
             }
         }

@@ -7,6 +7,7 @@ use crate::kernel::Kernel;
 use crate::pagecache::{transfer, tree};
 use crate::state::frame::PageFlags;
 use crate::state::lru::PAGEVEC_SIZE;
+use crate::state::shadow::Place;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::zap::FileUnmapping;
 
@@ -116,6 +117,10 @@ impl Batch {
                         return Progress::Waiting(LockId::Tree(self.file));
                     }
                     let page = self.pages[self.at];
+                    if kernel.shadow.is_on() {
+                        let place = Place::File(self.file, kernel.frames[page].index());
+                        kernel.shadow.orphan(place, page);
+                    }
                     tree::truncate_page(kernel, me, self.file, page);
                     kernel.unlock_page::<M>(me, page);
                     self.turn();

@@ -8,6 +8,8 @@ use super::shmem;
 use crate::base::{MappingId, PAGE_SIZE, Pfn};
 use crate::kernel::Kernel;
 use crate::pagecache::{buffers, transfer};
+use crate::state::frame::Owner;
+use crate::state::shadow::Place;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 #[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
@@ -83,6 +85,11 @@ impl PartialPage {
                     let page = *page;
                     if kernel.contents.exist() {
                         kernel.contents.page_mut(page)[self.from as usize..].fill(0);
+                    }
+                    let frame = &kernel.frames[page];
+                    if let Owner::File(file) = frame.owner() {
+                        let place = Place::File(file, frame.index());
+                        kernel.shadow.forget(place, self.from as usize);
                     }
                     buffers::discard(kernel, page, self.from);
                     kernel.unlock_page::<M>(me, page);

@@ -125,6 +125,10 @@ impl ReadFile {
         if kernel.contents.exist() {
             let bytes = &kernel.contents.page(page)[from..from + len];
             self.data[before..].copy_from_slice(bytes);
+            if kernel.shadow.is_on() {
+                let index = (self.offset + self.done) >> PAGE_SHIFT;
+                kernel.note_file_load(self.file, index, page, from, &self.data[before..]);
+            }
         }
         self.done += len as u64;
         let Kernel { frames, zones, lru, .. } = kernel;

@@ -12,6 +12,7 @@ use crate::base::{Errno, MappingId, PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::kernel::Kernel;
 use crate::pagecache::{swapcache, tree};
 use crate::state::mapping::FILE_BYTES_MAX;
+use crate::state::shadow::Place;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::zap::FileUnmapping;
 
@@ -133,6 +134,7 @@ impl Truncate {
         if is_growing {
             return Phase::Done;
         }
+        kernel.shadow.cut_file(self.file, self.size);
         host.disk.cut(self.first());
         if let Some(index) = self.partial() {
             host.disk.zero_tail(index, (self.size % PAGE_SIZE) as usize);
@@ -178,7 +180,8 @@ impl Truncate {
 
     fn free_swap<M: Mode>(&self, kernel: &mut Kernel, me: Me) {
         let host = kernel.mappings[self.file].host.as_mut().expect("a file");
-        for slot in host.swapped.split_off(&self.first()).into_values() {
+        for (index, slot) in host.swapped.split_off(&self.first()) {
+            kernel.shadow.forget(Place::File(self.file, index), 0);
             swapcache::free_swap_and_cache::<M>(kernel, me, slot);
         }
     }

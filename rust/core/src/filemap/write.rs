@@ -144,6 +144,11 @@ impl WriteFile {
         self.done += len as u64;
         let host = kernel.mappings[self.file].host.as_mut().expect("a file");
         host.size = host.size.max(self.offset + self.done);
+        if kernel.shadow.is_on() {
+            let at = self.offset + self.done - len as u64;
+            let bytes = kernel.contents.page(page)[from..from + len].to_vec();
+            kernel.note_file_store(self.file, at >> PAGE_SHIFT, from, &bytes);
+        }
         kernel.unlock_page::<M>(me, page);
         let Kernel { frames, zones, lru, .. } = kernel;
         lru::mark_accessed(frames, zones, lru, page);

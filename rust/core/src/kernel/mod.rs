@@ -6,21 +6,26 @@
 //! mode ([`hold`]).
 
 mod allocate;
+mod bytes;
 mod charge;
 mod cost;
 mod hold;
 mod ledger;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
+pub use bytes::Found;
 pub use charge::ChargeKind;
 pub use cost::Cost;
 pub use ledger::Ledger;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
-use crate::base::{CpuId, Errno, MachineSpec, Misuse, MmId, Pfn, Profile};
+use crate::base::{Bugs, CpuId, Errno, MachineSpec, Misuse, MmId, Pfn, Profile};
 use crate::state::cpuset::Cpusets;
 use crate::state::frame::{Contents, FrameTable, PageFlags};
 use crate::state::io::IoQueue;
@@ -32,6 +37,7 @@ use crate::state::memcg::Memcgs;
 use crate::state::mm::{Mms, Vmas};
 use crate::state::pagetable::Tables;
 use crate::state::rmap::AnonVmas;
+use crate::state::shadow::Shadow;
 use crate::state::swap::Swaps;
 use crate::state::task::Tasks;
 use crate::state::zone::{Counter, Zones};
@@ -93,6 +99,10 @@ pub struct Kernel {
     pub now: u64,
     /// Which behaviour is modelled.
     pub profile: Profile,
+    /// Which rules are broken on purpose. Only stepped calls look: [`Kernel::has_bug`].
+    pub bugs: Bugs,
+    /// What was stored where, if anybody wants to know.
+    pub shadow: Shadow,
 }
 
 impl Kernel {
@@ -128,6 +138,8 @@ impl Kernel {
             steps: 0,
             now: 0,
             profile: spec.profile,
+            bugs: Bugs::empty(),
+            shadow: Shadow::default(),
         })
     }
 
@@ -155,6 +167,16 @@ impl Kernel {
         let family = Counter::isolated(self.frames[pfn].is_file_family());
         self.zones.counters_of(pfn).add(family, -1);
         self.put_back(cpu, pfn);
+    }
+
+    /// The same for a page that a migration is done with (MP-5, UM-16).
+    #[inline]
+    pub fn put_back_migrated<M: Mode>(&mut self, me: Me, pfn: Pfn) {
+        if self.has_bug::<M>(Bugs::ISOLATED_LEFT) {
+            self.put_back(me.cpu, pfn);
+        } else {
+            self.put_back_isolated(me.cpu, pfn);
+        }
     }
 
     /// Sends a page that is on no list to where it belongs and drops the caller's reference.
@@ -198,6 +220,12 @@ impl Kernel {
         if lru::isolate(&mut self.frames, &mut self.zones, &mut self.lru, pfn).is_ok() {
             self.put_back(cpu, pfn);
         }
+    }
+
+    /// Whether a rule is broken on purpose: never, for a call that runs through.
+    #[inline(always)]
+    pub fn has_bug<M: Mode>(&self, bug: Bugs) -> bool {
+        M::STEPS && self.bugs.contains(bug)
     }
 
     /// One more user of an address space (`get_task_mm`).
@@ -265,7 +293,71 @@ impl Kernel {
             steps: self.steps,
             now: self.now,
             profile: self.profile,
+            bugs: self.bugs,
+            shadow: self.shadow.clone(),
         })
+    }
+}
+
+impl Kernel {
+    /// Becomes equal to a machine of the same shape, in the memory that it has already.
+    pub fn copy_from(&mut self, other: &Kernel) {
+        let both = self.zones.touched_spans().zip(other.zones.touched_spans());
+        let span = |(own, others): (Range<usize>, Range<usize>)| own.start..own.end.max(others.end);
+        let spans: SmallVec<[Range<usize>; 8]> = both.map(span).collect();
+        let Kernel {
+            frames,
+            contents,
+            zones,
+            lru,
+            tables,
+            mms,
+            vmas,
+            anon_vmas,
+            mappings,
+            rings,
+            io,
+            swaps,
+            ksm,
+            memcgs,
+            cpusets,
+            tasks,
+            locks,
+            pins,
+            isolated_by_hand,
+            recorder,
+            cost,
+            ledger,
+            steps,
+            now,
+            profile,
+            bugs,
+            shadow,
+        } = other;
+        self.frames.copy_spans(frames, spans.iter().cloned());
+        self.contents.copy_spans(contents, spans.iter().cloned());
+        self.zones.clone_from(zones);
+        self.lru.clone_from(lru);
+        self.tables.clone_from(tables);
+        self.mms.clone_from(mms);
+        self.vmas.clone_from(vmas);
+        self.anon_vmas.clone_from(anon_vmas);
+        self.mappings.clone_from(mappings);
+        self.rings.clone_from(rings);
+        self.io.clone_from(io);
+        self.swaps.clone_from(swaps);
+        self.ksm.clone_from(ksm);
+        self.memcgs.clone_from(memcgs);
+        self.cpusets.clone_from(cpusets);
+        self.tasks.clone_from(tasks);
+        self.locks.clone_from(locks);
+        self.pins.clone_from(pins);
+        self.isolated_by_hand.clone_from(isolated_by_hand);
+        self.recorder.clone_from(recorder);
+        self.ledger.clone_from(ledger);
+        self.shadow.clone_from(shadow);
+        (self.cost, self.bugs) = (*cost, *bugs);
+        (self.steps, self.now, self.profile) = (*steps, *now, *profile);
     }
 }
 
@@ -299,12 +391,15 @@ impl Hash for Kernel {
             steps: _,
             now,
             profile,
+            bugs,
+            shadow,
         } = self;
         frames.hash_spans(zones.touched_spans(), state);
         contents.hash_spans(zones.touched_spans(), state);
         (zones, lru, tables, mms, vmas, anon_vmas).hash(state);
         (mappings, rings, io, swaps, ksm, memcgs, cpusets).hash(state);
         (tasks, locks, pins, isolated_by_hand, ledger, now, profile).hash(state);
+        (bugs, shadow).hash(state);
     }
 }
 

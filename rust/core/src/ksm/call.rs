@@ -13,7 +13,6 @@ use crate::kernel::Kernel;
 use crate::mmap::MmRelease;
 use crate::state::frame::Owner;
 use crate::state::lock::Want;
-use crate::state::mm::Mm;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// How far the pass has got. `ksm_thread_mutex` is held from `Moving` on.
@@ -52,7 +51,7 @@ enum Phase {
     Done,
 }
 
-/// A full pass, in the order of address spaces and addresses.
+/// A full pass, over address spaces in the order of their making, and over addresses ascending.
 #[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct KsmScan {
     /// Places of pages seen in this pass and found alone, by a hash of their contents: the
@@ -60,8 +59,8 @@ pub struct KsmScan {
     unstable: BTreeMap<u64, Vec<RmapItemId>>,
     /// The hash under which the page under way was looked for.
     key: u64,
-    /// The address space after this one is next.
-    next_mm: u32,
+    /// The address space that was scanned last, by age and number.
+    last: Option<(u32, MmId)>,
     finger: Option<Finger>,
     /// The page under way.
     current: Option<Hand>,
@@ -81,7 +80,7 @@ impl KsmScan {
         KsmScan {
             unstable: BTreeMap::new(),
             key: 0,
-            next_mm: 0,
+            last: None,
             finger: None,
             current: None,
             other: None,
@@ -235,7 +234,7 @@ impl KsmScan {
     /// The next address space that somebody still uses. The first time, places in those that are
     /// gone, or being torn down, are forgotten; of later ones the next pass will know.
     fn move_on<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Result<Phase, LockId> {
-        if self.next_mm == 0 {
+        if self.last.is_none() {
             let dying = kernel.mms.iter().filter(|(_, mm)| mm.users == 0).map(|(id, _)| id);
             let mut places = kernel.ksm.gone();
             for mm in dying {
@@ -243,12 +242,13 @@ impl KsmScan {
             }
             places.into_iter().try_for_each(|item| forget::<M>(kernel, me, item))?;
         }
-        let is_next = |(id, mm): &(MmId, &Mm)| mm.users > 0 && id.0 >= self.next_mm;
-        let next = kernel.mms.iter().find(is_next).map(|(id, _)| id);
-        match next {
-            Some(mm) => {
+        // Numbers are used again, so the older one may have the higher one.
+        let used = kernel.mms.iter().filter(|(_, mm)| mm.users > 0);
+        let next = used.map(|(id, mm)| Some((mm.born, id))).filter(|key| *key > self.last).min();
+        match next.flatten() {
+            Some((born, mm)) => {
                 kernel.get_mm(mm);
-                self.next_mm = mm.0 + 1;
+                self.last = Some((born, mm));
                 self.finger = Some(Finger::new(mm));
                 Ok(Phase::Finding)
             }

@@ -14,6 +14,8 @@ mod group_verbs;
 mod request;
 mod searching;
 mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 mod stepping;
 pub mod verbs;
 
@@ -29,7 +31,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{self, Finding, Holdings};
-use crate::base::{CallId, CpuId, MachineSpec, MemcgId, Misuse, NodeMask, TaskId};
+use crate::base::{Bugs, CallId, CpuId, MachineSpec, MemcgId, Misuse, NodeMask, TaskId};
 use crate::kernel::Kernel;
 use crate::state::policy::Policy;
 use crate::state::task::{Credentials, Task};
@@ -91,13 +93,38 @@ impl Machine {
         &mut self.kernel
     }
 
+    /// Breaks these rules on purpose from now on, and no others. With any of them, every call is made
+    /// step by step.
+    pub fn set_bugs(&mut self, bugs: Bugs) {
+        self.kernel.bugs = bugs;
+    }
+
+    /// Notes every store from now on, so that the audit can tell a lost one (I-110); what is in memory
+    /// already counts as stored.
+    ///
+    /// # Errors
+    /// If the machine has no contents.
+    pub fn watch_stores(&mut self) -> Result<(), Misuse> {
+        if !self.kernel.contents.exist() {
+            return Err(Misuse::NoContents);
+        }
+        let moves = self.holdings().moves;
+        self.kernel.watch_stores(&moves);
+        Ok(())
+    }
+
     /// Checks every invariant; an empty answer is a sound machine.
     pub fn audit(&self) -> Vec<Finding> {
+        audit::audit(&self.kernel, &self.holdings())
+    }
+
+    /// What the calls in flight hold.
+    fn holdings(&self) -> Holdings {
         let mut holdings = Holdings::default();
         for flight in self.flights.values().filter(|flight| !flight.is_done()) {
             holdings.is_busy = true;
             flight.call().hold(&mut holdings);
         }
-        audit::audit(&self.kernel, &holdings)
+        holdings
     }
 }

@@ -14,7 +14,7 @@ use crate::state::frame::{Contents, FrameTable};
 /// How every snapshot begins.
 const MAGIC: &[u8; 8] = b"pagemig\0";
 /// What the bytes after the header mean. Any change of what a machine keeps is another version.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Magic, version, length, checksum.
 const HEADER_BYTES: usize = 8 + 4 + 8 + 4;
 
@@ -102,7 +102,11 @@ impl Machine {
         if !rest.is_empty() {
             return Err(wrong("there are bytes after its end"));
         }
-        let len = machine.kernel.zones.iter().map(|(_, zone)| zone.free.len()).sum();
+        let zones = machine.kernel.zones.iter();
+        let len = zones.fold(0, |sum: usize, (_, zone)| sum.saturating_add(zone.free.len()));
+        if u32::try_from(len).is_err() {
+            return Err(wrong("it has more frames than can be numbered"));
+        }
         machine.kernel.frames = FrameTable::from_lines(len, &memory.frames)
             .ok_or_else(|| wrong("its frames do not fit its zones, or this host has no room"))?;
         machine.kernel.contents = Contents::new(len + 1, memory.has_bytes)

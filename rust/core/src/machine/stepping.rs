@@ -77,6 +77,7 @@ impl Machine {
         let is_alone = self.flights.values().all(Flight::is_done)
             && !self.kernel.recorder.is_on()
             && self.kernel.locks.is_quiet()
+            && self.kernel.bugs.is_empty()
             && !self.may_wait_for_ever();
         if !is_alone {
             return self.run_among_others(task, request);

@@ -43,7 +43,7 @@ impl Machine {
         let kernel = &mut self.kernel;
         let mm = (!birth.is_kernel_thread).then(|| {
             let root = kernel.tables.create();
-            kernel.mms.insert(Mm::new(root))
+            kernel.mms.insert(Mm::new(root, kernel.tasks.made()))
         });
         if let Some(mm) = mm.filter(|_| birth.has_stack) {
             let len = STACK_PAGES * PAGE_SIZE;

@@ -214,7 +214,7 @@ impl Batch {
             } else if let Phase::Leaving(outcome) = self.phase {
                 kernel.tasks[me.task].swap_writers -= 1;
                 self.phase = Phase::PuttingBack(0, outcome);
-            } else if self.put_back_one(kernel, me) {
+            } else if self.put_back_one::<M>(kernel, me) {
                 return Progress::Done;
             }
             if Point::Open.stops::<M>(me) {
@@ -224,11 +224,11 @@ impl Batch {
     }
 
     /// MP-5 for the next page; tells whether there was none left, and the batch is done.
-    fn put_back_one(&mut self, kernel: &mut Kernel, me: Me) -> bool {
+    fn put_back_one<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> bool {
         let Phase::PuttingBack(from, outcome) = self.phase else { return true };
         match self.items.get(from) {
             Some(item) => {
-                kernel.put_back_isolated(me.cpu, item.page);
+                kernel.put_back_migrated::<M>(me, item.page);
                 self.phase = Phase::PuttingBack(from + 1, outcome);
                 false
             }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::copy::copy_page;
 use super::replace::{Replace, check_sole_owner};
-use crate::base::{Errno, Pfn, Profile, RingId};
+use crate::base::{Bugs, Errno, Pfn, Profile, RingId};
 use crate::kernel::Kernel;
 use crate::pagecache::writeback::{self, Wrote};
 use crate::pagecache::{buffers, dirty, tree};
@@ -39,6 +39,9 @@ pub fn claim(kernel: &Kernel, page: Pfn) -> Result<(), Errno> {
 #[inline]
 pub fn transfer<M: Mode>(kernel: &mut Kernel, me: Me, new: Pfn, page: Pfn) {
     copy_page(kernel, new, page);
+    if kernel.has_bug::<M>(Bugs::COPY_LATE) {
+        kernel.contents.clear(new);
+    }
     kernel.note::<M>(me, EventKind::Copy, Some(page), 0, i64::from(new.0));
 }
 

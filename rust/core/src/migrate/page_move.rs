@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::methods::{MethodCall, Way, claim, transfer};
 use super::target::Target;
-use crate::base::{Errno, MemcgId, Pfn};
+use crate::base::{Bugs, Errno, MemcgId, Pfn};
 use crate::kernel::Kernel;
 use crate::pagecache::buffers::try_to_free_buffers;
 use crate::pagecache::transfer::writeback_is_over;
@@ -247,7 +247,7 @@ impl PageMove {
         }
         if let Phase::Transferring = self.phase {
             transfer::<M>(kernel, me, self.new, self.old);
-            self.begin_mapping(kernel);
+            self.begin_mapping::<M>(kernel, me);
             if self.stops::<M>(me) {
                 return Some(Progress::Ran);
             }
@@ -268,6 +268,9 @@ impl PageMove {
     #[inline(always)]
     fn finish<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Option<Progress> {
         if let Phase::Opening = self.phase {
+            if kernel.has_bug::<M>(Bugs::COPY_LATE) {
+                kernel.contents.copy(self.old, self.new);
+            }
             kernel.unlock_page::<M>(me, self.new);
             self.phase = Phase::Closing(Ok(()));
             if self.stops::<M>(me) {
@@ -296,7 +299,7 @@ impl PageMove {
         if let Phase::Leaving(outcome) = self.phase {
             // UM-16: only a page that may be retried stays on the caller's list.
             if outcome != Err(Errno::Again) {
-                kernel.put_back_isolated(me.cpu, self.old);
+                kernel.put_back_migrated::<M>(me, self.old);
                 kernel.note::<M>(me, EventKind::PutBack, Some(self.old), 0, 0);
             }
             self.phase = Phase::Discarding(outcome);
@@ -370,7 +373,8 @@ impl PageMove {
                 return;
             }
         }
-        if !kernel.frames[self.old].has(PageFlags::WRITEBACK) {
+        let is_written = kernel.frames[self.old].has(PageFlags::WRITEBACK);
+        if !is_written || kernel.has_bug::<M>(Bugs::NO_WRITEBACK_WAIT) {
             self.begin::<M>(kernel);
         } else if self.may_sleep {
             self.phase = Phase::Settling;
@@ -410,7 +414,9 @@ impl PageMove {
             self.phase = Phase::Returning(Restoring::new(self.old, self.old), Errno::Again);
             return;
         }
-        assert!(kernel.try_lock_page::<M>(me, self.new), "new page {} was locked", self.new);
+        if !kernel.has_bug::<M>(Bugs::NEW_UNLOCKED) {
+            self.lock_new::<M>(kernel, me);
+        }
         let old = kernel.frames[self.old];
         let new = &mut kernel.frames[self.new];
         new.take_identity_of(&old);
@@ -424,18 +430,26 @@ impl PageMove {
         }
     }
 
+    #[inline]
+    fn lock_new<M: Mode>(&self, kernel: &mut Kernel, me: Me) {
+        assert!(kernel.try_lock_page::<M>(me, self.new), "new page {} was locked", self.new);
+    }
+
     /// The method has returned.
     #[cold]
     fn end_method<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, outcome: Outcome) {
         match outcome {
-            Ok(()) => self.begin_mapping(kernel),
+            Ok(()) => self.begin_mapping::<M>(kernel, me),
             Err(errno) => self.refuse::<M>(kernel, me, errno),
         }
     }
 
     /// MN-4 of a success. In profile REPAIRED the charge moves before the page is mapped (Q17).
     #[inline]
-    fn begin_mapping(&mut self, kernel: &mut Kernel) {
+    fn begin_mapping<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) {
+        if kernel.has_bug::<M>(Bugs::NEW_UNLOCKED) {
+            self.lock_new::<M>(kernel, me);
+        }
         kernel.commit_migration_early(self.charge, self.old, self.new);
         self.phase = Phase::Mapping(Restoring::new(self.old, self.new));
     }
@@ -444,7 +458,9 @@ impl PageMove {
     #[inline]
     fn refuse<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, errno: Errno) {
         kernel.frames[self.new].set_owner(Owner::None);
-        kernel.unlock_page::<M>(me, self.new);
+        if !kernel.has_bug::<M>(Bugs::NEW_UNLOCKED) {
+            kernel.unlock_page::<M>(me, self.new);
+        }
         self.phase = Phase::Returning(Restoring::new(self.old, self.old), errno);
     }
 
@@ -452,6 +468,10 @@ impl PageMove {
     /// until it is drained (Q32).
     #[inline]
     fn discard<M: Mode>(&self, kernel: &mut Kernel, me: Me, outcome: Outcome) {
+        if kernel.has_bug::<M>(Bugs::DROP_EARLY) {
+            kernel.put_page(self.new);
+            kernel.frames[self.new].get();
+        }
         kernel.put_back(me.cpu, self.new);
         kernel.cost.retries += u64::from(outcome == Err(Errno::Again));
         kernel.cost.moves += u64::from(outcome.is_ok());

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Errno, MappingId, Pfn};
+use crate::base::{Bugs, Errno, MappingId, Pfn};
 use crate::kernel::Kernel;
 use crate::pagecache::tree;
 use crate::state::frame::PageFlags;
@@ -101,6 +101,13 @@ impl Replace {
                         Some(expected) => Phase::Freezing(expected),
                         None => Phase::Done(Err(Errno::Again)),
                     }
+                }
+                Phase::Freezing(expected) if kernel.has_bug::<M>(Bugs::NO_FREEZE) => {
+                    // Whoever came since MM-5 keeps what he has.
+                    let count = kernel.frames[old].count().max(expected);
+                    assert!(kernel.frames[old].freeze(count), "its own count froze nothing");
+                    self.swap(kernel, old, new, count);
+                    Phase::Done(Ok(()))
                 }
                 Phase::Freezing(expected) if kernel.frames[old].freeze(expected) => {
                     Phase::Swapping(expected)

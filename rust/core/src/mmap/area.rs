@@ -301,7 +301,7 @@ mod tests {
     fn space() -> (Kernel, MmId) {
         let mut kernel = Kernel::new(&MachineSpec::simple(&[8], 1, false)).unwrap();
         let root = kernel.tables.create();
-        let mm = kernel.mms.insert(Mm::new(root));
+        let mm = kernel.mms.insert(Mm::new(root, 0));
         (kernel, mm)
     }
 

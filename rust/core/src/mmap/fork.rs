@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{MmRelease, lists_are_free};
-use crate::base::{Errno, MmId, PAGE_SIZE, Pfn, Profile, TableId, TaskId, VmaId};
+use crate::base::{Bugs, Errno, MmId, PAGE_SIZE, Pfn, Profile, TableId, TaskId, VmaId};
 use crate::kernel::Kernel;
 use crate::pagecache::swapcache;
 use crate::state::lock::Want;
@@ -99,7 +99,8 @@ impl Fork {
                         return Progress::Waiting(sem);
                     }
                     let root = kernel.tables.create();
-                    let child = kernel.mms.insert(Mm::new(root));
+                    let born = kernel.tasks.made();
+                    let child = kernel.mms.insert(Mm::new(root, born));
                     self.phase = Phase::Linking { child, from: 0 };
                 }
                 Phase::Linking { child, from } => {
@@ -169,6 +170,9 @@ impl Fork {
         copy.anon_vma = None;
         let id = kernel.vmas.insert(copy);
         kernel.anon_vmas.fork(&mut kernel.vmas, parent, id);
+        if kernel.has_bug::<M>(Bugs::CHILD_FIRST) {
+            kernel.anon_vmas.put_first(&kernel.vmas, id);
+        }
         link_file_behind(&mut kernel.mappings, &kernel.vmas, parent, id);
         kernel.mms[child].insert(end, id);
         let has_pages = kernel.vmas[parent].anon_vma.is_some();
@@ -204,7 +208,10 @@ impl Fork {
             }
             let is_private = kernel.vmas[area].is_copy_on_write();
             for page in (address..stop).step_by(PAGE_SIZE as usize) {
-                copy_entry(kernel, child, (from, to), leaf_index(page), is_private);
+                copy_entry::<M>(kernel, child, (from, to), leaf_index(page), is_private);
+            }
+            if kernel.shadow.is_on() {
+                kernel.shadow.fork(self.mm, child, address..stop);
             }
             kernel.unlock::<M>(me, LockId::Leaf(from));
             kernel.unlock::<M>(me, LockId::Leaf(to));
@@ -219,7 +226,7 @@ impl Fork {
 
 /// One entry of the parent's, and what the child gets. `is_private`: copy-on-write.
 #[inline]
-fn copy_entry(
+fn copy_entry<M: Mode>(
     kernel: &mut Kernel,
     child: MmId,
     (from, to): (TableId, TableId),
@@ -238,7 +245,7 @@ fn copy_entry(
         kernel.swaps.duplicate(slot);
         kernel.mms[child].resident.swap += 1;
     } else if let Some((page, is_write)) = entry.as_migration() {
-        if is_write && is_private {
+        if is_write && is_private && !kernel.has_bug::<M>(Bugs::FORK_KEEPS_WRITE) {
             entry = Entry::migration(page, false);
             kernel.tables.set(from, at, entry);
         }

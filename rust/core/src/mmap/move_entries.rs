@@ -154,6 +154,9 @@ impl MoveEntries {
             let entry = kernel.tables.get(chunk.from, at);
             if !entry.is_none() {
                 kernel.tables.set(chunk.from, at, Entry::NONE);
+                if kernel.shadow.is_on() {
+                    kernel.shadow.carry(self.mm, self.from + self.moved, self.to + self.moved);
+                }
                 kernel.cost.flushes += u64::from(entry.is_present());
                 self.phase = Phase::Carrying(chunk, entry);
                 return true;

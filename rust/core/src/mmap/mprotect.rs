@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::area::{self, Merge, Style};
 use super::neighbours_are_free;
-use crate::base::{Errno, MmId, PAGE_SIZE};
+use crate::base::{Bugs, Errno, MmId, PAGE_SIZE, TableId};
 use crate::kernel::Kernel;
 use crate::state::lock::Want;
 use crate::state::mm::VmFlags;
@@ -82,7 +82,7 @@ impl Mprotect {
                         if !kernel.lock::<M>(me, LockId::Leaf(leaf), Want::Exclusive) {
                             return Progress::Waiting(LockId::Leaf(leaf));
                         }
-                        self.change(kernel, leaf, address, stop);
+                        self.change::<M>(kernel, leaf, address, stop);
                         kernel.unlock::<M>(me, LockId::Leaf(leaf));
                     }
                     self.phase = if stop == end {
@@ -133,7 +133,7 @@ impl Mprotect {
     }
 
     /// Present entries get the area's protection; write migration entries are always downgraded (Q27).
-    fn change(&self, kernel: &mut Kernel, leaf: crate::base::TableId, from: u64, to: u64) {
+    fn change<M: Mode>(&self, kernel: &mut Kernel, leaf: TableId, from: u64, to: u64) {
         let area = kernel.mms[self.mm].area_at(&kernel.vmas, from).expect("just restyled");
         let area = &kernel.vmas[area];
         let protection = area.protection;
@@ -147,7 +147,9 @@ impl Mprotect {
                 let writable = if is_writable { Entry::WRITABLE } else { 0 };
                 kernel.tables.set(leaf, at, entry.reprotected(protection).with(writable));
                 kernel.cost.flushes += 1;
-            } else if let Some((page, true)) = entry.as_migration() {
+            } else if let Some((page, true)) =
+                entry.as_migration().filter(|_| !kernel.has_bug::<M>(Bugs::MPROTECT_KEEPS_WRITE))
+            {
                 kernel.tables.set(leaf, at, Entry::migration(page, false));
             }
         }

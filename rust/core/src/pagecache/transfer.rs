@@ -7,6 +7,7 @@ use crate::kernel::Kernel;
 use crate::state::frame::PageFlags;
 use crate::state::io::{Direction, Transfer};
 use crate::state::mapping::{BufferState, Disk, MappingFlags};
+use crate::state::shadow;
 use crate::step::{LockId, Me, Mode};
 
 /// Starts to read a locked page from its file (or, for a page in the swap cache, its slot); the lock
@@ -112,7 +113,11 @@ fn finish_write(kernel: &mut Kernel, page: Pfn, fails: bool) {
     if fails {
         kernel.frames[page].set(PageFlags::ERROR);
         match place {
-            Place::File(file) => kernel.mappings[file].flags |= MappingFlags::EIO,
+            Place::File(file) => {
+                kernel.mappings[file].flags |= MappingFlags::EIO;
+                let lost = shadow::Place::File(file, page_index(kernel, page));
+                kernel.shadow.forget(lost, 0);
+            }
             Place::Slot(_) => {
                 dirty::set_page_dirty(kernel, page);
             }

@@ -99,6 +99,7 @@ pub fn insert(
         kernel.cancel_charge(group);
         return Err(Errno::Exists);
     }
+    kernel.shadow.adopt(page);
     let frame = &mut kernel.frames[page];
     frame.get();
     frame.set_owner(Owner::File(file));

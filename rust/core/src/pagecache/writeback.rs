@@ -9,6 +9,7 @@ use crate::kernel::Kernel;
 use crate::state::frame::PageFlags;
 use crate::state::io::Direction;
 use crate::state::mapping::{BufferState, Tag, Write, Written};
+use crate::state::shadow::Place;
 use crate::state::zone::Counter;
 use crate::step::{LockId, Me, Mode};
 
@@ -33,6 +34,7 @@ pub fn writepage<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<Wrot
     let written = next_written(kernel, file);
     match written {
         Written::Fails(code) => {
+            kernel.shadow.forget(Place::File(file, page_index(kernel, page)), 0);
             kernel.unlock_page::<M>(me, page);
             return Err(Errno::from_code(code).unwrap_or(Errno::Other(code)));
         }

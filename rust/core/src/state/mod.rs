@@ -4,7 +4,7 @@
 //! there are of what), [`lru`] (aging lists and the pagevecs before them), [`pagetable`],
 //! [`mapping`] (the page cache), [`io`], [`swap`], [`mm`] (address spaces), [`rmap`] (from a page
 //! back to its entries), [`ksm`], [`memcg`] (who pays), [`policy`] (from which node), [`cpuset`],
-//! [`task`], and [`lock`]. A function here takes the stores that it touches, by name;
+//! [`task`], [`lock`], and [`shadow`] (what was stored, to compare). A function here takes the stores that it touches, by name;
 //! only rooms above [`crate::kernel`] see all of them.
 
 pub mod cpuset;
@@ -19,6 +19,7 @@ pub mod mm;
 pub mod pagetable;
 pub mod policy;
 pub mod rmap;
+pub mod shadow;
 pub mod swap;
 pub mod task;
 pub mod zone;

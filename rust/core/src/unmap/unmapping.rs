@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::walk::{EntryWalk, Place, Visitor};
 use super::{Verdict, mapcount};
-use crate::base::Pfn;
+use crate::base::{Bugs, Pfn};
 use crate::kernel::Kernel;
 use crate::pagecache::{dirty, swapcache, tree};
 use crate::state::frame::PageFlags;
@@ -73,7 +73,10 @@ impl Visitor for Unmap {
     fn visit<M: Mode>(&self, kernel: &mut Kernel, me: Me, place: Place) -> Result<Verdict, LockId> {
         let page = self.page;
         let at = leaf_index(place.address);
-        let entry = kernel.tables.get(place.leaf, at);
+        let mut entry = kernel.tables.get(place.leaf, at);
+        if kernel.has_bug::<M>(Bugs::DIRTY_DROPPED) {
+            entry = entry.without(Entry::DIRTY);
+        }
         debug_assert!(self.wants(entry), "an entry changed under its leaf lock");
         debug_assert!(kernel.frames[page].has(PageFlags::LOCKED), "page {page} is not locked");
         if !self.is_migration {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Verdict;
 use super::items::Items;
-use crate::base::{AnonVmaId, MappingId, Pfn, TableId, VmaId};
+use crate::base::{AnonVmaId, Bugs, MappingId, Pfn, TableId, VmaId};
 use crate::kernel::Kernel;
 use crate::state::frame::Owner;
 use crate::state::lock::Want;
@@ -176,6 +176,11 @@ impl<V: Visitor> EntryWalk<V> {
         let page = self.visitor.page();
         let may_begin = self.visitor.may_begin(kernel);
         let route = match kernel.frames[page].owner() {
+            Owner::Anon(list) if kernel.has_bug::<M>(Bugs::NO_RCU) && may_begin => {
+                let is_gone = kernel.anon_vmas.areas(list).is_empty();
+                assert!(!is_gone, "page {page} is looked for on list {list}, which was freed");
+                Route::List(list)
+            }
             Owner::Anon(list) if may_begin => Route::List(list),
             Owner::File(file) if may_begin => Route::File(file),
             Owner::Ksm(Some(node)) if may_begin => Route::Items(Items::new(node)),

@@ -74,6 +74,9 @@ impl Gather {
         range: Range<u64>,
     ) -> Option<u64> {
         let area = &kernel.vmas[what.vma];
+        if kernel.shadow.is_on() && what.only.is_none() {
+            kernel.shadow.forget_range(area.mm, range.clone());
+        }
         let (mm, is_sequential) = (area.mm, area.flags.contains(VmFlags::SEQ_READ));
         let resumes = self.refused.take().map(|page| kernel.put_page(page)).is_some();
         if resumes {

@@ -126,6 +126,13 @@ impl Locks {
         self.records.get(&lock).map_or(&[], |record| &record.holders)
     }
 
+    /// Whether somebody has the lock for himself.
+    pub fn is_exclusive(&self, lock: LockId) -> bool {
+        self.records
+            .get(&lock)
+            .is_some_and(|record| !record.holders.is_empty() && !record.is_shared)
+    }
+
     /// Everything that `call` holds, outermost class first.
     pub fn held_by(&self, call: CallId) -> impl Iterator<Item = LockId> {
         let holds = move |record: &Record| record.holders.contains(&call);

@@ -44,6 +44,8 @@ pub struct Resident {
 pub struct Mm {
     /// The top page table.
     pub root: TableId,
+    /// How many tasks there had been when it was made: the older of two has the lower number.
+    pub born: u32,
     /// Present pages.
     pub resident: Resident,
     /// How far `resident.anon` has drifted from what is mapped, through Q16: migration entries
@@ -62,10 +64,11 @@ pub struct Mm {
 }
 
 impl Mm {
-    /// An empty address space with one user.
-    pub fn new(root: TableId) -> Mm {
+    /// An empty address space with one user, made when there had been `born` tasks.
+    pub fn new(root: TableId, born: u32) -> Mm {
         Mm {
             root,
+            born,
             resident: Resident::default(),
             anon_drift: 0,
             file_drift: 0,
@@ -196,7 +199,7 @@ mod tests {
     #[test]
     fn find_vma_ignores_where_the_area_starts() {
         let mut vmas = Vmas::default();
-        let mut mm = Mm::new(TableId(0));
+        let mut mm = Mm::new(TableId(0), 0);
         let id = vmas.insert(area(0x5000, 0x7000));
         mm.insert(0x7000, id);
         assert_eq!(mm.find_vma(0x1000), Some(id), "Q10");
@@ -212,7 +215,7 @@ mod tests {
     #[test]
     fn an_area_is_placed_past_the_last_one_with_a_page_between() {
         let vmas = Vmas::default();
-        let mut mm = Mm::new(TableId(0));
+        let mut mm = Mm::new(TableId(0), 0);
         let first = mm.place(&vmas, 0x3000).unwrap();
         assert_eq!(mm.place(&vmas, 0x1000).unwrap(), first + 0x4000);
         assert_eq!(mm.place(&vmas, 1 << 60), Err(Misuse::NoRoom(1 << 60)));

@@ -123,6 +123,13 @@ impl AnonVmas {
         vma.anon_vma = Some(own);
     }
 
+    /// Puts an area before all others on its lists: what fork must not do (I-74).
+    pub fn put_first(&mut self, vmas: &Vmas, id: VmaId) {
+        for list in &vmas[id].links {
+            self.lists[list.index()].sort_by_key(|&other| other != id);
+        }
+    }
+
     /// Takes an area off all its lists.
     pub fn unlink(&mut self, vmas: &mut Vmas, id: VmaId) {
         let links = std::mem::take(&mut vmas[id].links);
@@ -159,7 +166,7 @@ mod tests {
     use crate::state::mm::Vma;
 
     fn areas(spans: &[(u64, u64)]) -> (Mm, Vmas, Vec<VmaId>) {
-        let (mut mm, mut vmas) = (Mm::new(TableId(0)), Vmas::default());
+        let (mut mm, mut vmas) = (Mm::new(TableId(0), 0), Vmas::default());
         let flags = VmFlags::READ | VmFlags::WRITE;
         let ids = spans.iter().map(|&(start, end)| {
             let id = vmas.insert(Vma::anonymous(MmId(0), start, end, flags));

@@ -64,6 +64,11 @@ impl Tasks {
         pid
     }
 
+    /// How many tasks were ever made.
+    pub fn made(&self) -> u32 {
+        self.next
+    }
+
     /// The task, if it is there.
     pub fn find(&self, pid: TaskId) -> Option<&Task> {
         self.tasks.get(&pid)

@@ -1,26 +1,31 @@
-//! The lackey parser, for Python.
+//! The parsers of recorded accesses, for Python.
 
 use std::sync::{Mutex, PoisonError};
 
-use numpy::{PyArray1, PyArrayMethods};
-use pagemig_inputs::{Columns, LackeyParser as Parser, ParseError};
+use numpy::PyArray1;
+use pagemig_inputs::{Columns, Format, ParseError, TraceParser as Parser};
 use pyo3::prelude::*;
 
+use crate::arrays::frozen;
 use crate::errors::{Refusal, usage};
 
 /// Three columns: addresses, sizes, kinds.
 type Arrays<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u8>>);
 
-/// Valgrind lackey text to columns, in pieces of any size.
+/// A trace of one format to columns, in pieces of any size.
 #[pyclass(frozen, module = "pagemig._core")]
-pub(crate) struct LackeyParser(Mutex<Parser>);
+pub(crate) struct TraceParser(Mutex<Parser>);
 
 #[pymethods]
-impl LackeyParser {
+impl TraceParser {
     #[new]
-    #[pyo3(signature = (*, instructions = false))]
-    fn new(instructions: bool) -> Self {
-        LackeyParser(Mutex::new(Parser::new(instructions)))
+    #[pyo3(signature = (format, *, instructions = false))]
+    fn new(format: &str, instructions: bool) -> PyResult<Self> {
+        let known = Format::named(format).ok_or_else(|| {
+            let names: Vec<_> = Format::NAMES.iter().map(|&(name, _)| name).collect();
+            usage(format!("format is {format:?}; it must be one of {}", names.join(", ")))
+        })?;
+        Ok(TraceParser(Mutex::new(Parser::new(known, instructions))))
     }
 
     fn feed<'py>(&self, py: Python<'py>, data: &[u8]) -> PyResult<Arrays<'py>> {
@@ -37,7 +42,7 @@ impl LackeyParser {
     }
 }
 
-impl LackeyParser {
+impl TraceParser {
     fn parse<'py>(
         &self,
         py: Python<'py>,
@@ -55,10 +60,4 @@ impl LackeyParser {
             frozen(PyArray1::from_vec(py, columns.kinds)),
         ))
     }
-}
-
-/// Makes an array that nobody else has seen read-only.
-pub(crate) fn frozen<T: numpy::Element>(array: Bound<'_, PyArray1<T>>) -> Bound<'_, PyArray1<T>> {
-    array.readwrite().make_nonwriteable();
-    array
 }

@@ -1,0 +1,146 @@
+"""What traces are written in: how to know each format, and what its lines look like.
+
+Start with `recognised`, which looks at the beginning of a file. The parsers themselves are Rust
+(``rust/inputs``), but for npz, which numpy reads (`npz`). Above: `trace`.
+
+Sources: valgrind's manual (chapter Lackey), perf-script(1), the kernel's documentation of DAMON and
+damo's usage guide, DynamoRIO's documentation of drcachesim, ChampSim's description of its traces,
+numpy's description of npy and npz. Our own CSV is described in ``rust/inputs/src/csv.rs``.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import NamedTuple
+
+from ..errors import UsageError
+
+RECORD_BYTES = 64
+"""Bytes of a record of ChampSim."""
+
+
+class TraceFormat(enum.Enum):
+    """What a trace is written in."""
+
+    LACKEY = "valgrind lackey"
+    """``valgrind --tool=lackey --trace-mem=yes``: text."""
+    PERF = "perf script"
+    """``perf script`` with the fields ``event`` and ``addr``: text, samples."""
+    DAMON = "DAMON"
+    """The tracepoint ``damon_aggregated``, or ``damo report raw``: text, how often regions were hit."""
+    DYNAMORIO = "DynamoRIO view"
+    """``drrun -t drcachesim -tool view``: text."""
+    CHAMPSIM = "ChampSim"
+    """Binary records of 64 bytes, one an instruction."""
+    CSV = "CSV"
+    """A table whose first line names the columns ``address``, ``size`` and ``kind``."""
+    NPZ = "npz"
+    """numpy arrays ``addresses``, ``sizes`` and ``kinds`` in one file."""
+
+    @property
+    def short_name(self) -> str:
+        """What `pagemig.inputs.read_trace` takes for ``format``: the name in small letters."""
+        return self.name.lower()
+
+
+class _About(NamedTuple):
+    """What is said about a format in messages."""
+
+    looks: str
+    hint: str
+
+
+_ABOUT = {
+    TraceFormat.LACKEY: _About("' L 1fff000650,8'", "was it recorded with --trace-mem=yes?"),
+    TraceFormat.PERF: _About(
+        "'sort 42 2228.683: cpu/mem-loads/P: 7f24b4272110'",
+        "was it recorded with -d, and printed with -F comm,tid,time,event,addr?",
+    ),
+    TraceFormat.DAMON: _About(
+        "'damon_aggregated: target_id=0 nr_regions=3 4096-8192: 1 0'",
+        "every region that was watched was idle",
+    ),
+    TraceFormat.DYNAMORIO: _About(
+        "'2 1: 77 read 8 byte(s) @ 0x7fdf64e2adc8 by PC 0x404a7e'", "did the program run?"
+    ),
+    TraceFormat.CHAMPSIM: _About("records of 64 bytes", "its instructions touch no memory"),
+    TraceFormat.CSV: _About("'address,size,kind'", "there is nothing below its first line"),
+    TraceFormat.NPZ: _About("an archive with addresses.npy", "its arrays are empty"),
+}
+
+_LACKEY = (b" L ", b" S ", b" M ", b"I  ", b"==", b"--", b"**")
+_DYNAMORIO = re.compile(rb" byte\(s\) @ 0x|^\s*\d+\s+\d+:\s+\S+ <")
+_DAMON = re.compile(rb"damon_aggregated: |^base_time_absolute: |^\s*[0-9a-f]+-[0-9a-f]+\([^)]*\): +\d")
+_PERF = re.compile(rb"(?:^|\s)[^\s:][^\s]*:\s+[0-9a-f]+(?:\s|$)")
+_CSV = re.compile(rb'(?:^|[,;\t])\s*"?v?addr(?:ess)?"?\s*(?:[,;\t]|$)', re.IGNORECASE)
+
+_LINES = 40
+
+
+def recognised(beginning: bytes) -> TraceFormat | None:
+    """Return what a file that begins so is written in, None if it is nothing known here.
+
+    >>> recognised(b" S 1fff000658,8\\n"), recognised(b"size,address\\n"), recognised(b"once upon a time")
+    (<TraceFormat.LACKEY: 'valgrind lackey'>, <TraceFormat.CSV: 'CSV'>, None)
+    """
+    if beginning.startswith(b"PK\x03\x04"):
+        return TraceFormat.NPZ
+    if _is_champsim(beginning):
+        return TraceFormat.CHAMPSIM
+    lines = [line for line in beginning.splitlines()[:_LINES] if line.strip()]
+    if not lines:
+        return None
+    if lines[0].startswith(b"Output format:") or any(_DYNAMORIO.search(line) for line in lines):
+        return TraceFormat.DYNAMORIO
+    if lines[0].startswith(_LACKEY):
+        return TraceFormat.LACKEY
+    if any(_DAMON.search(line) for line in lines):
+        return TraceFormat.DAMON
+    told = next((line for line in lines if not line.startswith(b"#")), b"")
+    if _CSV.search(told.removeprefix(b"\xef\xbb\xbf")):
+        return TraceFormat.CSV
+    if any(_PERF.search(line) for line in lines if not line.startswith(b"#")):
+        return TraceFormat.PERF
+    return None
+
+
+def _is_champsim(beginning: bytes) -> bool:
+    """Return whether every whole record says 0 or 1 where it tells of branches, which no text does."""
+    whole = range(0, len(beginning) - RECORD_BYTES + 1, RECORD_BYTES)
+    if len(beginning) < RECORD_BYTES:
+        return False
+    # A branch that is none cannot have been taken.
+    return all((beginning[at + 8], beginning[at + 9]) in ((0, 0), (1, 0), (1, 1)) for at in whole)
+
+
+def expected() -> str:
+    """Return what the first line of a trace may look like, for messages."""
+    return "; ".join(f"{format.short_name}: {about.looks}" for format, about in _ABOUT.items())
+
+
+def hint(format: TraceFormat) -> str:
+    """Return what is likely wrong with a trace that holds no access."""
+    return _ABOUT[format].hint
+
+
+def require_format(format: TraceFormat | str) -> TraceFormat:
+    """Return the format that a person named.
+
+    Raises
+    ------
+    UsageError
+        There is none of that name.
+
+    Examples
+    --------
+    >>> require_format("perf")
+    <TraceFormat.PERF: 'perf script'>
+    """
+    if isinstance(format, TraceFormat):
+        return format
+    for known in TraceFormat:
+        if format == known.short_name:
+            return known
+    names = ", ".join(known.short_name for known in TraceFormat)
+    raise UsageError(f"format is {format!r}; it must be a TraceFormat or one of {names}")

@@ -1,0 +1,215 @@
+"""The report of a scenario: what each call came to, what moved, what stayed and why.
+
+Frozen values without a machine: they compare, pickle, and turn into plain data with
+`Report.to_dict`. `pagemig.report.text` writes them for people.
+
+Left out here: pictures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class CallReport:
+    """What one call did and came to."""
+
+    id: str
+    letter: str | None
+    """How a schedule names it; None if its checks refused it, or if calls ran one after the other."""
+    by: str
+    """The task that made it."""
+    text: str
+    """What was asked for."""
+    done: bool
+    result: Any
+    """What it returned, as plain data; None if nothing, or if it failed or is not done."""
+    statuses: tuple[int, ...] | None
+    """One a page: a node or a negative errno; what was written so far if it failed."""
+    errno: str | None
+    """The name of the errno with which it failed."""
+    error: str | None
+    """The same in words, or what else went wrong."""
+    waiting_for: str | None
+    """What it waits for, if it is not done."""
+    steps: int
+    """How often it was advanced."""
+    labels: tuple[str, ...]
+    """Where it has been: the first step of the specification of each advance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the pages of a region are."""
+
+    nodes: tuple[int, ...]
+    """The node of each page, -1 where none is present."""
+    frames: tuple[int, ...]
+    """The frame of each page, -1 where none is present."""
+
+    @property
+    def histogram(self) -> dict[int, int]:
+        """How many pages are on each node; -1 for those that are not present."""
+        return {node: self.nodes.count(node) for node in sorted(set(self.nodes))}
+
+
+@dataclass(frozen=True, slots=True)
+class RegionReport:
+    """A region before and after the calls; what a task that forked sees is a region too."""
+
+    name: str
+    task: str
+    before: Placement
+    after: Placement
+
+    @property
+    def moved(self) -> int:
+        """How many pages are in another frame than before, present both times."""
+        pairs = zip(self.before.frames, self.after.frames, strict=True)
+        return sum(a != b and a >= 0 and b >= 0 for a, b in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What one attempt to move a page came to, or what kept it from being tried."""
+
+    attempt: int | None
+    """Which attempt of the call at this page, from 1; a pass of the engine makes one. None: it was
+    never tried."""
+    label: str
+    """The step of the specification at which it was decided."""
+    result: int
+    """The code: 0, or a negative errno."""
+    text: str
+    """Why, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhyNot:
+    """Why a page that was asked to move stayed."""
+
+    call: str
+    """The id of the call."""
+    entry: int
+    """Which of the call's pages, from 0."""
+    page: str
+    """What it is called, such as ``heap[3]``, or its address."""
+    status: int
+    """What the call answered: a negative errno."""
+    reasons: tuple[Reason, ...]
+    """Over the attempts, equal neighbours included."""
+    culprits: tuple[str, ...]
+    """Who keeps it: pins, further mappings, locks, writes, each in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class CounterChange:
+    """A counter that the calls have changed."""
+
+    name: str
+    node: int | None
+    """None for the whole machine."""
+    before: int
+    after: int
+
+    @property
+    def change(self) -> int:
+        """By how much."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One thing that the scenario expects, and what there was."""
+
+    path: str
+    """Where in the scenario it is written: ``calls[0].expect.statuses``."""
+    holds: bool
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        if self.holds:
+            return f"{self.path}: {self.expected}, as expected"
+        return f"{self.path}: expected {self.expected}, found {self.found}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a scenario came to.
+
+    `str` gives the report for people, `to_dict` plain data for JSON.
+    """
+
+    title: str
+    story: str
+    order: str
+    """``sequence`` or ``together``."""
+    schedule: str
+    """The order in which calls that ran at once made their steps; empty for a sequence."""
+    calls: tuple[CallReport, ...]
+    regions: tuple[RegionReport, ...]
+    why_not: tuple[WhyNot, ...]
+    cost: Mapping[str, int]
+    """How many of each elementary operation the calls made."""
+    counters: tuple[CounterChange, ...]
+    expectations: tuple[Expectation, ...]
+    findings: tuple[str, ...]
+    """Rules of the audit that do not hold in the end, beyond those that the scenario expects."""
+    deadlock: str | None
+    """The wait graph, if the calls wait for ever."""
+    steps: int
+    """Steps made by the calls together."""
+    ticks: int
+    """Virtual milliseconds that passed during the calls."""
+    seconds: float = field(compare=False, default=0.0)
+    """What it took on the host; takes no part in comparisons."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was expected holds, and nothing was found that was not."""
+        return not self.findings and all(item.holds for item in self.expectations)
+
+    @property
+    def failed(self) -> tuple[Expectation, ...]:
+        """The expectations that do not hold."""
+        return tuple(item for item in self.expectations if not item.holds)
+
+    @property
+    def statuses(self) -> dict[int, int]:
+        """How many pages ended with each status, over all calls that have statuses."""
+        listed = [status for call in self.calls for status in call.statuses or ()]
+        return {status: listed.count(status) for status in sorted(set(listed), key=_order)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as dicts, lists, numbers and text, ready for JSON."""
+        plain: dict[str, Any] = {
+            item.name: _plain(getattr(self, item.name)) for item in dataclasses.fields(self)
+        }
+        plain["ok"] = self.ok
+        plain["statuses"] = {str(status): pages for status, pages in self.statuses.items()}
+        return plain
+
+    def __str__(self) -> str:
+        from .text import told
+
+        return told(self)
+
+
+def _order(status: int) -> tuple[bool, int]:
+    """Nodes first, then errnos."""
+    return status < 0, abs(status)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,243 @@
+"""`Scenario`: a situation with a story, from a file or from Python, that runs and can be explored.
+
+Below: `pagemig.scenario.model` for what a scenario says, `pagemig.scenario.running` for what it
+does. What the verbs of the command line do is here, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..report import Report
+from ..strategies import Strategy
+from ..verdict import Verdict
+from . import running, searching
+from .model import Page
+from .naming import nearest
+from .reading import BYTES_MAX, page_from, page_from_toml
+from .shelf import library, text_of
+from .world import World
+from .writing import page_to_toml, plain_of
+
+
+class Scenario:
+    """A situation: what there is, what is done, and what is expected.
+
+    The keys are those of the TOML form, which the guide on scenarios explains; everything may be
+    given as plain data, sizes as numbers of bytes or text such as ``"64MiB"``.
+
+    Raises
+    ------
+    UsageError
+        It contradicts itself; the message names every mistake and where it is.
+
+    Examples
+    --------
+    >>> scenario = Scenario(
+    ...     title="One page moves",
+    ...     machine={"nodes": ["1MiB", "1MiB"]},
+    ...     tasks={"app": {}},
+    ...     regions={"heap": {"task": "app", "pages": 1}},
+    ...     setup=[{"by": "app", "do": "touch", "where": "heap"}],
+    ...     calls=[
+    ...         {"id": "mover", "by": "app", "do": "move_pages", "pages": "heap", "nodes": 1,
+    ...          "expect": {"statuses": [1]}},
+    ...     ],
+    ... )
+    >>> scenario.run().ok
+    True
+    """
+
+    __slots__ = ("page",)
+
+    page: Page
+    """What it says."""
+
+    def __init__(self, *, title: str, machine: Mapping[str, Any], **parts: Any) -> None:
+        self.page = page_from({"title": title, "machine": machine, **parts})
+
+    # from files and back -----------------------------------------------------------------
+
+    @classmethod
+    def load(cls, source: str | Path) -> Scenario:
+        """Read a scenario from a file, or from the library by its name.
+
+        Parameters
+        ----------
+        source
+            A path, or a name such as ``two-movers``; see `scenarios`.
+
+        Raises
+        ------
+        UsageError
+            There is no such file or name, or it holds no scenario: file, line and reason.
+        """
+        path = Path(source)
+        if isinstance(source, str) and not path.suffix and not path.exists():
+            known = library()
+            if source not in known:
+                raise UsageError(
+                    f"no scenario {source!r} in the library, and no such file{nearest(source, known)}"
+                )
+            return cls.loads(text_of(source), source=f"{source} (library)")
+        try:
+            with path.open("rb") as file:
+                data = file.read(BYTES_MAX + 1)
+        except IsADirectoryError:
+            raise UsageError(f"{path}: it is a folder, not a scenario") from None
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}") from None
+        if len(data) > BYTES_MAX:
+            raise UsageError(f"{path}: longer than {BYTES_MAX >> 20} MiB; no scenario is")
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise UsageError(f"{path}, line {line}: not UTF-8 text: {error.reason}") from None
+        return cls.loads(text, source=str(path))
+
+    @classmethod
+    def loads(cls, text: str, *, source: str = "the scenario") -> Scenario:
+        """Read a scenario from the text of a TOML file; ``source`` is what messages call it."""
+        if not isinstance(text, str):
+            raise UsageError(f"text is {type(text).__name__}; it must be the text of a TOML file")
+        return cls.of(page_from_toml(text, source))
+
+    @classmethod
+    def of(cls, page: Page) -> Scenario:
+        """Return the scenario of a page that has been read."""
+        made = object.__new__(cls)
+        made.page = page
+        return made
+
+    def to_toml(self) -> str:
+        """Return it as TOML; reading that gives an equal scenario."""
+        return page_to_toml(self.page)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data: the arguments that make an equal one."""
+        return plain_of(self.page)
+
+    def dump(self, path: str | Path) -> None:
+        """Write it to a TOML file."""
+        Path(path).write_text(self.to_toml(), encoding="utf-8")
+
+    def changed(self, **parts: Any) -> Scenario:
+        """Return the same with other parts: ``scenario.changed(schedule="3a1b")``.
+
+        A part that is a table is merged with what is there; None takes a part away.
+        """
+        data = self.to_dict()
+        for key, value in parts.items():
+            if value is None:
+                data.pop(key, None)
+            elif isinstance(value, Mapping) and isinstance(data.get(key), Mapping):
+                data[key] = {**data[key], **value}
+            else:
+                data[key] = value
+        return Scenario.of(page_from(data))
+
+    # what it says ------------------------------------------------------------------------
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return self.page.title
+
+    @property
+    def story(self) -> str:
+        """What happens in it and why."""
+        return self.page.story
+
+    @property
+    def bugs(self) -> tuple[str, ...]:
+        """The rules of the kernel that it breaks on purpose."""
+        return self.page.machine.bugs
+
+    def without_bugs(self) -> Scenario:
+        """Return the same on a machine that breaks no rule."""
+        data = self.to_dict()
+        data["machine"] = {key: value for key, value in data["machine"].items() if key != "bugs"}
+        return Scenario.of(page_from(data))
+
+    # what it does ------------------------------------------------------------------------
+
+    def build(self) -> World:
+        """Return its machine with the setup done, and what the names mean on it."""
+        return running.prepare(self.page)
+
+    def run(self, *, schedule: str | None = None) -> Report:
+        """Run it once, and report.
+
+        Parameters
+        ----------
+        schedule
+            For calls that run at once: who makes how many steps, such as ``3a1b2a``; the rest then
+            go in turn. By default the scenario's own.
+
+        Raises
+        ------
+        UsageError
+            The setup failed, or the schedule cannot be followed.
+        """
+        return running.run(self.page, schedule=schedule)
+
+    def explore(
+        self,
+        strategy: Strategy | None = None,
+        *,
+        memory: int | None = None,
+        transitions: int | None = None,
+        stop_at_first: bool = False,
+        reduction: bool = True,
+        progress: searching.Progress | None = None,
+    ) -> Verdict:
+        """Run its calls in every order, or in many, and judge every end by what it expects.
+
+        Parameters
+        ----------
+        strategy
+            A `pagemig.Exhaustive`, `pagemig.Random` or `pagemig.Pct`; by default what the scenario says.
+        memory, transitions, stop_at_first, reduction, progress
+            As for `pagemig.explore`; the first two are by default what the scenario says.
+
+        Raises
+        ------
+        UsageError
+            Its calls run one after the other, or its setup failed.
+        ExplorationInterrupted
+            Ctrl-C; it has the verdict so far.
+        """
+        return searching.explore(
+            self.page,
+            strategy,
+            memory=memory,
+            transitions=transitions,
+            stop_at_first=stop_at_first,
+            reduction=reduction,
+            progress=progress,
+        )
+
+    # itself ------------------------------------------------------------------------------
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Scenario):
+            return NotImplemented
+        return self.page == other.page
+
+    def __hash__(self) -> int:
+        return hash(self.to_toml())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _from_toml, (self.to_toml(),)
+
+    def __repr__(self) -> str:
+        calls = len(self.page.calls)
+        return f"<Scenario {self.title!r}: {calls} call{'s' if calls != 1 else ''}>"
+
+
+def _from_toml(text: str) -> Scenario:
+    return Scenario.loads(text)

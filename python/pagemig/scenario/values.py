@@ -1,0 +1,453 @@
+"""The kinds of values that a scenario's fields take, each with its own words for what is wrong.
+
+Every one is a type annotated with how it is read, and with what the JSON schema says of it.
+A value stays what the person wrote, brought into one form: sizes become bytes, enumerations
+their lower-case names, references stay text that `pagemig.scenario.world` looks up.
+
+What a reference may name is known from the `Names` in the validation's context.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
+
+from pydantic import (
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+    Strict,
+    ValidationInfo,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from .. import flags
+from ..flags import NODES_MAX, PAGE_SIZE, USER_END
+from . import naming
+from .naming import NOTATION, Names, Reference, nearest
+
+Int = Annotated[int, Strict()]
+Bool = Annotated[bool, Strict()]
+Text = Annotated[str, Strict()]
+
+
+class Shown:
+    """Says in the JSON schema what a field with a reader of its own takes."""
+
+    def __init__(self, **schema: Any) -> None:
+        self._schema = schema
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return dict(self._schema)
+
+
+def known(info: ValidationInfo) -> Names:
+    """Return the names of the scenario that is being read."""
+    return info.context if isinstance(info.context, Names) else Names()
+
+
+def is_number(value: object) -> bool:
+    """Whether something is an int, and not True or False."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+# sizes -----------------------------------------------------------------------------------
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str):
+        return naming.bytes_in(value)
+    if not is_number(value) or value < 0:
+        raise ValueError(f"it is {value!r}; it must be a size such as '64MiB', or a number of bytes")
+    return int(value)
+
+
+def _page_size(value: Any) -> int:
+    amount = _size(value)
+    if amount % PAGE_SIZE:
+        below = amount - amount % PAGE_SIZE
+        raise ValueError(f"it is {amount} bytes, no whole pages; {below} or {below + PAGE_SIZE} would be")
+    return amount
+
+
+_SIZE_SCHEMA = Shown(
+    anyOf=[
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[KMGTkmgt]?(i?[Bb])?$"},
+    ],
+    description="Bytes: a number, or text such as '64MiB'.",
+)
+_WRITE_SIZE = PlainSerializer(naming.told, return_type=str)
+
+Size = Annotated[int, PlainValidator(_size), _SIZE_SCHEMA, _WRITE_SIZE]
+PageSize = Annotated[int, PlainValidator(_page_size), _SIZE_SCHEMA, _WRITE_SIZE]
+
+
+def _as_it_is(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+AS_IT_IS = PlainSerializer(_as_it_is)
+"""Writes a value that may be one or several."""
+
+
+# names -----------------------------------------------------------------------------------
+
+
+def _name_of(kind: str) -> Callable[[Any, ValidationInfo], str]:
+    def read(value: Any, info: ValidationInfo) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"it is {value!r}; it must be the name of one of the {kind}")
+        known(info).find(kind, value)
+        return value
+
+    return read
+
+
+def _new_name(value: Any) -> str:
+    if not naming.is_name(value):
+        raise ValueError(f"{value!r} is no name; a letter comes first, then letters, digits and '_'")
+    return str(value)
+
+
+_NAME_SCHEMA = Shown(type="string", pattern="^[A-Za-z_][A-Za-z0-9_]*$")
+
+NewName = Annotated[str, PlainValidator(_new_name), _NAME_SCHEMA]
+TaskName = Annotated[str, PlainValidator(_name_of("tasks")), _NAME_SCHEMA]
+FileName = Annotated[str, PlainValidator(_name_of("files")), _NAME_SCHEMA]
+MemcgName = Annotated[str, PlainValidator(_name_of("memcgs")), _NAME_SCHEMA]
+CpusetName = Annotated[str, PlainValidator(_name_of("cpusets")), _NAME_SCHEMA]
+
+
+def _target(value: Any, info: ValidationInfo) -> str | int:
+    if is_number(value):
+        return int(value)
+    if not isinstance(value, str):
+        raise ValueError(f"it is {value!r}; it must be the name of a task, or a pid")
+    known(info).find("tasks", value)
+    return value
+
+
+Target = Annotated[
+    str | int,
+    PlainValidator(_target),
+    AS_IT_IS,
+    Shown(anyOf=[{"type": "string"}, {"type": "integer"}], description="A task, or a pid that nobody has."),
+]
+
+
+def _node(value: Any, info: ValidationInfo) -> int:
+    if not is_number(value):
+        raise ValueError(f"it is {value!r}; it must be the number of a node")
+    nodes = known(info).nodes
+    if nodes is not None and value not in nodes:
+        raise ValueError(f"there is no node {value}; the machine has {', '.join(map(str, nodes))}")
+    return int(value)
+
+
+def _any_node(value: Any) -> int:
+    if not is_number(value) or not 0 <= value < NODES_MAX:
+        raise ValueError(f"it is {value!r}; the number of a node is 0 to {NODES_MAX - 1}")
+    return int(value)
+
+
+Node = Annotated[int, PlainValidator(_node), Shown(type="integer", minimum=0, maximum=NODES_MAX - 1)]
+AnyNode = Annotated[int, PlainValidator(_any_node), Shown(type="integer", minimum=0, maximum=NODES_MAX - 1)]
+
+
+def _wanted_nodes(value: Any) -> int | tuple[int, ...]:
+    if is_number(value):
+        return int(value)
+    if isinstance(value, (list, tuple)) and all(map(is_number, value)):
+        return tuple(value)
+    raise ValueError(f"it is {value!r}; it must be one node for all pages, or a list with one for each")
+
+
+WantedNodes = Annotated[
+    int | tuple[int, ...],
+    PlainValidator(_wanted_nodes),
+    AS_IT_IS,
+    Shown(anyOf=[{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]),
+]
+
+
+# references to memory --------------------------------------------------------------------
+
+
+def _refer(text: str, names: Names) -> Reference:
+    """Read a reference to a region and check what can be checked before anything runs."""
+    found = naming.parse(text)
+    names.find("regions", found.name)
+    if found.task is not None:
+        names.find("tasks", found.task)
+    pages = names.regions[found.name][1]
+    if pages is not None and found.stop is not None and found.stop > pages:
+        raise ValueError(f"{text!r}: {found.name} has {pages} pages, 0 to {pages - 1}")
+    return found
+
+
+def _address(value: Any, info: ValidationInfo) -> str:
+    if is_number(value) and 0 <= value < 1 << 64:
+        return hex(value)
+    if not isinstance(value, str):
+        raise ValueError(f"it is {value!r}; it must be an address, such as 'heap[3]', 'heap+16' or 0x7000")
+    if naming.number_in(value) is None:
+        found = _refer(value, known(info))
+        if found.first is not None and found.stop != found.first + 1:
+            raise ValueError(
+                f"{value!r} is several pages; one address is wanted, such as '{found.name}[{found.first}]'"
+            )
+    return value
+
+
+def _region(value: Any, info: ValidationInfo) -> str:
+    if not isinstance(value, str) or naming.number_in(value) is not None:
+        raise ValueError(f"it is {value!r}; it must be a region or pages of one: {NOTATION}")
+    if _refer(value, known(info)).offset:
+        raise ValueError(f"{value!r} is an address; whole pages are wanted: {NOTATION}")
+    return value
+
+
+def _one_where(value: Any, info: ValidationInfo) -> str:
+    if is_number(value) and 0 <= value < 1 << 64:
+        return hex(value)
+    if not isinstance(value, str):
+        raise ValueError(f"it is {value!r}; it must be pages: {NOTATION}, an address, or a list of such")
+    if naming.number_in(value) is None:
+        found = _refer(value, known(info))
+        if found.offset and found.first is not None and found.stop != found.first + 1:
+            raise ValueError(
+                f"{value!r} is several pages with an offset; give one, such as '{found.name}[{found.first}]'"
+            )
+    return value
+
+
+def _where(value: Any, info: ValidationInfo) -> str | tuple[str, ...]:
+    if isinstance(value, (list, tuple)):
+        return tuple(_one_where(item, info) for item in value)
+    return _one_where(value, info)
+
+
+def _frame(value: Any, info: ValidationInfo) -> str:
+    if is_number(value) and value >= 0:
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError(
+            f"it is {value!r}; it must be a page, such as 'heap[3]', a pin, or the number of a frame"
+        )
+    names = known(info)
+    if naming.number_in(value) is not None or value in names.pins:
+        return value
+    found = naming.parse(value)
+    if found.name in names.files and found.task is None:
+        if found.first is None or found.stop != found.first + 1 or found.offset:
+            raise ValueError(f"{value!r}: say which page of the file, such as '{found.name}[0]'")
+        return value
+    if found.name not in names.regions:
+        listed = [*names.regions, *names.files, *names.pins]
+        raise ValueError(f"{found.name!r} is no region, file or pin{nearest(found.name, listed)}")
+    return _region(value, info)
+
+
+def _frames(value: Any, info: ValidationInfo) -> str | tuple[str, ...]:
+    if isinstance(value, (list, tuple)):
+        return tuple(_frame(item, info) for item in value)
+    return _frame(value, info)
+
+
+_TEXT_OR_NUMBER = [{"type": "string"}, {"type": "integer", "minimum": 0}]
+
+RegionRef = Annotated[
+    str, PlainValidator(_region), Shown(type="string", description=f"A region or pages of one: {NOTATION}.")
+]
+Address = Annotated[
+    str,
+    PlainValidator(_address),
+    Shown(anyOf=_TEXT_OR_NUMBER, description="An address: 'heap[3]', 'heap+16' or a number."),
+]
+Where = Annotated[
+    str | tuple[str, ...],
+    PlainValidator(_where),
+    AS_IT_IS,
+    Shown(
+        anyOf=[*_TEXT_OR_NUMBER, {"type": "array", "items": {"anyOf": _TEXT_OR_NUMBER}}],
+        description=f"Pages: {NOTATION}, an address, or a list of such.",
+    ),
+]
+Frame = Annotated[
+    str,
+    PlainValidator(_frame),
+    Shown(anyOf=_TEXT_OR_NUMBER, description="A frame: the one under 'heap[3]', a page of a file, or a pin."),
+]
+Frames = Annotated[
+    str | tuple[str, ...],
+    PlainValidator(_frames),
+    AS_IT_IS,
+    Shown(anyOf=[*_TEXT_OR_NUMBER, {"type": "array", "items": {"anyOf": _TEXT_OR_NUMBER}}]),
+]
+
+
+# one of several words --------------------------------------------------------------------
+
+PROTECTIONS = {"none": 0, "r": 1, "w": 2, "rw": 3, "x": 4, "rx": 5, "wx": 6, "rwx": 7}
+ERRNOS = {name: code for code, name in sorted(errno.errorcode.items())}
+
+
+def words_of(kind: type[enum.Enum]) -> dict[str, Any]:
+    """Return the members of an enumeration under their names as a scenario spells them."""
+    return {name.lower().replace("_", "-"): member for name, member in kind.__members__.items()}
+
+
+class OneOf:
+    """The reader of a field that takes one of some words, or a member of an enumeration."""
+
+    def __init__(self, words: Iterable[str], kind: type[enum.Enum] | None = None) -> None:
+        self.words = tuple(words)
+        self.kind = kind
+
+    def read(self, value: Any) -> str:
+        """Return the word; `ValueError` if it is none of them."""
+        if self.kind is not None and isinstance(value, self.kind):
+            value = (value.name or "").lower().replace("_", "-")
+        if not isinstance(value, str) or value not in self.words:
+            raise ValueError(f"it is {value!r}{self._hint(value)}")
+        return value
+
+    def _hint(self, value: Any) -> str:
+        listed = f"; there is: {', '.join(self.words)}"
+        return nearest(value, self.words) if isinstance(value, str) else listed
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self.words)}
+
+
+class SomeOf(OneOf):
+    """The reader of a field that takes a list of words, or flags of an enumeration."""
+
+    def read_all(self, value: Any) -> tuple[str, ...]:
+        """Return the words, in the order given; `ValueError` if one is none of them."""
+        if self.kind is not None and isinstance(value, self.kind):
+            return tuple(member.name or "" for member in self.kind if int(member.value) & int(value.value))
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"it is {value!r}; it must be a list, such as [{self.words[0]!r}]")
+        for word in value:
+            if word not in self.words:
+                raise ValueError(f"it holds {word!r}{self._hint(word)}")
+        return tuple(value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read_all)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "array", "items": {"type": "string", "enum": list(self.words)}}
+
+
+Protection = Annotated[str, OneOf(PROTECTIONS)]
+Profile = Annotated[str, OneOf(words_of(flags.Profile), flags.Profile)]
+Scope = Annotated[str, OneOf(words_of(flags.MoveScope), flags.MoveScope)]
+Advice = Annotated[str, OneOf(words_of(flags.Advice), flags.Advice)]
+Family = Annotated[str, OneOf(words_of(flags.PageFamily), flags.PageFamily)]
+Fineness = Annotated[str, OneOf(words_of(flags.Granularity), flags.Granularity)]
+Mode = Annotated[str, OneOf(words_of(flags.PolicyMode), flags.PolicyMode)]
+EntryWord = Annotated[str, OneOf(words_of(flags.EntryKind), flags.EntryKind)]
+ListWord = Annotated[str, OneOf([*words_of(flags.LruList), "none"], flags.LruList)]
+ErrnoWord = Annotated[str, OneOf(ERRNOS)]
+Capabilities = Annotated[
+    tuple[str, ...],
+    SomeOf([name for name in flags.Capability.__members__ if name != "NONE"], flags.Capability),
+]
+AreaFlags = Annotated[tuple[str, ...], SomeOf(flags.VmFlags.__members__, flags.VmFlags)]
+BindFlags = Annotated[
+    tuple[str, ...],
+    SomeOf([name for name in flags.MbindFlags.__members__ if name != "NONE"], flags.MbindFlags),
+]
+PageFlag = Annotated[str, OneOf(flags.PageFlags.__members__)]
+FlagWords = Annotated[
+    tuple[str, ...],
+    SomeOf([*flags.PageFlags.__members__, *(f"!{name}" for name in flags.PageFlags.__members__)]),
+]
+
+
+def _status(value: Any) -> int:
+    """A node, or a negative errno by number or name: 1, -16, '-EBUSY'."""
+    if is_number(value):
+        return int(value)
+    if isinstance(value, str) and value.startswith("-") and value[1:] in ERRNOS:
+        return -ERRNOS[value[1:]]
+    words = [f"-{name}" for name in ERRNOS]
+    close = nearest(value, words) if isinstance(value, str) else ""
+    hint = close if close.startswith("; did") else "; it must be a node, or an errno such as '-EBUSY'"
+    raise ValueError(f"it is {value!r}{hint}")
+
+
+def _statuses(value: Any) -> int | tuple[int, ...] | dict[int, int]:
+    if isinstance(value, dict):
+        counts = {}
+        for word, pages in value.items():
+            digits = isinstance(word, str) and word.lstrip("-").isdigit()
+            if not is_number(pages) or pages < 0:
+                raise ValueError(f"{word!r} is for {pages!r} pages; it must be a number of them")
+            counts[_status(int(word) if digits else word)] = pages
+        return counts
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_status, value))
+    return _status(value)
+
+
+def status_word(status: int) -> int | str:
+    """Return a status as a scenario spells it: a node, or the name of an errno.
+
+    >>> status_word(1), status_word(-16)
+    (1, '-EBUSY')
+    """
+    return f"-{errno.errorcode[-status]}" if -status in errno.errorcode else status
+
+
+def _write_statuses(value: int | tuple[int, ...] | dict[int, int]) -> Any:
+    if isinstance(value, dict):
+        return {str(status_word(status)): pages for status, pages in value.items()}
+    if isinstance(value, tuple):
+        return [status_word(status) for status in value]
+    return status_word(value)
+
+
+_STATUS = [{"type": "integer"}, {"type": "string", "enum": [f"-{name}" for name in ERRNOS]}]
+
+Statuses = Annotated[
+    int | tuple[int, ...] | dict[int, int],
+    PlainValidator(_statuses),
+    PlainSerializer(_write_statuses),
+    Shown(
+        anyOf=[
+            *_STATUS,
+            {"type": "array", "items": {"anyOf": _STATUS}},
+            {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}},
+        ],
+        description="One a page; one for all; or how many pages of each: {1 = 169, '-EBUSY' = 3}.",
+    ),
+]
+
+
+def _start(value: Any) -> int:
+    if isinstance(value, str):
+        number = naming.number_in(value)
+        if number is None:
+            raise ValueError(f"{value!r} is not an address such as 0x10000000")
+        value = number
+    if not is_number(value) or value % PAGE_SIZE or not 0 <= value < USER_END:
+        raise ValueError(f"it is {value!r}; it must be an address at the start of a page, such as 0x10000000")
+    return int(value)
+
+
+Start = Annotated[
+    int,
+    PlainValidator(_start),
+    PlainSerializer(hex, return_type=str),
+    Shown(anyOf=_TEXT_OR_NUMBER, description="The address of a page."),
+]

@@ -15,8 +15,8 @@ from typing import Any
 import pagemig as pm
 from tests.races.stage import HasMachine
 
-Racer = tuple[Any, pm.Task]
-"""What, and by whom."""
+Racer = tuple[Any, pm.Task] | pm.Call
+"""What, and by whom; or a call in flight."""
 Observe = Callable[[pm.Machine], Any]
 
 

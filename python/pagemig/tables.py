@@ -102,7 +102,8 @@ class Table:
             for mine, theirs in zip(self._columns.values(), other._columns.values(), strict=True)
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        return hash((self.names, len(self)))
 
     def __reduce__(self) -> tuple[type[Table], tuple[dict[str, Column]]]:
         return Table, (self._columns,)

@@ -51,6 +51,8 @@ VALUES = [
     pm.WaitFor("writeback", 3, pm.Holder.DISK),
     pm.Lock("page_lock", 3, (1, pm.Holder.HAND), (2,)),
     pm.Event(0, 1, 1, "step", "UM-1", -1, 0, 0),
+    pm.Table.of(node=[0, 1], share=[0.5, -0.0], name=["fast", "slow"]),
+    pm.presets["two-socket-2010"],
     pm.calls.move_pages(REGION, 1),
     pm.calls.move_pages([4096], [1], target=3, scope=pm.MoveScope.SHARED, status=np.zeros(1, np.int32)),
     pm.calls.touch(REGION),
@@ -126,7 +128,7 @@ def test_an_exception_survives_pickling(error: Exception) -> None:
 def test_every_public_value_and_exception_is_pickled_here() -> None:
     """Goal: a new one cannot be forgotten. Method: compare with what the package exports."""
     handles = {"Call", "Machine", "Replay", "SyscallError", "Task", "Trace", "UserMemory"}
-    handles |= {"Cpuset", "File", "Ksm", "Memcg"}
+    handles |= {"Cpuset", "File", "Ksm", "Memcg", "ModelledTime"}
     classes = {
         name
         for name in pm.__all__

@@ -149,9 +149,18 @@ def page_accesses(
         straddling = np.flatnonzero(bytes_each.astype(np.uint64) > np.uint64(PAGE_SIZE) - offset)
     if not straddling.size:
         return read_only(first.view()), read_only(stores.view())
-    # How many further pages each of them touches, and where these come in.
-    last = first[straddling] + bytes_each[straddling].astype(np.uint64) - np.uint64(1)
+    return _parted(first, bytes_each, stores, straddling)
+
+
+def _parted(
+    first: npt.NDArray[np.uint64],
+    bytes_each: npt.NDArray[np.unsignedinteger],
+    stores: npt.NDArray[np.bool_],
+    straddling: npt.NDArray[np.intp],
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
+    """Put the further pages of some accesses in, each behind the access that touches it."""
     page = np.uint64(PAGE_SIZE)
+    last = first[straddling] + bytes_each[straddling].astype(np.uint64) - np.uint64(1)
     further = (last // page - first[straddling] // page).astype(np.int64)
     origin = np.repeat(straddling, further)
     step = np.arange(origin.size) - np.repeat(np.cumsum(further) - further, further) + 1

@@ -81,7 +81,7 @@ class LoadReport:
     of_files
         How many entries for pages of files and of shared memory it has.
     swapped
-        How many entries for pages in swap it has.
+        How many of its pages are put into swap.
     frames
         How many frames that takes, on a machine that has none of the files in memory: also those under
         copies, while a page that is mapped twice is one.
@@ -141,14 +141,16 @@ def load_report(space: AddressSpace, machine: Machine | None = None) -> LoadRepo
         )
     reasons = {area.start: _reason(area) for area in space.areas}
     areas = tuple(area for area in space.areas if reasons[area.start] is None)
-    swapped = sum(count(area.swapped) for area in areas)
+    files = MappedFiles(areas)
+    in_swap = {area.start: files.swapped(area).size for area in areas}
+    swapped = sum(in_swap.values())
     keeps_swapped = machine is not None and swapped <= machine.swap.free
     if not keeps_swapped:
         swapped = 0
-    left_out = tuple(_left_out(space.areas, reasons, keeps_swapped))
+    left_out = tuple(_left_out(space.areas, reasons, {} if keeps_swapped else in_swap))
     own = sum(count(area.anonymous) for area in areas)
     of_files = sum(count(area.resident) - count(area.anonymous) for area in areas if file_pages_of(area))
-    frames = own + MappedFiles(areas).frames(machine) + min(swapped, _SWAPPED_AT_ONCE)
+    frames = own + files.frames(machine) + min(swapped, _SWAPPED_AT_ONCE)
     return LoadReport(areas, own, of_files, swapped, frames, left_out)
 
 
@@ -166,15 +168,14 @@ def _reason(area: Area) -> Reason | None:
 
 
 def _left_out(
-    areas: tuple[Area, ...], reasons: dict[int, Reason | None], keeps_swapped: bool
+    areas: tuple[Area, ...], reasons: dict[int, Reason | None], not_in_swap: dict[int, int]
 ) -> Iterator[LeftOut]:
     for area in areas:
-        resident, swapped = count(area.resident), count(area.swapped)
         reason = reasons[area.start]
         if reason is not None:
-            yield LeftOut(area, reason, resident + swapped, whole=True)
-        elif swapped and not keeps_swapped:
-            yield LeftOut(area, Reason.SWAPPED, swapped, whole=False)
+            yield LeftOut(area, reason, count(area.resident) + count(area.swapped), whole=True)
+        elif missing := not_in_swap.get(area.start, 0):
+            yield LeftOut(area, Reason.SWAPPED, missing, whole=False)
 
 
 def load(
@@ -258,6 +259,7 @@ def _try(
         ) from None
     except PagemigError as error:
         raise UsageError(f"{name}: cannot be loaded: {error}") from None
+    # Shared memory in swap has no entries in the page tables.
     own = sum(count(area.swapped) for area in report.areas if not area.shared) if report.swapped else 0
     if in_swap < own:
         raise UsageError(
@@ -285,27 +287,34 @@ def _place(
         task.set_mempolicy(Policy(PolicyMode.BIND, [node]))
     files = MappedFiles(report.areas)
     files.make(machine)
-    for area in sorted(report.areas, key=lambda area: not _opened(area, report)):
-        _place_area(machine, task, area, files, report)
+    for area in sorted(report.areas, key=lambda area: not _opened(area, _swapped(area, files, report))):
+        _place_area(machine, task, area, files, _swapped(area, files, report))
     if node is not None:
         task.set_mempolicy(Policy(PolicyMode.DEFAULT))
     return task
 
 
-def _opened(area: Area, report: LoadReport) -> Protection:
+def _swapped(area: Area, files: MappedFiles, report: LoadReport) -> npt.NDArray[np.uint64]:
+    """Return the pages of an area that are put into swap."""
+    return files.swapped(area) if report.swapped else np.empty(0, dtype=np.uint64)
+
+
+def _opened(area: Area, swapped: npt.NDArray[np.uint64]) -> Protection:
     """Return what an area must permit for a while, and does not."""
     needed = Protection.NONE
-    if written_pages(area) or (report.swapped and area.swapped):
+    if written_pages(area) or swapped.size:
         needed |= Protection.WRITE | Protection.READ
     elif read_pages(area).size:
         needed |= Protection.READ
     return needed & ~area.permits
 
 
-def _place_area(machine: Machine, task: Task, area: Area, files: MappedFiles, report: LoadReport) -> None:
+def _place_area(
+    machine: Machine, task: Task, area: Area, files: MappedFiles, swapped: npt.NDArray[np.uint64]
+) -> None:
     """Map one area and fault its pages in, in ascending order; then those that go to swap."""
     region = task.mmap(area.length, at=area.start, protection=area.permits, **files.mapping(area, machine))
-    opened = _opened(area, report)
+    opened = _opened(area, swapped)
     if opened:
         task.mprotect(region, area.permits | opened)
     read, written = read_pages(area), page_numbers(written_pages(area))
@@ -314,14 +323,12 @@ def _place_area(machine: Machine, task: Task, area: Area, files: MappedFiles, re
         order = np.argsort(pages)
         stores = np.arange(pages.size) >= read.size
         task.access(_addresses(area, pages[order]), stores[order])
-    if report.swapped and area.swapped:
-        swapped = page_numbers(area.swapped)
-        for first in range(0, swapped.size, _SWAPPED_AT_ONCE):
-            some = _addresses(area, swapped[first : first + _SWAPPED_AT_ONCE])
-            task.touch(some)
-            # What waits in a pagevec is on no list, and cannot be reclaimed.
-            machine.drain()
-            task.swap_out(some)
+    for first in range(0, swapped.size, _SWAPPED_AT_ONCE):
+        some = _addresses(area, swapped[first : first + _SWAPPED_AT_ONCE])
+        task.touch(some)
+        # What waits in a pagevec is on no list, and cannot be reclaimed.
+        machine.drain()
+        task.swap_out(some)
     if opened:
         task.mprotect(region, area.permits)
 

@@ -90,6 +90,26 @@ class MappedFiles:
             if name is not None:
                 self._sizes[name] = max(self._sizes.get(name, 0), area.offset + area.length)
 
+    def swapped(self, area: Area) -> npt.NDArray[np.uint64]:
+        """Return the pages of an area that belong in swap.
+
+        Of shared memory these are pages that nobody has in memory; what a shared mapping of another
+        file has out of memory is in its file.
+        """
+        pages = page_numbers(area.swapped)
+        name = file_of(area)
+        if not area.shared or name is None or not pages.size:
+            return pages
+        if not name.startswith(_IN_MEMORY):
+            return pages[:0]
+        here = np.uint64(area.offset // PAGE_SIZE)
+        resident = [
+            page_numbers(other.resident) + np.uint64(other.offset // PAGE_SIZE)
+            for other in self._areas
+            if file_of(other) == name
+        ]
+        return np.setdiff1d(pages + here, np.concatenate(resident)) - here
+
     def frames(self, machine: Machine | None) -> int:
         """Return how many pages of the files must be in memory, and are not yet on ``machine``."""
         of_file: dict[str, list[npt.NDArray[np.uint64]]] = {name: [] for name in self._sizes}

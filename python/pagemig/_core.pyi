@@ -4,13 +4,14 @@ Nothing here is public. Every rule about who may call what, with which arguments
 this module; every rule of the kernel is below it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
 
 _U64: TypeAlias = npt.NDArray[np.uint64]
+_Progress: TypeAlias = Callable[[int, int], object]
 _I32: TypeAlias = npt.NDArray[np.int32]
 _U32: TypeAlias = npt.NDArray[np.uint32]
 _U8: TypeAlias = npt.NDArray[np.uint8]
@@ -380,9 +381,9 @@ class Machine:
     def pins(self) -> dict[int, int]: ...
 
     # calls
-    def do(self, pid: int, request: Request) -> _Outcome:
-        """Runs a call to its end, now. Refused, with nothing changed, if it would have to wait
-        for a call in flight."""
+    def do(self, pid: int, request: Request, progress: _Progress | None = None) -> _Outcome:
+        """Runs a call to its end, now. Refused, with nothing changed, if it would have to wait for a call
+        in flight. Between slices signals are handled; what raises then ends the call, or leaves it in flight."""
 
     def start(self, pid: int, request: Request, fine: bool) -> int: ...
     def step(self, call: int) -> bool:

@@ -39,7 +39,7 @@ use crate::state::shadow::Shadow;
 use crate::state::swap::Swaps;
 use crate::state::task::Tasks;
 use crate::state::zone::{Counter, Zones};
-use crate::step::{Me, Mode};
+use crate::step::{Fuel, Me, Mode};
 use crate::trace::{Event, EventKind, Recorder};
 
 /// Everything there is.
@@ -101,6 +101,9 @@ pub struct Kernel {
     pub bugs: Bugs,
     /// What was stored where, if anybody wants to know.
     pub shadow: Shadow,
+    /// How far a call that runs through goes before it pauses. Nothing follows from that.
+    #[serde(skip)]
+    pub fuel: Fuel,
 }
 
 impl Kernel {
@@ -138,6 +141,7 @@ impl Kernel {
             profile: spec.profile,
             bugs: Bugs::empty(),
             shadow: Shadow::default(),
+            fuel: Fuel::default(),
         })
     }
 
@@ -226,6 +230,13 @@ impl Kernel {
         M::STEPS && self.bugs.contains(bug)
     }
 
+    /// Burns the fuel for `pages`; tells whether a call that runs through shall pause. A stepped call
+    /// never does.
+    #[inline(always)]
+    pub fn pauses<M: Mode>(&mut self, pages: usize) -> bool {
+        !M::STEPS && self.fuel.burn(pages)
+    }
+
     /// One more user of an address space (`get_task_mm`).
     pub fn get_mm(&mut self, mm: MmId) {
         self.mms[mm].users += 1;
@@ -293,6 +304,7 @@ impl Kernel {
             profile: self.profile,
             bugs: self.bugs,
             shadow: self.shadow.clone(),
+            fuel: Fuel::default(),
         })
     }
 }
@@ -329,6 +341,7 @@ impl Hash for Kernel {
             profile,
             bugs,
             shadow,
+            fuel: _,
         } = self;
         frames.hash_spans(zones.touched_spans(), state);
         contents.hash_spans(zones.touched_spans(), state);

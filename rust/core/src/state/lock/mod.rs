@@ -128,7 +128,9 @@ impl Locks {
 
     /// Whether somebody has the lock for himself.
     pub fn is_exclusive(&self, lock: LockId) -> bool {
-        self.records.get(&lock).is_some_and(|record| !record.holders.is_empty() && !record.is_shared)
+        self.records
+            .get(&lock)
+            .is_some_and(|record| !record.holders.is_empty() && !record.is_shared)
     }
 
     /// Everything that `call` holds, outermost class first.

@@ -33,26 +33,15 @@ impl Machine {
             return self.run_among_others(task, request).map(Slice::Done);
         }
         let cpu = self.kernel.tasks[task].cpu;
-        let call = request.begin(&mut self.kernel, task)?;
-        let begun = |call| Flight {
-            task,
-            cpu,
-            verb,
-            is_fine: false,
-            is_exit,
-            call,
-            state: State::Ready,
-            history: Vec::new(),
-        };
-        Ok(match self.run_slice(task, cpu, call, pages) {
-            Ok(outcome) => Slice::Done(outcome),
-            Err(call) => {
-                let id = CallId(self.next_call);
-                self.next_call += 1;
-                self.pause(id, begun(call));
-                Slice::Paused(id)
-            }
-        })
+        let mut call = request.begin(&mut self.kernel, task)?;
+        if self.run_slice(task, cpu, &mut call, pages) {
+            return Ok(Slice::Done(call.into_outcome()));
+        }
+        let id = CallId(self.next_call);
+        self.next_call += 1;
+        let (is_fine, state, history) = (false, State::Ready, Vec::new());
+        self.pause(id, Flight { task, cpu, verb, is_fine, is_exit, call, state, history });
+        Ok(Slice::Paused(id))
     }
 
     /// Goes on with a call that has paused.
@@ -64,18 +53,13 @@ impl Machine {
             return Err(Misuse::Other(format!("call {id} is not alone, or cannot go on")));
         }
         let mut flight = self.take_up(id);
-        Ok(match self.run_slice(flight.task, flight.cpu, flight.call, pages) {
-            Ok(outcome) => {
-                // Nobody was given a number meanwhile, so that numbers do not tell of pauses.
-                self.next_call = id.0;
-                Slice::Done(outcome)
-            }
-            Err(call) => {
-                flight.call = call;
-                self.pause(id, flight);
-                Slice::Paused(id)
-            }
-        })
+        if self.run_slice(flight.task, flight.cpu, &mut flight.call, pages) {
+            // Nobody was given a number meanwhile, so that numbers do not tell of pauses.
+            self.next_call = id.0;
+            return Ok(Slice::Done(flight.call.into_outcome()));
+        }
+        self.pause(id, flight);
+        Ok(Slice::Paused(id))
     }
 
     /// Ends a paused call early, as a fatal signal would, where that is possible between two entries:
@@ -90,8 +74,8 @@ impl Machine {
         }
         let mut flight = self.take_up(id);
         flight.call.cut();
-        let left = self.run_slice(flight.task, flight.cpu, flight.call, u64::MAX);
-        debug_assert!(left.is_ok(), "enough fuel for everything");
+        let is_over = self.run_slice(flight.task, flight.cpu, &mut flight.call, u64::MAX);
+        debug_assert!(is_over, "enough fuel for everything");
         self.next_call = id.0;
         Ok(true)
     }
@@ -135,14 +119,8 @@ impl Machine {
         Ok(false)
     }
 
-    /// One slice of a call that is alone: its outcome, or itself.
-    fn run_slice(
-        &mut self,
-        task: TaskId,
-        cpu: CpuId,
-        mut call: Call,
-        pages: u64,
-    ) -> Result<Outcome, Call> {
+    /// One slice of a call that is alone; tells whether it is over.
+    fn run_slice(&mut self, task: TaskId, cpu: CpuId, call: &mut Call, pages: u64) -> bool {
         let me = Me { call: CallId(0), task, cpu, is_fine: false };
         if call.can_pause() {
             self.kernel.fuel = Fuel::for_pages(pages);
@@ -150,8 +128,8 @@ impl Machine {
         let progress = call.advance::<Run>(&mut self.kernel, me);
         self.kernel.fuel = Fuel::default();
         match progress {
-            Progress::Done => Ok(call.into_outcome()),
-            Progress::Ran => Err(call),
+            Progress::Done => true,
+            Progress::Ran => false,
             Progress::Waiting(_) => unreachable!("a call that is alone meets no lock"),
         }
     }

@@ -1,48 +1,70 @@
-"""Exploration: how fast every order of two calls is tried."""
+"""Exploring two calls on one page, fine mode: distinct states are what a search has to pay for.
+
+Start with :func:`race`, which the table of ``make bench`` uses, too. ``track_*`` counts states and steps:
+the same on every machine, so any change is ours.
+"""
 
 from __future__ import annotations
 
 import pagemig as pm
 
-from .machines import machine_with_heap
+from .comparators import seconds
+
+PARTNERS = ("writer", "lookup", "fork")
+STEPS = 50_000
+SHARED = pm.MoveScope.SHARED
+
+
+def race(partner: str) -> tuple[pm.Machine, list[tuple[pm.call.CallValue, pm.Task]]]:
+    """A machine with bytes, a page, and two calls on it: one moves it, the other is its partner."""
+    machine = pm.Machine(nodes=[64 * pm.PAGE_SIZE] * 2, contents=True)
+    task = machine.spawn("bench", stack=False)
+    if partner == "lookup":
+        file = machine.create_file("bench", pm.PAGE_SIZE, filesystem=pm.filesystems.TMPFS)
+        page = task.mmap(pm.PAGE_SIZE, file=file, shared=True)
+        task.touch(page)
+        machine.drain()
+        return machine, [(pm.calls.move_pages(page, 1), task), (pm.calls.lookup(file, 0), task)]
+    page = task.mmap(pm.PAGE_SIZE)
+    task.write(page.start, b"page")
+    machine.drain()
+    child = task.fork("child")
+    mover = pm.calls.move_pages(page, 1, scope=SHARED), task
+    if partner == "fork":
+        return machine, [mover, (pm.calls.fork("grandchild"), child)]
+    return machine, [mover, (pm.calls.write(page.start, b"x"), child)]
+
+
+def us_per_state(partner: str = "writer", steps: int = STEPS) -> float:
+    """Microseconds for each distinct state of a search of so many steps."""
+    machine, calls = race(partner)
+    found: list[pm.Verdict] = []
+    elapsed = seconds(lambda: found.append(pm.explore(machine, calls, transitions=steps)))
+    return elapsed * 1e6 / found[0].states
 
 
 class Explore:
-    """Two calls on one page, in fine mode."""
+    """Searches of at most 50,000 steps, over all orders of two calls on one page."""
 
-    params = (("move against touch", "move against move"),)
-    param_names = ("race",)
+    params = PARTNERS
+    param_names = ("partner",)
+    number = 1
+    rounds = 3
     timeout = 300
 
-    def setup(self, race: str) -> None:
-        """A small machine: states are copied."""
-        self.machine = pm.Machine(nodes=[pm.MiB] * 2)
-        task = self.machine.spawn("one")
-        page = task.mmap(pm.PAGE_SIZE)
-        task.touch(page)
-        other = pm.calls.touch(page) if race == "move against touch" else pm.calls.move_pages(page, 0)
-        self.calls = [(pm.calls.move_pages(page, 1), task), (other, task)]
+    def setup(self, partner: str) -> None:
+        """A fresh machine; a search leaves it as it is."""
+        self.machine, self.calls = race(partner)
 
-    def time_all_orders(self, race: str) -> None:
-        """To the last state."""
-        pm.explore(self.machine, self.calls)
+    def time_search(self, partner: str) -> None:
+        """One search."""
+        pm.explore(self.machine, self.calls, transitions=STEPS)
 
-    def track_states(self, race: str) -> int:
-        """Distinct states: the same on every machine."""
-        return pm.explore(self.machine, self.calls).statistics.states
+    def track_states(self, partner: str) -> int:
+        """Distinct states."""
+        return pm.explore(self.machine, self.calls, transitions=STEPS).states
 
-    track_states.unit = "states"
-
-
-class Step:
-    """What a single step costs when a person makes it."""
-
-    def setup(self) -> None:
-        """A heap to move, again and again."""
-        self.machine, self.task, self.heap = machine_with_heap(256)
-        self.node = 0
-
-    def time_stepped_move(self) -> None:
-        """A call that stops at every yield point, run to its end."""
-        self.node ^= 1
-        self.machine.start(pm.calls.move_pages(self.heap, self.node), by=self.task).run()
+    def track_steps_per_hundred_states(self, partner: str) -> float:
+        """Steps that a hundred states take."""
+        verdict = pm.explore(self.machine, self.calls, transitions=STEPS)
+        return 100 * verdict.transitions / verdict.states

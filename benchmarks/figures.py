@@ -19,6 +19,7 @@ from pagemig.host import HostUnavailable
 
 from .apart import build, import_seconds, resident
 from .comparators import Copy, Host, Order, seconds
+from .exploring import us_per_state
 from .host_migration import migration_ns_per_page
 from .machines import SEED, machine_with_file, machine_with_heap, pin_all
 from .recorded import Recorded
@@ -127,6 +128,8 @@ class Bench:
         yield from build(self.sizes.gib)
         yield "mapped", resident(self.sizes.pages)
         yield "touch", touch(self.sizes.pages)
+        yield "explore", us_per_state("writer", self.sizes.search_steps)
+        yield "explore fork", us_per_state("fork", self.sizes.search_steps)
         yield "accesses", self._recorded.million_accesses()
         yield "records", self._recorded.million_records()
         yield "import", import_seconds("pagemig") * 1e3

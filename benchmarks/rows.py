@@ -16,7 +16,7 @@ class Sizes:
     """How much work there is.
 
     Pages, pages that carry bytes, the two sizes of P7, one-page calls, GiB a node of P9, accesses of P11,
-    records of P12, and whether the host is made to migrate.
+    records of P12, steps of a search, and whether the host is made to migrate.
     """
 
     pages: int
@@ -26,6 +26,7 @@ class Sizes:
     gib: int = 256
     accesses: int = 1 << 22
     records: int = 1 << 22
+    search_steps: int = 200_000
     host_migrates: bool = True
 
 
@@ -92,6 +93,8 @@ def rows(sizes: Sizes) -> tuple[Row, ...]:
         Row("P10", "first touch", "touch", None, 50),
         Row("P11", "accesses of a recorded trace", "accesses", None, 50, **rate),
         Row("P12", "records of lackey text", "records", None, 20, **rate),
+        Row("P13", "explore move and write, a state", "explore", None, 10, "us"),
+        Row("P13", "explore move and fork, a state", "explore fork", None, 10, "us"),
         Row("P14", "pinned, ten passes, against moving", "pinned", "move", 10),
         Row("P15", "import", "import", "numpy: import", 2, "ms"),
     )

@@ -31,6 +31,7 @@ QUICK = Sizes(
     gib=8,
     accesses=1 << 16,
     records=1,
+    search_steps=5000,
     host_migrates=False,
 )
 
@@ -74,7 +75,9 @@ def everything(sizes: Sizes, rounds: int) -> tuple[dict[str, float], dict[str, s
     return figures, refusals
 
 
-def words(row: Row, figures: Mapping[str, float], refusals: Mapping[str, str], is_quick: bool) -> tuple[str, ...]:
+def words(
+    row: Row, figures: Mapping[str, float], refusals: Mapping[str, str], is_quick: bool
+) -> tuple[str, ...]:
     """One row of the table."""
     verdict = judged(row, figures)
     ours = row.show(figures[row.ours]) if row.ours in figures else Verdict.MISSING.value

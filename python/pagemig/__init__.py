@@ -23,6 +23,7 @@ from . import calls, filesystems, syscalls
 from ._core import build_profile
 from .bugs import Bug
 from .call import Call, Holder, Lock, WaitFor
+from .cost_model import CostModel, ModelledTime, cost_curve, measured, modelled_time, presets
 from .cpuset import Cpuset
 from .errors import (
     DeadlockError,
@@ -35,6 +36,7 @@ from .errors import (
     SyscallError,
     UsageError,
 )
+from .exhibits import Exhibit, Gallery, gallery
 from .exploring import explore
 from .file import File
 from .filesystems import (
@@ -97,8 +99,11 @@ from .results import (
 )
 from .storage import Buffer, SwapEntry, SwapInfo, SwapSlot, Transfer
 from .strategies import Exhaustive, Pct, Random
+from .sweep import sweep
+from .tables import Table
 from .task import Task
 from .task_view import Vma
+from .timeline import Timeline
 from .topology import Node, Topology, Zone
 from .trace import Event, Trace
 from .user_memory import UserMemory
@@ -132,6 +137,7 @@ __all__ = [
     "ByPage",
     "Call",
     "Capability",
+    "CostModel",
     "Cpuset",
     "DeadlockError",
     "DirtyMethod",
@@ -140,12 +146,14 @@ __all__ = [
     "EntryKind",
     "Event",
     "Exhaustive",
+    "Exhibit",
     "ExplorationInterrupted",
     "ExplorationStatistics",
     "File",
     "FileSystem",
     "Finding",
     "FrameInfo",
+    "Gallery",
     "GiB",
     "Granularity",
     "Holder",
@@ -169,6 +177,7 @@ __all__ = [
     "MiB",
     "MigrateMethod",
     "MigrationResult",
+    "ModelledTime",
     "MoveScope",
     "Node",
     "OutOfMemoryError",
@@ -200,7 +209,9 @@ __all__ = [
     "SwapSlot",
     "Symptom",
     "SyscallError",
+    "Table",
     "Task",
+    "Timeline",
     "ToNode",
     "Topology",
     "Trace",
@@ -222,10 +233,16 @@ __all__ = [
     "ZoneKind",
     "build_profile",
     "calls",
+    "cost_curve",
     "explore",
     "filesystems",
+    "gallery",
     "inputs",
+    "measured",
+    "modelled_time",
+    "presets",
     "replay",
+    "sweep",
     "syscalls",
 ]
 

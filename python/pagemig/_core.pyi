@@ -255,6 +255,9 @@ class Machine:
     def entry(self, pid: int, address: int) -> tuple[int, bool, bool, bool, bool, int, int]:
         """(kind 0 none 1 present 2 swap 3 migration, writable, dirty, accessed, special, pfn, raw value)."""
 
+    def entries_to(self, pfn: int) -> list[tuple[int, int]]:
+        """(pid, address) of each present or migration entry that names the frame."""
+
     def mm_counters(self, pid: int) -> tuple[int, int, int]:
         """(file pages, anonymous pages, swap entries), as stored: may be negative (Q16)."""
 
@@ -347,6 +350,11 @@ class Machine:
 
     def online_zones(self) -> list[tuple[int, int]]:
         """(node, zone kind) of every zone that has present pages, in frame order."""
+
+    def zone_rows(
+        self,
+    ) -> list[tuple[int, int, int, int, int, tuple[int, int, int], list[tuple[str, int]]]]:
+        """(node, zone kind, first frame, frames spanned, present, (min, low, high), counters) by frame."""
 
     def present_pages(self, node: int) -> int:
         """Frames of a node that are not offline."""

@@ -10,7 +10,7 @@ for its whole heap to be moved by one ``move_pages`` call, with a few addresses 
 :mod:`pagemig.machine`, :mod:`pagemig.inputs`, :mod:`pagemig.report`. Above: :mod:`pagemig.webpage`
 and the command line.
 
-Left out: pages of files, which `pagemig.inputs` does not capture.
+Left out: moving pages of files, which are loaded and stay where they are.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class Demonstration:
 
 def load(space: AddressSpace) -> tuple[Machine, Task]:
     """Load a captured program onto a machine of four nodes with room for it twice over."""
-    room = max(GiB, -(-2 * space.anonymous // GiB) * GiB)
+    room = max(GiB, -(-2 * space.resident // GiB) * GiB)
     machine = Machine(nodes=[room] * NODES, cpus=NODES)
     return machine, machine.load(space)
 

@@ -75,8 +75,8 @@ def explore(
     stop_at_first
         Whether the first finding ends it. Its schedule is the shortest among those tried till then.
     reduction
-        Whether steps that are known to lead to the same state in either order are made in one order
-        only. The verdict is the same, but for the number of steps.
+        Whether a call that is done is remembered by its result alone, and not by how it got there.
+        The verdict is the same, but for the numbers of states and steps.
     progress
         Called now and then with the statistics so far.
 

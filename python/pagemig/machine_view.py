@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from . import machine_texts
 from .arguments import nodes_in, read_only
 from .bugs import Bug, bugs_of
 from .call import Lock, holder_of
 from .errors import InvariantError, UsageError
 from .flags import PAGE_SIZE, BlockState, BufferState, IoDirection, LruList, Profile, RecordFlags, ZoneKind
-from .results import Drift, Finding, FrameInfo, MemcgRecord, Pageblock
+from .results import Drift, Entry, Finding, FrameInfo, MemcgRecord, Pageblock
 from .storage import Buffer, SwapEntry, SwapInfo, SwapSlot, Transfer
 from .trace import Trace
 
@@ -81,6 +82,26 @@ class MachineView:
         columns = self._system.core.frames(self._system.node(node))
         return {name: read_only(column) for name, column in columns.items()}
 
+    def entries_to(self, pfn: int) -> tuple[tuple[int, int, Entry], ...]:
+        """Return who maps a frame: pid, address and entry, those included whose page is on its way.
+
+        A migration entry names the frame that its page is moved from until the move has ended.
+
+        Examples
+        --------
+        >>> import pagemig as pm
+        >>> machine = pm.Machine(nodes=[pm.MiB])
+        >>> app = machine.spawn()
+        >>> heap = app.mmap(pm.PAGE_SIZE)
+        >>> app.touch(heap).minor
+        1
+        >>> [(pid, address == heap.start) for pid, address, _ in machine.entries_to(0)]
+        [(1, True)]
+        """
+        core = self._system.core
+        places = core.entries_to(self._system.pfn(pfn))
+        return tuple((pid, at, Entry.from_core(core.entry(pid, at))) for pid, at in places)
+
     def frame_bytes(self, pfn: int) -> bytes:
         """Return the contents of a frame; `UsageError` on a machine without."""
         return self._system.core.frame_bytes(self._system.pfn(pfn))
@@ -109,6 +130,18 @@ class MachineView:
     def vmstat(self) -> dict[str, int]:
         """Return the counters of the whole machine, spelled as in ``/proc/vmstat``."""
         return self._system.core.vmstat()
+
+    def vmstat_text(self) -> str:
+        """Return the same as the text of ``/proc/vmstat``, for tools that read it."""
+        return machine_texts.vmstat_text(self._system)
+
+    def zoneinfo_text(self) -> str:
+        """Return every zone, its watermarks and counters, as the text of ``/proc/zoneinfo``."""
+        return machine_texts.zoneinfo_text(self._system)
+
+    def ftrace_text(self) -> str:
+        """Return the migrations since `record` as ftrace's lines of ``migrate:mm_migrate_pages``."""
+        return machine_texts.ftrace_text(self._system)
 
     def zone_counters(self, node: int) -> dict[str, int]:
         """Return the same for one node."""

@@ -1,6 +1,7 @@
 """A task's memory in the kernel's own words: `numa_maps` and `status`.
 
-The formats are those of ``/proc/PID/numa_maps`` (numa(7)) and ``/proc/PID/status`` (proc(5)).
+The formats are those of ``/proc/PID/numa_maps`` (numa(7); for mode flags the kernel's documentation of
+tmpfs, which writes policies alike) and ``/proc/PID/status`` (proc(5)).
 `pagemig.numa_maps` reads the former. Left out: fields about things that the model does not have
 (threads, signals, groups), and the mark ``heap``, because no area of the model is the heap.
 """
@@ -22,6 +23,10 @@ _MODE_NAMES = {
     PolicyMode.BIND: "bind",
     PolicyMode.INTERLEAVE: "interleave",
 }
+
+
+# MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES.
+_FLAG_NAMES = {0x8000: "=static", 0x4000: "=relative"}
 
 
 class AreaPages(NamedTuple):
@@ -90,14 +95,19 @@ def page_words(pages: AreaPages) -> list[str]:
 def policy_text(policy: Effective) -> str:
     """Return a policy as ``numa_maps`` writes it.
 
+    A mode flag stands behind the mode as in the options of tmpfs; the nodes are those that hold.
+
     >>> policy_text(Effective(PolicyMode.BIND, 0b1011))
     'bind:0-1,3'
+    >>> policy_text(Effective(PolicyMode.PREFERRED, 0b10, 0x4000, 0b1))
+    'prefer=relative:1'
     """
     if policy.mode is PolicyMode.DEFAULT:
         return "default"
+    flag = _FLAG_NAMES.get(policy.mode_flags, "")
     if not policy.mask:
-        return "local"
-    return f"{_MODE_NAMES[policy.mode]}:{node_ranges(policy.mask)}"
+        return f"local{flag}"
+    return f"{_MODE_NAMES[policy.mode]}{flag}:{node_ranges(policy.mask)}"
 
 
 def node_ranges(mask: int) -> str:

@@ -120,7 +120,7 @@ class Stage:
 
     @staticmethod
     def prepare(machine: Machine, calls: Sequence[Runnable], granularity: Granularity) -> Stage:
-        """Clone a machine and start on the clone what is not in flight yet.
+        """Clone a machine and start on the clone what is not in flight yet; watch its stores.
 
         Raises
         ------
@@ -140,6 +140,8 @@ class Stage:
         if len(set(running)) < len(running):
             raise UsageError("a call in flight is given twice; each has one letter")
         twin = machine.clone()
+        if twin._system.contents and not twin.watches_stores:
+            twin.watch_stores()
         return Stage(twin, tuple(_in_flight(machine, twin, item, granularity) for item in items))
 
     def run(self, schedule: str) -> Replay:

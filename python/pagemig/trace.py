@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .arguments import read_only
+from .tables import Table
 
 
 class Event(NamedTuple):
@@ -70,6 +71,15 @@ class Trace:
             for column in (self._columns[name] for name in Event._fields)
         ]
         return (Event(*row) for row in zip(*plain, strict=True))
+
+    @property
+    def table(self) -> Table:
+        """The events as a table, which goes to any dataframe."""
+        return Table(self._columns)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the columns, for dataframes (Arrow PyCapsule interface)."""
+        return self.table.__arrow_c_stream__(requested_schema)
 
     def __reduce__(self) -> tuple[type[Trace], tuple[dict[str, Any]]]:
         return Trace, (self._columns,)

@@ -41,12 +41,13 @@ def test_a_running_program_is_written_to_a_file_that_can_be_read_again(
 
 
 def test_a_captured_program_is_told_as_numa_maps(pagemig: Callable, tmp_path: Path) -> None:
-    """The lines are those of the kernel, and hold the capture's anonymous pages."""
+    """The lines are those of the kernel, and hold the capture's anonymous pages and its files."""
     space = shipped_capture()
     space.save(tmp_path / "program.json")
     done = pagemig("numa-maps", "program.json")
     assert done.returncode == 0
-    assert "pages of a file" in done.stderr
+    assert "mapped by the kernel for itself" in done.stderr
+    assert "file=" in done.stdout
     areas = parse(done.stdout)
     heap = {area.start for area in space.areas if area.is_heap}
     assert sum(area.counts.get("anon", 0) for area in areas if area.start in heap) * 4096 > 20 << 20

@@ -1,9 +1,11 @@
-"""A captured process is put on a machine: its anonymous pages, where they were, and nothing else."""
+"""A captured process is put on a machine: what it had in memory, of its own and of files, and in swap."""
 
 from __future__ import annotations
 
 import dataclasses
+import mmap
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,14 +40,14 @@ def state(machine: pm.Machine) -> tuple[object, ...]:
     return (machine.tasks, machine.now, counters)
 
 
-def test_every_area_is_mapped_where_it_was_with_its_anonymous_pages(machine: pm.Machine) -> None:
+def test_every_area_is_mapped_where_it_was_with_its_pages(machine: pm.Machine) -> None:
     """Method: three areas, one of them closed, one of a file with one page copied on write."""
     task = load(machine, SPACE)
     assert task.name == "app"
     areas = [(region.start, region.length) for region in task.regions]
     assert areas == [(area.start, area.length) for area in SPACE.areas]
-    assert present(task) == {0x20000: [0, 1, 2, 3, 8, 9], 0x40000: [1, 2], 0x50000: [3]}
-    assert task.counters.anon == 9
+    assert present(task) == {0x20000: [0, 1, 2, 3, 8, 9], 0x40000: [1, 2], 0x50000: [0, 1, 2, 3]}
+    assert (task.counters.anon, task.counters.file) == (9, 3)
     assert machine.audit() == []
 
 
@@ -75,19 +77,25 @@ def test_an_area_is_not_joined_to_a_neighbour_that_only_its_file_told_apart(mach
     assert [(region.start, region.length) for region in task.regions] == [
         (area.start, area.length) for area in areas
     ]
-    assert present(task) == {0x14000: [0], 0x16000: [0]}
+    assert present(task) == {0x10000: [0], 0x12000: [0], 0x14000: [0], 0x16000: [0]}
+    assert (task.counters.file, task.counters.anon) == (2, 2)
 
 
-def test_loading_costs_a_write_fault_a_page_and_nothing_is_shared(machine: pm.Machine) -> None:
-    """Each page is anonymous, mapped once, and dirty as a written page is."""
+def test_pages_of_its_own_are_mapped_once_and_copies_have_their_origin_in_the_page_cache(
+    machine: pm.Machine,
+) -> None:
+    """Method: look at every frame; the one copied page of the file stands on a fourth cached page."""
     task = load(machine, SPACE)
+    kinds = []
     for region in task.regions:
         for page in region:
             info = task.page_at(page.start)
-            if info is not None:
-                assert info.owner is not None
-                assert (info.owner.kind, info.mapcount) == (pm.OwnerKind.ANON, 1)
-    assert machine.zone_counters(0)["nr_free_pages"] == 256 - 9
+            if info is not None and info.owner is not None:
+                assert info.mapcount == 1
+                kinds.append(info.owner.kind)
+    assert kinds == [pm.OwnerKind.ANON] * 8 + [pm.OwnerKind.FILE] * 3 + [pm.OwnerKind.ANON]
+    assert machine.file("/lib/x").pages["offset"].tolist() == [0, 1, 2, 3]
+    assert machine.zone_counters(0)["nr_free_pages"] == 256 - 13 == 256 - load_report(SPACE).frames
 
 
 @pytest.mark.parametrize("node", [0, 1])
@@ -128,17 +136,118 @@ def test_the_shipped_capture_is_loaded_page_by_page() -> None:
     report = load_report(space)
     assert [region.start for region in task.regions] == [area.start for area in report.areas]
     for area, region in zip(report.areas, task.regions, strict=True):
-        expected = [page for first, pages in area.anonymous for page in range(first, first + pages)]
+        expected = [page for first, pages in area.resident for page in range(first, first + pages)]
         assert np.flatnonzero(task.nodes_of(region) >= 0).tolist() == expected
-    assert task.counters.anon == report.pages
+    assert (task.counters.anon, task.counters.file) == (report.anonymous, report.of_files)
+    assert report.of_files > 1000
     assert machine.audit() == []
 
 
 def test_this_very_process_can_be_loaded() -> None:
     """Whatever areas a running interpreter has."""
     space = capture(os.getpid())
-    task = pm.Machine(nodes=[2 * pm.GiB] * 2).load(space)
-    assert task.counters.anon == load_report(space).pages
+    machine = pm.Machine(nodes=[2 * pm.GiB] * 2, swap=pm.GiB)
+    task = machine.load(space)
+    report = load_report(space, machine)
+    assert (task.counters.anon, task.counters.file) == (report.anonymous, report.of_files)
+    assert set(report.pages_left_out) <= {Reason.KERNELS_OWN, Reason.DEVICE}
+
+
+def test_a_file_that_this_process_maps_is_a_file_of_the_machine(tmp_path: Path) -> None:
+    """Method: map a file twice, change one page of the private mapping, read three of the shared one."""
+    path = tmp_path / "mapped"
+    path.write_bytes(bytes(8 * pm.PAGE_SIZE))
+    with path.open("r+b") as file:
+        shared = mmap.mmap(file.fileno(), 8 * pm.PAGE_SIZE)
+        private = mmap.mmap(file.fileno(), 8 * pm.PAGE_SIZE, flags=mmap.MAP_PRIVATE)
+    private[5 * pm.PAGE_SIZE] = 1
+    assert shared[3 * pm.PAGE_SIZE] == 0
+    space = capture(os.getpid())
+    mine = [area for area in space.areas if area.name == str(path)]
+    assert sorted((area.shared, bool(area.anonymous)) for area in mine) == [(False, True), (True, False)]
+    machine = pm.Machine(nodes=[2 * pm.GiB] * 2)
+    task = machine.load(space)
+    for area in mine:
+        page = task.page_at(area.start + pm.PAGE_SIZE * (area.anonymous or area.resident)[0][0])
+        assert page is not None and page.owner is not None
+        assert page.owner.kind is (pm.OwnerKind.FILE if area.shared else pm.OwnerKind.ANON)
+    assert machine.file(str(path)).size == 8 * pm.PAGE_SIZE
+    shared.close()
+    private.close()
+
+
+def test_two_programs_share_the_files_that_they_both_map(machine: pm.Machine) -> None:
+    """The second finds the pages in the page cache, and lets the file grow to where it maps it."""
+    load(machine, SPACE)
+    longer = dataclasses.replace(READ_ONLY, end=0x58000, resident=((2, 4),), anonymous=())
+    free = machine.zone_counters(0)["nr_free_pages"]
+    other = AddressSpace(8, "other", (longer,))
+    assert load_report(other, machine).frames == 2
+    task = load(machine, other)
+    assert machine.zone_counters(0)["nr_free_pages"] == free - 2
+    assert machine.file("/lib/x").size == 8 * pm.PAGE_SIZE
+    shared = task.page_at(0x52000)
+    assert shared is not None and shared.mapcount == 2
+    assert machine.audit() == []
+
+
+def test_shared_memory_is_shared_memory_again(machine: pm.Machine) -> None:
+    """With a name it is one file for all areas; without one each area has its own. All of it is shmem."""
+    named = [
+        Area(at, at + 0x2000, "rw-", True, 0, "/dev/shm/queue", resident=((0, 2),))
+        for at in (0x60000, 0x64000)
+    ]
+    nameless = Area(0x68000, 0x6C000, "rw-", True, 0, "/dev/zero (deleted)", resident=((1, 2),))
+    task = load(machine, AddressSpace(7, "app", (*named, nameless)))
+    assert present(task) == {0x60000: [0, 1], 0x64000: [0, 1], 0x68000: [1, 2]}
+    page = task.page_at(0x60000)
+    assert page is not None and page.mapcount == 2
+    assert machine.file("/dev/shm/queue").filesystem is pm.filesystems.TMPFS
+    child = task.fork()
+    assert child.touch([0x69000]).sigsegv.size == 0
+    mine, theirs = task.page_at(0x69000), child.page_at(0x69000)
+    assert mine is not None and theirs is not None and mine.pfn == theirs.pfn
+    assert machine.audit() == []
+
+
+def test_what_was_in_swap_is_in_swap_again_where_there_is_room() -> None:
+    """Pages of its own and a copy of a file's page; entries in the page tables, slots in use."""
+    heap = dataclasses.replace(HEAP, swapped=((5, 3),))
+    library = dataclasses.replace(READ_ONLY, resident=((0, 1),), anonymous=(), swapped=((3, 1),))
+    space = AddressSpace(7, "app", (heap, library))
+    machine = pm.Machine(nodes=[pm.MiB, pm.MiB], swap=4 * pm.PAGE_SIZE)
+    task = load(machine, space)
+    assert task.counters.swap == 4
+    assert machine.swap.free == 0
+    kinds = [task.entry_at(0x20000 + page * pm.PAGE_SIZE).kind for page in (4, 5, 7, 8)]
+    assert kinds == [pm.EntryKind.NONE, pm.EntryKind.SWAP, pm.EntryKind.SWAP, pm.EntryKind.PRESENT]
+    assert task.entry_at(0x53000).kind is pm.EntryKind.SWAP
+    assert load_report(space, pm.Machine(nodes=[pm.MiB], swap=pm.MiB)).swapped == 4
+    assert load_report(space, machine).pages_left_out == {Reason.SWAPPED: 4}
+    assert task.touch([0x53000], write=False).major == 1
+    assert machine.audit() == []
+
+
+def test_a_swap_device_that_takes_nothing_is_told_and_nothing_changes() -> None:
+    """Method: a disk that never answers; tried on a copy, the machine is as it was."""
+    machine = pm.Machine(nodes=[pm.MiB, pm.MiB], swap=pm.MiB)
+    machine.set_swap_device(io_ticks=None)
+    before = state(machine)
+    space = AddressSpace(7, "app", (dataclasses.replace(HEAP, swapped=((5, 3),)),))
+    with pytest.raises(pm.UsageError, match="app: "):
+        load(machine, space)
+    assert state(machine) == before
+    assert machine.files == ()
+
+
+def test_a_memory_cgroup_that_is_too_small_changes_nothing(machine: pm.Machine) -> None:
+    """Tried on a copy."""
+    group = machine.create_memcg("small", limit=4 * pm.PAGE_SIZE)
+    before = state(machine)
+    with pytest.raises(pm.UsageError, match="the limit of memory cgroup 'small' is too low"):
+        load(machine, SPACE, memcg=group)
+    assert state(machine) == before
+    assert load(machine, SPACE, memcg=machine.create_memcg("large", limit=pm.MiB)).counters.anon == 9
 
 
 def test_what_is_left_out_is_listed_with_the_reason() -> None:
@@ -147,29 +256,37 @@ def test_what_is_left_out_is_listed_with_the_reason() -> None:
     areas = (
         dataclasses.replace(HEAP, swapped=((5, 3),)),
         READ_ONLY,
-        Area(0x60000, 0x64000, "rw-", shared=True, name="/dev/zero (deleted)", resident=((0, 2),)),
+        Area(0x60000, 0x64000, "rw-", shared=True, name="/dev/dri/card0", resident=((0, 2),)),
+        Area(0x68000, 0x6C000, "r--", offset=1 << 60, name="/proc/kcore", resident=((0, 1),)),
         Area(0x70000, 0x71000, "r-x", name="[vdso]", resident=((0, 1),)),
         Area(end - 4096, end + 4096, "rw-", resident=((0, 2),), anonymous=((0, 2),)),
     )
     report = load_report(AddressSpace(7, "app", areas))
     assert report.areas == areas[:2]
-    assert report.pages == 7
+    assert (report.anonymous, report.of_files, report.pages, report.swapped) == (7, 3, 10, 0)
     assert [(missing.area, missing.reason, missing.pages, missing.whole) for missing in report.left_out] == [
         (areas[0], Reason.SWAPPED, 3, False),
-        (areas[1], Reason.FILE_PAGES, 3, False),
-        (areas[2], Reason.SHARED, 2, True),
-        (areas[3], Reason.KERNELS_OWN, 1, True),
-        (areas[4], Reason.BEYOND_USER_SPACE, 2, True),
+        (areas[2], Reason.DEVICE, 2, True),
+        (areas[3], Reason.BEYOND_FILES, 1, True),
+        (areas[4], Reason.KERNELS_OWN, 1, True),
+        (areas[5], Reason.BEYOND_USER_SPACE, 2, True),
     ]
     assert report.pages_left_out[Reason.SWAPPED] == 3
-    assert str(report).startswith("2 areas with 7 anonymous pages; left out, in pages: 2 beyond")
+    assert str(report).startswith("2 areas with 7 anonymous pages, 3 of files and 0 in swap; left out, ")
 
 
-def test_a_hand_made_process_is_loaded_without_what_is_shared(machine: pm.Machine) -> None:
-    """From ``data/proc/4242``, where only ``smaps`` tells: file pages, shared memory and vdso stay away."""
+def test_a_hand_made_process_is_loaded_with_what_is_shared(machine: pm.Machine) -> None:
+    """From ``data/proc/4242``, where only ``smaps`` tells: the device and vdso stay away."""
     task = machine.load(capture(4242, proc=DATA / "proc"))
-    assert present(task) == {0x14000: [0], 0x20000: [0, 1, 2, 3, 4, 5], 0x40000: [0, 1]}
-    assert [region.start for region in task.regions] == [0x10000, 0x14000, 0x20000, 0x40000]
+    assert present(task) == {
+        0x10000: [0, 1, 2, 3],
+        0x14000: [0, 1],
+        0x20000: [0, 1, 2, 3, 4, 5],
+        0x40000: [0, 1],
+        0x50000: [0, 1, 2],
+    }
+    starts = [region.start for region in task.regions]
+    assert starts == [0x10000, 0x14000, 0x20000, 0x40000, 0x50000]
 
 
 def test_a_name_that_no_task_can_have_is_replaced(machine: pm.Machine) -> None:
@@ -205,12 +322,12 @@ def test_options_that_make_no_sense_change_nothing(
 def test_a_space_with_more_pages_than_there_are_frames_changes_nothing() -> None:
     """All or nothing: also where free frames would do but for the watermarks."""
     small = pm.Machine(nodes=[8 * pm.PAGE_SIZE, 8 * pm.PAGE_SIZE])
-    zone = pm.Zone(pm.ZoneKind.NORMAL, 12 * pm.PAGE_SIZE, min=6)
+    zone = pm.Zone(pm.ZoneKind.NORMAL, 16 * pm.PAGE_SIZE, min=6)
     guarded = pm.Machine(nodes=[pm.Node(zones=[zone])])
     for machine, node, said in (
-        (small, 1, "9 pages are to be loaded, but only 8 frames are free on node 1"),
+        (small, 1, "13 pages are to be loaded, but only 8 frames are free on node 1"),
         (pm.Machine(nodes=[8 * pm.PAGE_SIZE]), None, "but only 8 frames are free"),
-        (guarded, None, "the watermarks keep too many of the 12 free frames back"),
+        (guarded, None, "the watermarks keep too many of the 16 free frames back"),
     ):
         before = state(machine)
         with pytest.raises(pm.UsageError, match=said):

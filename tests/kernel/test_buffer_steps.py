@@ -1,14 +1,12 @@
-"""Pages that move with their buffers: BM, and who holds one of those buffers (S33)."""
+"""Pages that move with their buffers: BM."""
 
 from __future__ import annotations
-
-import errno
 
 import pytest
 
 import pagemig as pm
 
-from .stepping import attempts, block, cached, counts, finish, never_reaches, reach, waiting
+from .stepping import attempts, cached, counts, finish, never_reaches, reach
 
 F = pm.PageFlags
 B = pm.BufferState
@@ -99,45 +97,3 @@ def test_the_last_step_moves_buffers_bytes_and_flags_and_unlocks(machine: pm.Mac
     assert move.at == "MN-4"
     finish(machine, move)
     assert move.result.tolist() == [1]
-
-
-def test_a_buffer_locked_by_somebody_else_is_waited_for(machine: pm.Machine, app: pm.Task) -> None:
-    """BM-3, BM-8, S33, Y13: past the point of no return, in the first pass, with both pages locked."""
-    file, area = cached(machine, app, EXT)
-    file.hold_buffer(0, 2, lock=True)
-    move = a_move(machine, app, area)
-    wait = block(machine, move)
-    assert (wait.lock, wait.holder, move.at) == ("buffer_lock", pm.Holder.HAND, "BM-3")
-    assert [buffer.count for buffer in machine.buffers(OLD)] == [1, 1, 2, 0]
-    assert file.pfn_of(0) == NEW
-    for pfn in (OLD, NEW):
-        assert F.LOCKED in machine.frame(pfn).flags
-    file.release_buffer(0, 2)
-    finish(machine, move)
-    assert move.result.tolist() == [1]
-    assert waiting(machine)[pm.LruList.INACTIVE_FILE] == [OLD, NEW]
-    assert not any(buffer.is_busy for buffer in file.buffers(0))
-
-
-def test_a_busy_buffer_does_not_block_a_move_with_buffers(machine: pm.Machine, app: pm.Task) -> None:
-    """S33: referenced and dirty buffers go along; the holder's reference stays on the buffer."""
-    file, area = cached(machine, app, EXT, write=True)
-    file.hold_buffer(0, 1)
-    assert app.move_pages(area, 1).tolist() == [1]
-    assert [buffer.count for buffer in file.buffers(0)] == [0, 1, 0, 0]
-    file.release_buffer(0, 1)
-
-
-def test_a_busy_buffer_blocks_the_fallback(machine: pm.Machine, app: pm.Task) -> None:
-    """FB-2, S33: it cannot be dropped: -EAGAIN ten times; without the holder the page moves bare."""
-    file, area = cached(machine, app, BLOCKDEV)
-    assert counts(machine, OLD) == (3, 1)
-    file.hold_buffer(0, 1)
-    assert app.move_pages(area, 1).tolist() == [-errno.EAGAIN]
-    assert (len(file.buffers(0)), counts(machine, OLD)) == (4, (4, 1))
-    file.release_buffer(0, 1)
-    machine.drain()
-    assert app.move_pages(area, 1).tolist() == [1]
-    assert file.buffers(0) == ()
-    machine.drain()
-    assert machine.frame(file.pfn_of(0)).count == 2

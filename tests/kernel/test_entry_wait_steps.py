@@ -1,14 +1,12 @@
-"""The steps of a fault that meets a migration entry: EW, with the scenarios around it."""
+"""The steps of a fault that meets a migration entry: EW."""
 
 from __future__ import annotations
-
-import errno
 
 import pytest
 
 import pagemig as pm
 
-from .stepping import attempts, block, counts, finish, reach, settle
+from .stepping import block, counts, finish, reach, settle
 
 OLD, NEW = 0, 64
 F = pm.PageFlags
@@ -51,41 +49,6 @@ def test_loads_and_stores_wait_alike(
     assert (entry.accessed, entry.dirty) == (True, write)
 
 
-def test_a_waiter_before_the_count_test_makes_the_attempt_fail(
-    machine: pm.Machine, app: pm.Task, page: pm.Region, mover: pm.Call
-) -> None:
-    """EW-4, EW-7, S05: MM-1 sees 2; the entry comes back; the reader goes on with the old page."""
-    reader = machine.start(pm.calls.touch(page, write=False), by=app)
-    block(machine, reader)
-    reach(machine, mover, "UM-16")
-    assert counts(machine, OLD) == (3, 1)
-    assert not app.entry_at(page.start).accessed
-    finish(machine, reader)
-    assert counts(machine, OLD) == (2, 1)
-    assert app.entry_at(page.start).accessed
-    finish(machine, mover)
-    assert mover.result.tolist() == [1]
-    assert mover.history.count("UM-9") > 3
-
-
-def test_a_waiter_after_the_count_test_changes_nothing(
-    machine: pm.Machine, app: pm.Task, page: pm.Region, mover: pm.Call
-) -> None:
-    """EW-4, S08: the reference is taken too late to matter; the shell lives until the waiter has run."""
-    reach(machine, mover, "MC-1")
-    reader = machine.start(pm.calls.touch(page, write=False), by=app)
-    block(machine, reader)
-    assert counts(machine, OLD) == (2, 0)
-    finish(machine, mover)
-    assert mover.result.tolist() == [1]
-    machine.drain()
-    assert counts(machine, OLD) == (1, 0)
-    finish(machine, reader)
-    machine.drain()
-    assert counts(machine, OLD) == (0, 0)
-    assert app.page_at(page.start).pfn == NEW
-
-
 def test_an_entry_that_is_gone_when_the_waiter_looks_is_no_reason_to_wait(
     machine: pm.Machine, app: pm.Task, page: pm.Region, mover: pm.Call
 ) -> None:
@@ -98,25 +61,6 @@ def test_an_entry_that_is_gone_when_the_waiter_looks_is_no_reason_to_wait(
     assert counts(machine, NEW) == before
     finish(machine, reader)
     assert (reader.result.minor, reader.result.spurious) == (1, 1)
-
-
-def test_a_page_that_is_touched_all_the_time_never_moves(
-    machine: pm.Machine, app: pm.Task, page: pm.Region, mover: pm.Call
-) -> None:
-    """EW-4, S05: a reader in every window makes all ten attempts fail: -EAGAIN."""
-    for _ in range(10):
-        reader = machine.start(pm.calls.touch(page, write=False), by=app)
-        block(machine, reader)
-        reach(machine, mover, "UM-16")
-        finish(machine, reader)
-        attempts(machine, mover, 1)
-        if mover.at == "MP-2":
-            twin = machine.clone()
-            if twin.calls[0].run_until("UM-10"):
-                reach(machine, mover, "UM-10")
-    finish(machine, mover)
-    assert mover.result.tolist() == [-errno.EAGAIN]
-    assert app.page_at(page.start).pfn == OLD
 
 
 def test_several_waiters_are_woken_together(
@@ -139,16 +83,3 @@ def test_several_waiters_are_woken_together(
     settle(machine)
     assert move.result.tolist() == [1]
     assert admin.pid != other.pid
-
-
-def test_a_pin_waits_out_the_move_and_pins_the_new_page(
-    machine: pm.Machine, app: pm.Task, page: pm.Region, mover: pm.Call
-) -> None:
-    """EW-6, S43: after the point of no return the pin gets the new frame."""
-    reach(machine, mover, "MC-1")
-    pin = machine.start(pm.calls.pin(page.start), by=app)
-    assert block(machine, pin).pfn == OLD
-    settle(machine)
-    assert pin.result == NEW
-    assert counts(machine, NEW) == (3, 1)
-    app.unpin(NEW)

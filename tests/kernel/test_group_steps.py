@@ -1,4 +1,4 @@
-"""Who pays while a page moves: UM-5, UM-14, the table of supporting-paths 13 row by row (Q17, Q18, S39)."""
+"""Who pays while a page moves: UM-5, UM-14, the table of supporting-paths 13 row by row (Q17, Q18)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 import pagemig as pm
 
-from .stepping import attempts, block, cached, counts, finish, never_reaches, reach, waiting
+from .stepping import attempts, block, cached, counts, finish, reach
 
 F = pm.PageFlags
 OLD, NEW = 0, 64
@@ -309,48 +309,6 @@ def test_q17_a_failed_attempt_loses_nothing(
 
 
 # the limit ---------------------------------------------------------------------------------
-
-
-def test_s39_a_group_at_its_limit_ends_the_batch(machine: pm.Machine, app: pm.Task, group: pm.Memcg) -> None:
-    """UM-5, S39, Q03: unlocked, unlinked and put back by UM-16, the rest by MP-5; earlier pages stay moved.
-
-    No status of the chunk is written.
-    """
-    heap = app.mmap(4 * pm.PAGE_SIZE)
-    app.touch(heap)
-    machine.drain()
-    group.limit = 5 * pm.PAGE_SIZE
-    move = machine.start(pm.calls.move_pages(heap, 1), by=app)
-    attempts(machine, move, 2)
-    group.limit = 4 * pm.PAGE_SIZE
-    reach(machine, move, "UM-4")
-    assert F.LOCKED in machine.frame(2).flags
-    assert never_reaches(machine, move, "UM-9")
-    reach(machine, move, "UM-17")
-    assert F.LOCKED not in machine.frame(2).flags
-    assert machine.zone_counters(0)["nr_isolated_anon"] == 1
-    finish(machine, move)
-    with pytest.raises(OSError, match="move_pages") as refused:
-        move.result  # noqa: B018
-    assert (refused.value.errno, refused.value.statuses.tolist()) == (errno.ENOMEM, [])
-    assert app.nodes_of(heap).tolist() == [1, 1, 0, 0]
-    assert waiting(machine)[ACTIVE] == [NEW, NEW + 1, 2, 3]
-    assert machine.zone_counters(0)["nr_isolated_anon"] == 0
-    assert usage(group) == 4
-
-
-def test_s39_the_limit_of_a_group_above_counts_too(machine: pm.Machine, group: pm.Memcg) -> None:
-    """UM-5: supporting-paths 13, within limits of the group and its ancestors."""
-    child = machine.create_memcg("child", parent=group)
-    app = machine.spawn("app", memcg=child)
-    page = app.mmap(pm.PAGE_SIZE)
-    app.touch(page)
-    machine.drain()
-    group.limit = pm.PAGE_SIZE
-    with pytest.raises(OSError, match="move_pages") as refused:
-        app.move_pages(page, 1)
-    assert refused.value.errno == errno.ENOMEM
-    assert (usage(child), app.nodes_of(page).tolist()) == (1, [0])
 
 
 def test_a_page_that_nobody_pays_for_is_not_charged() -> None:

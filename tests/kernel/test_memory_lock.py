@@ -1,6 +1,6 @@
-"""mmap_sem and the anon_vma lock: who waits for a mover, and for whom it waits.
+"""mmap_sem: who waits for a mover, and for whom it waits.
 
-Source: data-model 6.5 and 11, concurrency 2, scenarios S19 to S22.
+Source: data-model 6.5 and 11, concurrency 2.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pytest
 
 import pagemig as pm
 
-from .stepping import block, counts, finish, pfn_at, reach, settle
+from .stepping import block, finish, reach, settle
 
 SHARED = pm.MoveScope.SHARED
 
@@ -67,67 +67,3 @@ def test_a_waiting_writer_stops_later_readers(
     settle(machine)
     assert query.result.tolist() == [-errno.ENOENT, 0]
     assert app.entry_at(heap[1].start).raw == 0
-
-
-def test_fork_of_another_mapper_waits_for_the_walk(
-    machine: pm.Machine, app: pm.Task, page: pm.Region, mover: pm.Call
-) -> None:
-    """S21, Y07: linking the child needs the anon_vma lock; it then meets entries only."""
-    child = app.fork()
-    reach(machine, mover, "UM-9")
-    while app.entry_at(page.start).kind is pm.EntryKind.PRESENT:
-        mover.step()
-        machine.check()
-    forking = machine.start(pm.calls.fork(), by=child)
-    wait = block(machine, forking)
-    assert (wait.lock, wait.holder) == ("anon_vma_lock", mover.number)
-    settle(machine)
-    assert mover.result.tolist() == [1]
-    grandchild = forking.result
-    tasks = (app, child, grandchild)
-    assert {pfn_at(task, page.start) for task in tasks} == {pfn_at(app, page.start)}
-    assert counts(machine, pfn_at(app, page.start))[1] == 3
-
-
-def test_a_child_that_was_linked_before_the_walk_is_walked_too(
-    machine: pm.Machine, app: pm.Task, page: pm.Region, mover: pm.Call
-) -> None:
-    """S21: fork has linked the grandchild and not copied yet; whichever leaf it copies is found."""
-    child = app.fork()
-    forking = reach(machine, machine.start(pm.calls.fork(), by=child), "SP3-copy")
-    reach(machine, mover, "UM-10")
-    settle(machine)
-    assert mover.result.tolist() == [1]
-    grandchild = forking.result
-    assert pfn_at(grandchild, page.start) == pfn_at(app, page.start)
-    assert grandchild.page_at(page.start).mapcount == 3
-    machine.drain()
-    machine.check()
-
-
-def test_a_mapper_that_exits_in_the_window_leaves_the_others(
-    machine: pm.Machine, app: pm.Task, page: pm.Region, mover: pm.Call
-) -> None:
-    """S19: its entry is cleared; the other comes back; map count 1."""
-    child = app.fork()
-    reach(machine, mover, "MC-1")
-    child.exit()
-    finish(machine, mover)
-    assert mover.result.tolist() == [1]
-    assert counts(machine, pfn_at(app, page.start)) == (2, 1)
-
-
-def test_the_only_mapper_that_exits_in_the_window_leaves_a_page_for_the_drain(
-    machine: pm.Machine, app: pm.Task, page: pm.Region, mover: pm.Call
-) -> None:
-    """S18: nothing to restore; the new page has the pagevec's reference only, and is freed by the drain."""
-    child = app.fork()
-    reach(machine, mover, "MP-1")
-    app.touch(page)
-    reach(machine, mover, "MC-1")
-    child.exit()
-    finish(machine, mover)
-    assert mover.result.tolist() == [1]
-    assert counts(machine, 64) == (1, 0)
-    machine.drain()
-    assert counts(machine, 64) == (0, 0)

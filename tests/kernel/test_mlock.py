@@ -8,7 +8,7 @@ import pytest
 
 import pagemig as pm
 
-from .stepping import area_flags, block, counts, delta, finish, lru, pfns_in, reach, run, settle, waiting
+from .stepping import area_flags, counts, delta, lru, pfns_in, run, waiting
 
 F = pm.PageFlags
 UNEVICTABLE, INACTIVE, ACTIVE = pm.LruList.UNEVICTABLE, pm.LruList.INACTIVE_ANON, pm.LruList.ACTIVE_ANON
@@ -139,42 +139,6 @@ def test_munmap_of_locked_memory_leaves_a_shared_page_unlocked(
     left = child.page_at(page.start)
     assert (left.count, left.lru) == (1, INACTIVE)
     assert machine.zone_counters(0)["nr_mlock"] == 0
-
-
-def test_mlock_waits_out_a_move_and_locks_the_new_page(
-    machine: pm.Machine, admin: pm.Task, app: pm.Task, page: pm.Region
-) -> None:
-    """S37: the child's mlock meets an entry after the point of no return, sleeps, and finds the new page."""
-    app.mprotect(page, pm.R)
-    child = app.fork()
-    call = pm.calls.move_pages([page.start], 1, target=app, scope=pm.MoveScope.SHARED)
-    move = reach(machine, machine.start(call, by=admin), "MC-1")
-    locking = machine.start(pm.calls.mlock(child.same(page)), by=child)
-    assert block(machine, locking).lock == "page_lock"
-    settle(machine)
-    assert move.result.tolist() == [1]
-    assert F.MLOCKED in machine.frame(64).flags
-    assert machine.zone_counters(1)["nr_mlock"] == 1
-
-
-def test_munlock_in_the_window_does_not_find_the_page(
-    machine: pm.Machine, admin: pm.Task, app: pm.Task, page: pm.Region
-) -> None:
-    """S38: entries are skipped: PG_mlocked moves over; the new page is unevictable, locked by no area."""
-    app.mprotect(page, pm.R)
-    child = app.fork()
-    child.mlock(child.same(page))
-    call = pm.calls.move_pages([page.start], 1, target=app, scope=pm.MoveScope.SHARED)
-    move = reach(machine, machine.start(call, by=admin), "MC-1")
-    child.munlock(child.same(page))
-    finish(machine, move)
-    assert lru(machine, 1, UNEVICTABLE) == [64]
-    assert machine.zone_counters(1)["nr_mlock"] == 1
-    child.exit()
-    app.exit()
-    machine.drain()
-    machine.check()
-    assert machine.vmstat()["nr_mlock"] == 0
 
 
 @pytest.mark.parametrize(

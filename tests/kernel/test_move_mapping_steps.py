@@ -9,17 +9,13 @@ import pytest
 import pagemig as pm
 
 from .stepping import (
-    attempts,
     block,
     cached,
     counters,
     counts,
     finish,
-    free,
     moved_between,
-    never_reaches,
     reach,
-    waiting,
 )
 
 F = pm.PageFlags
@@ -62,53 +58,6 @@ def test_the_counts_that_are_expected_and_what_is_left_of_them(
     reach(machine, move, "MM-7").step()
     machine.check()
     assert (machine.frame(OLD).count, machine.frame(NEW).count) == after
-    finish(machine, move)
-    assert move.result.tolist() == [1]
-
-
-def test_a_reference_taken_before_the_count_makes_the_attempt_fail(
-    machine: pm.Machine, app: pm.Task, other: pm.Task
-) -> None:
-    """MM-5, S01: 3 differs from 2: -EAGAIN, nothing replaced, the frame discarded; the next pass moves.
-
-    The restored entry is clean and unused, and PG_dirty has what the entry knew.
-    """
-    file, area = cached(machine, app, PLAIN, write=True)
-    move = reach(machine, a_move(machine, app, area), "MM-2")
-    look = machine.start(pm.calls.lookup(file, 0), by=other)
-    finish(machine, look)
-    assert (look.result, machine.frame(OLD).count) == (OLD, 3)
-    assert never_reaches(machine, move, "MM-7")
-    reach(machine, move, "UM-16")
-    entry = app.entry_at(area.start)
-    assert (entry.pfn, entry.writable, entry.dirty, entry.accessed) == (OLD, True, False, False)
-    assert F.DIRTY in machine.frame(OLD).flags
-    assert file.pfn_of(0) == OLD
-    attempts(machine, move, 1)
-    assert waiting(machine)[FILE] == [NEW]
-    other.unpin(OLD)
-    finish(machine, move)
-    assert move.result.tolist() == [1]
-    assert file.pfn_of(0) == NEW + 1
-
-
-def test_a_reference_taken_after_the_count_makes_the_freeze_fail(
-    machine: pm.Machine, app: pm.Task, other: pm.Task
-) -> None:
-    """MM-6, S02, Y10: the count was 2, the freeze finds 3: -EAGAIN, and nothing was modified."""
-    file, area = cached(machine, app, PLAIN)
-    move = reach(machine, a_move(machine, app, area), "MM-6")
-    before = counters(machine)
-    finish(machine, machine.start(pm.calls.lookup(file, 0), by=other))
-    assert machine.frame(OLD).count == 3
-    assert never_reaches(machine, move, "MM-7")
-    move.step()
-    machine.check()
-    assert (machine.frame(OLD).count, machine.frame(NEW).count) == (3, 1)
-    assert file.pfn_of(0) == OLD
-    assert counters(machine) == before
-    attempts(machine, move, 1)
-    other.unpin(OLD)
     finish(machine, move)
     assert move.result.tolist() == [1]
 
@@ -242,103 +191,3 @@ def test_counters_of_a_move_within_a_zone_are_what_they_were(machine: pm.Machine
     machine.drain()
     assert file.pfn_of(0) != OLD
     assert counters(machine) == before
-
-
-# the freeze --------------------------------------------------------------------------------
-
-
-def test_a_look_up_during_the_freeze_gets_the_new_page(
-    machine: pm.Machine, app: pm.Task, other: pm.Task
-) -> None:
-    """S03, Y11, MM-6 to MM-9: the count reads 0, the look-up tries again; the move does not notice."""
-    file, area = cached(machine, app, PLAIN)
-    move = reach(machine, a_move(machine, app, area), "MM-7")
-    assert machine.frame(OLD).count == 0
-    look = machine.start(pm.calls.lookup(file, 0), by=other)
-    wait = block(machine, look)
-    assert (wait.lock, wait.holder, machine.frame(OLD).count) == ("tree_lock", move.number, 0)
-    reach(machine, move, "MC-1")
-    finish(machine, look)
-    assert (look.result, counts(machine, NEW)) == (NEW, (3, 0))
-    finish(machine, move)
-    assert (move.result.tolist(), counts(machine, NEW)) == ([1], (4, 1))
-    other.unpin(NEW)
-
-
-def test_who_wants_the_bytes_of_the_new_page_waits_for_its_lock(
-    machine: pm.Machine, app: pm.Task, other: pm.Task
-) -> None:
-    """S03, Y12: it is in the cache before it has its bytes (W7), and it is locked until it has."""
-    file, area = cached(machine, app, PLAIN, write=True)
-    app.write(area.start, b"bytes")
-    move = reach(machine, a_move(machine, app, area), "MC-1")
-    assert F.UPTODATE not in machine.frame(NEW).flags
-    reader = machine.start(pm.calls.read_file(file, 0, 5), by=other)
-    assert block(machine, reader) == pm.WaitFor("page_lock", NEW, move.number)
-    reach(machine, move, "MN-5")
-    assert block(machine, reader) == pm.WaitFor("page_lock", NEW, move.number)
-    move.step()
-    finish(machine, reader)
-    assert reader.result == b"bytes"
-    finish(machine, move)
-    assert move.result.tolist() == [1]
-
-
-def test_a_slot_read_before_the_freeze_is_read_again(
-    machine: pm.Machine, app: pm.Task, other: pm.Task
-) -> None:
-    """S04: the reference goes to the old page, the slot holds the new one: dropped, and once more."""
-    file, area = cached(machine, app, PLAIN)
-    move = reach(machine, a_move(machine, app, area), "MM-6")
-    look = reach(machine, machine.start(pm.calls.lookup(file, 0), by=other), "SP9-3")
-    reach(machine, move, "MC-1")
-    reach(machine, look, "SP9-4")
-    assert (counts(machine, OLD), counts(machine, NEW)) == ((2, 0), (2, 0))
-    finish(machine, look)
-    assert (counts(machine, OLD), counts(machine, NEW)) == ((1, 0), (3, 0))
-    assert look.result == NEW
-    other.unpin(NEW)
-    finish(machine, move)
-    assert move.result.tolist() == [1]
-
-
-def test_a_late_reference_keeps_the_old_frame_beyond_its_drain(
-    machine: pm.Machine, app: pm.Task, other: pm.Task
-) -> None:
-    """S04: it is not handed out as long as it is held; the look-up's own drop frees it."""
-    file, area = cached(machine, app, PLAIN)
-    move = reach(machine, a_move(machine, app, area), "MM-6")
-    look = reach(machine, machine.start(pm.calls.lookup(file, 0), by=other), "SP9-3")
-    reach(machine, move, "MC-1")
-    reach(machine, look, "SP9-4")
-    finish(machine, move)
-    machine.drain()
-    shell = machine.frame(OLD)
-    assert (shell.count, shell.owner, shell.lru, free(machine, 0)) == (1, None, FILE, 63)
-    app.touch(app.mmap(pm.PAGE_SIZE))
-    assert machine.frame(OLD).owner is None
-    finish(machine, look)
-    assert (look.result, counts(machine, OLD), free(machine, 0)) == (NEW, (0, 0), 63)
-    other.unpin(NEW)
-
-
-def test_a_fault_during_the_freeze_goes_round_and_leaves_the_count_alone(
-    machine: pm.Machine, app: pm.Task
-) -> None:
-    """S06, S07, EW-4: no reference while the count reads 0; afterwards one on the old page, and it sleeps."""
-    _, area = cached(machine, app, PLAIN)
-    move = reach(machine, a_move(machine, app, area), "MM-7")
-    fault = machine.start(pm.calls.touch(area, write=False), by=app)
-    while fault.history.count("EW-1") < 3:
-        assert fault.step()
-        machine.check()
-        assert (machine.frame(OLD).count, fault.waiting_for) == (0, None)
-    reach(machine, move, "MC-1")
-    assert block(machine, fault) == pm.WaitFor("page_lock", OLD, move.number)
-    assert machine.frame(OLD).count == 2
-    finish(machine, move)
-    machine.drain()
-    assert (machine.frame(OLD).count, free(machine, 0)) == (1, 63)
-    finish(machine, fault)
-    assert (move.result.tolist(), free(machine, 0)) == ([1], 64)
-    assert app.entry_at(area.start).pfn == NEW

@@ -1,6 +1,6 @@
-"""Waiting for a page lock: who is woken, in which order, and what a woken store finds.
+"""Waiting for a page lock: who is woken, and in which order.
 
-Source: data-model 12, supporting-paths 2.4, scenarios S09, S11, S12.
+Source: data-model 12.
 """
 
 from __future__ import annotations
@@ -45,44 +45,6 @@ def test_unlocking_wakes_the_first_of_several_exclusive_waiters(
     settle(machine)
     assert mover.result.tolist() == [1]
     assert len({pfn_at(task, page.start) for task in family}) == 3
-
-
-def test_a_store_that_queued_on_the_lock_makes_the_attempt_fail_and_tries_again(
-    machine: pm.Machine, family: list[pm.Task], mover: pm.Call, page: pm.Region
-) -> None:
-    """S12: the restored leaf is no longer accessed, hence another one: nothing is done, then it copies."""
-    child = family[0]
-    child.touch(child.same(page), write=False)
-    store = machine.start(pm.calls.touch(child.same(page)), by=child)
-    block(machine, store)
-    reach(machine, mover, "UM-16")
-    finish(machine, store)
-    assert (store.result.spurious, store.result.cow) == (1, 1)
-    finish(machine, mover)
-    assert mover.result.tolist() == [1]
-
-
-def test_a_store_whose_leaf_is_the_same_in_every_bit_goes_on(
-    machine: pm.Machine, family: list[pm.Task], mover: pm.Call, page: pm.Region
-) -> None:
-    """S12, supporting-paths 2.4: fork left the child's leaf unused and clean: no difference, one fault."""
-    child = family[0]
-    entry = child.entry_at(page.start)
-    assert (entry.accessed, entry.dirty) == (False, True)
-    machine.run()
-    machine.drain()
-    assert not child.entry_at(page.start).dirty
-    again = machine.start(
-        pm.calls.move_pages([page.start], 0, target=child, scope=pm.MoveScope.SHARED),
-        by=machine.task(mover.pid),
-    )
-    reach(machine, again, "UM-9")
-    store = machine.start(pm.calls.touch(child.same(page)), by=child)
-    block(machine, store)
-    reach(machine, again, "UM-16")
-    finish(machine, store)
-    assert (store.result.spurious, store.result.cow) == (0, 1)
-    settle(machine)
 
 
 def test_whoever_comes_first_takes_a_lock_that_was_let_go(

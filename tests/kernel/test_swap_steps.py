@@ -1,4 +1,4 @@
-"""Pages of the swap cache: where they differ from all others (Q12, Q14, Q15, Q26, S28 to S30, S46)."""
+"""Pages of the swap cache: where they differ from all others (Q12, Q14, Q15)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ import pagemig as pm
 
 from .stepping import (
     attempts,
-    block,
     cached,
     counters,
     counts,
-    delta,
     finish,
     links,
     moved_between,
-    never_reaches,
     reach,
 )
 
@@ -213,153 +210,3 @@ def test_a_page_of_shmem_in_its_file_is_no_case_of_q15(machine: pm.Machine, app:
     finish(machine, a_move(machine, app, 0))
     assert [machine.zone_counters(node)["nr_shmem"] for node in (0, 1)] == [0, 1]
     assert machine.drift == ()
-
-
-# scenarios ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def ahead(machine: pm.Machine, app: pm.Task) -> tuple[pm.Region, int, pm.Call]:
-    """A page that a fault on its neighbour has begun to read ahead; its frame; that fault, asleep."""
-    pair = app.mmap(2 * pm.PAGE_SIZE)
-    app.write(pair[1].start, b"ahead")
-    app.touch(pair)
-    machine.drain()
-    assert app.swap_out(pair) == 2
-    fault = machine.start(pm.calls.touch(pair[0], write=False), by=app)
-    wanted = block(machine, fault)
-    assert (wanted.lock, wanted.holder) == ("page_lock", pm.Holder.DISK)
-    (other,) = {transfer.pfn for transfer in machine.pending_io} - {wanted.number}
-    machine.drain()
-    page = machine.frame(other)
-    assert (page.count, page.owner, page.private) == (1, None, 2)
-    assert page.flags & (F.LOCKED | F.SWAPCACHE | F.UPTODATE) == F.LOCKED | F.SWAPCACHE
-    return pair[1], other, fault
-
-
-def all_read(machine: pm.Machine) -> None:
-    """Let the disk answer all that it was asked."""
-    while machine.complete_io():
-        machine.check()
-
-
-def test_s28_a_page_that_was_just_read_and_never_mapped(
-    machine: pm.Machine, app: pm.Task, admin: pm.Task, ahead: tuple[pm.Region, int, pm.Call]
-) -> None:
-    """S28, UM-3, UM-8, MM-4, MM-8: -EAGAIN while it is read, asleep from pass 3 on; no unmapping; 2 expected.
-
-    The new page takes slot and `private`; `mapping` stays null.
-    """
-    page, pfn, fault = ahead
-    move = a_move(machine, admin, pfn)
-    attempts(machine, move, 3)
-    assert block(machine, move) == pm.WaitFor("page_lock", pfn, pm.Holder.DISK)
-    all_read(machine)
-    unmaps = machine.cost["unmaps"]
-    reach(machine, move, "MM-2")
-    assert (machine.cost["unmaps"], counts(machine, pfn)) == (unmaps, (2, 0))
-    reach(machine, move, "UM-17")
-    new = machine.frame(NEW + 3)
-    assert (new.owner, new.private, F.SWAPCACHE in new.flags) == (None, 2, True)
-    finish(machine, move)
-    assert (move.result.statuses.tolist(), move.result.passes) == ([1], 4)
-    finish(machine, fault)
-    assert app.read(page.start, 5) == b"ahead"
-    assert frame_of(app, page) == NEW + 3
-
-
-def test_s28_a_faulter_that_waits_for_it_has_a_reference(
-    machine: pm.Machine, app: pm.Task, admin: pm.Task, ahead: tuple[pm.Region, int, pm.Call]
-) -> None:
-    """S28, MM-5: 3 found where 2 are expected: -EAGAIN; then it is mapped, and moved as in Q12."""
-    page, pfn, fault = ahead
-    move = a_move(machine, admin, pfn)
-    attempts(machine, move, 3)
-    block(machine, move)
-    second = machine.start(pm.calls.touch(page, write=False), by=app)
-    assert block(machine, second) == pm.WaitFor("page_lock", pfn, pm.Holder.DISK)
-    all_read(machine)
-    reach(machine, move, "MM-2")
-    assert counts(machine, pfn) == (3, 0)
-    assert never_reaches(machine, move, "MM-6")
-    attempts(machine, move, 1)
-    finish(machine, second)
-    assert frame_of(app, page) == pfn
-    finish(machine, fault)
-    finish(machine, move)
-    assert (move.result.statuses.tolist(), move.result.passes) == ([1], 5)
-    assert app.entry_at(page.start).kind is SWAP
-
-
-def test_s29_a_fault_that_found_the_page_before_the_freeze(
-    machine: pm.Machine, app: pm.Task, admin: pm.Task, cached_page: pm.Region
-) -> None:
-    """S29: its reference: -EAGAIN; it maps the old page; the next pass puts the slot there again."""
-    old = frame_of(app, cached_page)
-    move = reach(machine, a_move(machine, admin, old), "MM-2")
-    fault = machine.start(pm.calls.touch(cached_page, write=False), by=app)
-    assert block(machine, fault) == pm.WaitFor("page_lock", old, move.number)
-    assert counts(machine, old) == (3, 0)
-    assert never_reaches(machine, move, "MM-6")
-    attempts(machine, move, 1)
-    finish(machine, fault)
-    assert (app.entry_at(cached_page.start).kind, frame_of(app, cached_page)) == (PRESENT, old)
-    reach(machine, move, "UM-10")
-    assert app.entry_at(cached_page.start).swap == SLOT
-    finish(machine, move)
-    assert (move.result.statuses.tolist(), move.result.passes) == ([1], 2)
-
-
-def test_s29_a_fault_that_found_the_page_after_the_replacement(
-    machine: pm.Machine, app: pm.Task, admin: pm.Task, cached_page: pm.Region
-) -> None:
-    """S29: it is the new page that it finds; it waits for its lock and maps it; the move does not notice."""
-    old = frame_of(app, cached_page)
-    move = reach(machine, a_move(machine, admin, old), "MC-1")
-    fault = machine.start(pm.calls.touch(cached_page, write=False), by=app)
-    assert block(machine, fault) == pm.WaitFor("page_lock", NEW, move.number)
-    reach(machine, move, "UM-15")
-    finish(machine, fault)
-    assert frame_of(app, cached_page) == NEW
-    finish(machine, move)
-    assert (move.result.statuses.tolist(), move.result.passes) == ([1], 1)
-    assert app.read(cached_page.start, 5) == b"bytes"
-
-
-def test_s30_the_last_entry_goes_while_the_page_is_locked(
-    machine: pm.Machine, app: pm.Task, admin: pm.Task, cached_page: pm.Region
-) -> None:
-    """S30: no user is left, but the try-lock fails: the page stays in the swap cache and is moved."""
-    old = frame_of(app, cached_page)
-    move = reach(machine, a_move(machine, admin, old), "MM-2")
-    app.munmap(cached_page)
-    assert machine.swap_slot(SLOT) == pm.SwapSlot(uses=0, is_cached=True, is_shmem=False)
-    assert counts(machine, old) == (2, 0)
-    finish(machine, move)
-    assert move.result.statuses.tolist() == [1]
-    machine.drain()
-    assert (counts(machine, NEW), machine.swap.cached) == ((1, 0), 1)
-    for _ in range(3):
-        machine.reclaim(1)
-        machine.drain()
-    assert (counts(machine, NEW), machine.swap) == ((0, 0), pm.SwapInfo(16, 16, 0))
-
-
-def test_q26_s46_a_page_whose_list_is_gone_moves_without_a_walk(
-    machine: pm.Machine, app: pm.Task, admin: pm.Task, cached_page: pm.Region
-) -> None:
-    """Q26, S46: `mapping` names a list of areas that died with its last mapper: nothing is visited, rc 0."""
-    old = frame_of(app, cached_page)
-    move = reach(machine, a_move(machine, admin, old), "UM-3")
-    owner = machine.frame(old).owner
-    app.exit()
-    assert machine.frame(old).owner == owner
-    assert all(owner.id not in area.anon_vmas for task in machine.tasks for area in task.vmas)
-    before = machine.cost
-    finish(machine, move)
-    changed = delta(before, machine.cost)
-    assert not {"unmaps", "restores", "walks"} & set(changed)
-    assert move.result.statuses.tolist() == [1]
-    assert machine.frame(NEW).owner == owner
-    machine.drain()
-    assert counts(machine, old) == (0, 0)

@@ -1,4 +1,4 @@
-"""Pages of filesystems without a migrate method: FB, and WO for those that are dirty (S26)."""
+"""Pages of filesystems without a migrate method: FB, and WO for those that are dirty."""
 
 from __future__ import annotations
 
@@ -279,26 +279,3 @@ def test_q29_a_store_to_a_page_that_was_just_written_is_not_noticed(
     assert F.DIRTY in machine.frame(OLD).flags
     assert file.pages["dirty"].tolist() == [True]
     finish_with_disk(machine, move)
-
-
-def test_s26_truncation_during_the_write(machine: pm.Machine, app: pm.Task) -> None:
-    """S26, WO-5, UM-2: the page is out of the file; the walk of UM-11 finds nothing; freed, so moved."""
-    file, area = cached(machine, app, PLAIN, write=True)
-    other = machine.spawn("other", stack=False)
-    move = reach(machine, a_move(machine, app), "WO-5")
-    cut = machine.start(pm.calls.truncate(file, 0), by=other)
-    assert block(machine, cut) == pm.WaitFor("writeback", OLD, None)
-    machine.complete_io()
-    finish(machine, cut)
-    old = machine.frame(OLD)
-    assert (old.owner, old.count, old.mapcount, file.cached) == (None, 1, 0, 0)
-    before = machine.cost["walks"], machine.cost["restores"]
-    attempts(machine, move, 1)
-    assert (machine.cost["walks"], machine.cost["restores"]) == before
-    finish(machine, move)
-    result = move.result
-    assert (result.statuses.tolist(), result.passes, result.frames_discarded) == ([1], 2, 2)
-    assert app.entry_at(area.start).kind is pm.EntryKind.NONE
-    assert waiting(machine)[FILE] == [NEW, NEW + 1, OLD]
-    machine.drain()
-    assert machine.vmstat()["nr_free_pages"] == 128

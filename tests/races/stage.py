@@ -14,6 +14,7 @@ Neighbours: ``situation`` and ``race``, where the order is thrown.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -21,6 +22,13 @@ import pagemig as pm
 
 PAGE = pm.PAGE_SIZE
 SHARED = pm.MoveScope.SHARED
+
+
+class HasMachine(Protocol):
+    """Any stage: what is played on it is audited."""
+
+    @property
+    def machine(self) -> pm.Machine: ...
 
 
 @dataclass(frozen=True)
@@ -61,9 +69,22 @@ class Stage:
         return frame.count, frame.mapcount
 
 
-def shared_page(*, pages: int = 1, nodes: tuple[int, ...] = (64, 64), cpus: int = 2) -> Stage:
+def shared_page(
+    *,
+    pages: int = 1,
+    nodes: tuple[int, ...] = (64, 64),
+    cpus: int = 2,
+    pageblock_frames: int = 512,
+    profile: pm.Profile = pm.Profile.EXACT,
+) -> Stage:
     """A parent with a heap on node 0 that says ``page``, and a child that shares it copy-on-write."""
-    machine = pm.Machine(nodes=[frames * PAGE for frames in nodes], cpus=cpus, contents=True)
+    machine = pm.Machine(
+        nodes=[frames * PAGE for frames in nodes],
+        cpus=cpus,
+        contents=True,
+        pageblock_frames=pageblock_frames,
+        profile=profile,
+    )
     parent = machine.spawn("parent", stack=False)
     heap = parent.mmap(pages * PAGE)
     for each in heap:
@@ -75,9 +96,11 @@ def shared_page(*, pages: int = 1, nodes: tuple[int, ...] = (64, 64), cpus: int 
     return Stage(machine, parent, child, heap, page.pfn)
 
 
-def own_page(*, pages: int = 1, nodes: tuple[int, ...] = (64, 64)) -> Stage:
+def own_page(
+    *, pages: int = 1, nodes: tuple[int, ...] = (64, 64), cpus: int = 2, pageblock_frames: int = 512
+) -> Stage:
     """The same without sharing: the child is gone, and the parent's entry is writable again."""
-    stage = shared_page(pages=pages, nodes=nodes)
+    stage = shared_page(pages=pages, nodes=nodes, cpus=cpus, pageblock_frames=pageblock_frames)
     stage.child.exit()
     stage.parent.touch(stage.heap)
     stage.machine.drain()
@@ -86,7 +109,7 @@ def own_page(*, pages: int = 1, nodes: tuple[int, ...] = (64, 64)) -> Stage:
     return stage
 
 
-def step(stage: Stage, call: pm.Call, times: int = 1) -> bool:
+def step(stage: HasMachine, call: pm.Call, times: int = 1) -> bool:
     """Make steps of a call, each audited; tell whether the last one could be made."""
     could = True
     for _ in range(times):
@@ -95,7 +118,7 @@ def step(stage: Stage, call: pm.Call, times: int = 1) -> bool:
     return could
 
 
-def until(stage: Stage, call: pm.Call, label: str) -> None:
+def until(stage: HasMachine, call: pm.Call, label: str) -> None:
     """Go on until just before a step of the specification, audited after every step.
 
     Where that is, a clone tells: ``run_until`` and stepping must meet there.
@@ -109,7 +132,7 @@ def until(stage: Stage, call: pm.Call, label: str) -> None:
         assert len(call.history) <= len(shadow.history)
 
 
-def waits(stage: Stage, call: pm.Call) -> pm.WaitFor:
+def waits(stage: HasMachine, call: pm.Call) -> pm.WaitFor:
     """Go on until the call sleeps, audited after every step; return what it waits for."""
     while step(stage, call):
         assert not call.done, f"{call} never slept"
@@ -118,14 +141,14 @@ def waits(stage: Stage, call: pm.Call) -> pm.WaitFor:
     return wait
 
 
-def finish(stage: Stage, *calls: pm.Call) -> None:
+def finish(stage: HasMachine, *calls: pm.Call) -> None:
     """Go on with these calls, in this order, until each is done; audited after every step."""
     for call in calls:
         while not call.done:
             assert step(stage, call), f"{call} waits for {call.waiting_for}"
 
 
-def in_turn(stage: Stage) -> None:
+def in_turn(stage: HasMachine) -> None:
     """Go on with all calls in flight, one step each in turn, until all are done."""
     while calls := stage.machine.calls:
         moved = [step(stage, call) for call in calls if call.waiting_for is None and not call.done]
@@ -147,12 +170,12 @@ def only_the_child_maps_it(stage: Stage, *, writable: bool = False) -> None:
     assert stage.child.entry_at(stage.address).writable is writable
 
 
-def free_frames(stage: Stage, node: int) -> int:
+def free_frames(stage: HasMachine, node: int) -> int:
     """Free frames of a node."""
     return stage.machine.zone_counters(node)["nr_free_pages"]
 
 
-def unused_frames(stage: Stage, node: int) -> list[pm.FrameInfo]:
+def unused_frames(stage: HasMachine, node: int) -> list[pm.FrameInfo]:
     """Frames of a node that only a pagevec keeps: thrown away, and free after the next drain."""
     frames = stage.machine.frames(node)
     unused = (frames["mapcount"] == 0) & (frames["count"] == 1)

@@ -8,7 +8,17 @@ from __future__ import annotations
 import pytest
 
 import pagemig as pm
-from tests.races.stage import SHARED, finish, own_page, shared_page, statuses, step, until, waits
+from tests.races.stage import (
+    SHARED,
+    finish,
+    in_turn,
+    own_page,
+    shared_page,
+    statuses,
+    step,
+    until,
+    waits,
+)
 
 
 def test_unlocking_a_page_wakes_everybody_who_only_watches() -> None:
@@ -241,3 +251,27 @@ def test_a_call_never_stops_at_a_place_that_has_no_name() -> None:
         assert shadow.run_until(place)
         assert shadow.history == mover.history
         assert step(stage, mover)
+
+
+@pytest.mark.parametrize("verb", ["munmap", "fork", "mprotect", "mlock"])
+def test_what_changes_the_locked_address_space_waits_for_the_whole_call(verb: str) -> None:
+    """Concurrency 5: munmap, mprotect and fork of the locked mm cannot run during ``move_pages``."""
+    stage = own_page()
+    mover = stage.mover()
+    until(stage, mover, "DM-2")
+    calls = {
+        "munmap": pm.calls.munmap(stage.heap),
+        "fork": pm.calls.fork(),
+        "mprotect": pm.calls.mprotect(stage.heap, pm.R),
+        "mlock": pm.calls.mlock(stage.heap),
+    }
+    writer = stage.machine.start(calls[verb], by=stage.parent)
+    wait = waits(stage, writer)
+    assert (wait.lock, wait.pfn, wait.holder) == ("mmap_sem", None, mover.number)
+    until(stage, mover, "DM-4")
+    assert writer.waiting_for == wait
+    assert step(stage, mover)
+    assert writer.waiting_for is None
+    in_turn(stage)
+    assert statuses(mover) == [1]
+    assert writer.error is None

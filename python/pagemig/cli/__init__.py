@@ -1,12 +1,12 @@
-"""The command line: ``pagemig demo``, ``capture``, ``replay`` and ``numa-maps``.
+"""The command line: ``pagemig demo``, ``capture``, ``replay``, ``numa-maps``, and scenarios.
 
 Start with :func:`main`, which the console script calls. :mod:`.app` puts the verbs together and turns
 errors into exit codes, :mod:`.terminal` writes to people and machines, and each verb has a module that
-asks, runs and prints; what they run lives below, in :mod:`pagemig.demo`, :mod:`pagemig.playback` and
-:mod:`pagemig.inputs`.
+asks, runs and prints; what they run lives below, in :mod:`pagemig.demo`, :mod:`pagemig.playback`,
+:mod:`pagemig.inputs` and :mod:`pagemig.scenario`.
 
 Exit codes: 0 as expected, 1 an expectation failed, 2 bad input (one line says what and where), 130
-interrupted. Left out: verbs for scenarios and exploration, which have no ground yet.
+interrupted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-_EXTRA = {"typer", "rich", "jinja2"}
+from pagemig.errors import UsageError
+
+_EXTRA = {"typer", "rich", "jinja2", "pydantic"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from .app import run
     except KeyboardInterrupt:
         return 130
+    except UsageError as error:
+        print(f"pagemig: {error}", file=sys.stderr)
+        return 2
     except ModuleNotFoundError as missing:
         package = (missing.name or "").partition(".")[0]
         if package not in _EXTRA:

@@ -18,7 +18,8 @@ import typer
 import pagemig
 from pagemig.errors import PagemigError, UsageError
 
-from . import capture, demo, numa_maps, replay
+from . import capture, demo, numa_maps, replay, schema
+from . import run as run_verbs
 from .terminal import complain
 
 app = typer.Typer(
@@ -38,6 +39,9 @@ app.command("demo")(demo.demo)
 app.command("capture")(capture.capture)
 app.command("replay")(replay.replay)
 app.command("numa-maps")(numa_maps.numa_maps)
+app.command("run")(run_verbs.run)
+app.command("scenarios")(run_verbs.scenarios)
+app.command("schema")(schema.schema)
 
 
 def _print_version(wanted: bool) -> None:

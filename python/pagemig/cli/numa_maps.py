@@ -34,7 +34,7 @@ def numa_maps(
     """Load a program onto a simulated machine and print its numa_maps.
 
     One line for each area: its start, its policy, what was counted, and N0=100 for 100 pages on node 0.
-    A capture knows anonymous memory only, so pages of files are left out, and counted.
+    Memory of devices and of the kernel, and what was in swap, is left out and counted.
     """
     space = inputs.capture(int(source)) if source.isdecimal() else AddressSpace.load(Path(source))
     missing = inputs.load_report(space).pages_left_out

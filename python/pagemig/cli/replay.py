@@ -23,7 +23,9 @@ def replay(
     trace: Annotated[
         Path,
         typer.Argument(
-            metavar="TRACE", help="A valgrind lackey trace: plain, gzip or xz.", show_default=False
+            metavar="TRACE",
+            help="A trace of lackey, perf, DAMON, DynamoRIO, ChampSim, CSV or npz.",
+            show_default=False,
         ),
     ],
     nodes: Annotated[int, typer.Option(help="How many NUMA nodes the machine has.", metavar="N")] = 2,

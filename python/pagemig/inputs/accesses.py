@@ -16,6 +16,7 @@ from ..arguments import address_array, read_only
 from ..errors import UsageError
 from ..flags import PAGE_SIZE
 from ..results import ArrayValue
+from ..tables import Table
 
 
 class AccessKind(enum.IntEnum):
@@ -73,6 +74,15 @@ class Accesses(ArrayValue):
     def writes(self) -> npt.NDArray[np.bool_]:
         """Whether each stores: stores and modifies do. Read-only bool, shape (accesses,)."""
         return read_only((self.kinds == AccessKind.STORE) | (self.kinds == AccessKind.MODIFY))
+
+    @property
+    def table(self) -> Table:
+        """The columns as a table, which goes to any dataframe."""
+        return Table({"addresses": self.addresses, "sizes": self.sizes, "kinds": self.kinds})
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the columns, for dataframes (Arrow PyCapsule interface)."""
+        return self.table.__arrow_c_stream__(requested_schema)
 
     def __len__(self) -> int:
         return len(self.addresses)

@@ -1,18 +1,23 @@
 """Putting a captured process on a simulated machine.
 
-The machine models anonymous memory. So every private area is mapped, at its address and with
-its protection, and its anonymous pages are faulted in; areas and pages of another kind are
-left out and listed. Start with `load`; `load_report` says the same beforehand, without a
-machine.
+Every area is mapped at its address, with its protection and what it maps. Pages of memory of its own
+are faulted in by writing to them; pages of files by reading, and what was copied on write by writing,
+so that the page cache holds what is under it, too; a page that is neither is the zero page, which is
+read. What was in swap is written out again where the machine has swap. Start with `load`;
+`load_report` says beforehand what will come of it.
 
-Pages of an area that forbids stores are there because it permitted them once. Such areas come
-first, each in ascending order, while their neighbours are not mapped yet: ``mprotect`` would
-join an area to a neighbour from which only its file told it apart. Two such areas side by side
-with one protection do become one. All others follow, in ascending order, and ``mmap`` joins
-nothing.
+A file is made for each name that the areas have, as long as they reach into it; a file of that name
+that the machine has already is taken, so two captured programs share their libraries. Files below
+``/dev/shm``, ``memfd`` and System V segments are of tmpfs, all others of ext.
 
-Below: `address_space`; the verbs of `pagemig.Task`. Left out: pages of files, shared memory,
-swap; which of the host's nodes a page was on (the machine has nodes of its own).
+Areas that are opened while they are filled (``mprotect``) come first, each in ascending order, while
+their neighbours are not mapped yet: two that only their file told apart must not be joined. All others
+follow, in ascending order, and ``mmap`` joins nothing.
+
+Below: `address_space`, `mapped_files`; the verbs of `pagemig.Task`. Left out, because a capture does
+not know it: which pages of files were dirty, who else maps them, what else of a file was cached, and
+whether two areas of shared memory without a name are one. Which of the host's nodes a page was on is
+left out because the machine has nodes of its own.
 """
 
 from __future__ import annotations
@@ -23,19 +28,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..arguments import integer, node_mask, nodes_in
-from ..errors import OutOfMemoryError, UsageError
+from ..errors import OutOfMemoryError, PagemigError, UsageError
 from ..flags import PAGE_SIZE, USER_END, PolicyMode, Protection
 from ..policy import Policy
 from .address_space import AddressSpace
 from .area import Area, count, page_numbers
+from .mapped_files import FILE_BYTES_MAX, MappedFiles, file_pages_of, is_device, read_pages, written_pages
 
 if TYPE_CHECKING:
     from ..machine import Machine
     from ..task import Task
 
-_READ_WRITE = Protection.READ | Protection.WRITE
+# Pages are swapped out while no more than so many of them wait in memory.
+_SWAPPED_AT_ONCE = 256
 
 
 class Reason(enum.Enum):
@@ -43,9 +51,9 @@ class Reason(enum.Enum):
 
     BEYOND_USER_SPACE = "beyond the end of user space as modelled"
     KERNELS_OWN = "mapped by the kernel for itself"
-    SHARED = "memory shared with others, or with a file"
-    FILE_PAGES = "pages of a file"
-    SWAPPED = "pages that were swapped out"
+    DEVICE = "memory of a device or a kernel object"
+    BEYOND_FILES = "beyond the end of what a file can have as modelled"
+    SWAPPED = "swapped out, and the machine has no swap to hold them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +76,30 @@ class LoadReport:
     ----------
     areas
         The areas that are mapped, lowest address first.
-    pages
-        How many pages they have after loading, all of them anonymous.
+    anonymous
+        How many pages of its own the task has after loading, copies of file pages included.
+    of_files
+        How many entries for pages of files and of shared memory it has.
+    swapped
+        How many entries for pages in swap it has.
+    frames
+        How many frames that takes, on a machine that has none of the files in memory: also those under
+        copies, while a page that is mapped twice is one.
     left_out
         What is missing, lowest address first.
     """
 
     areas: tuple[Area, ...]
-    pages: int
+    anonymous: int
+    of_files: int
+    swapped: int
+    frames: int
     left_out: tuple[LeftOut, ...]
+
+    @property
+    def pages(self) -> int:
+        """How many pages are in memory after loading, as the task sees them."""
+        return self.anonymous + self.of_files
 
     @property
     def pages_left_out(self) -> dict[Reason, int]:
@@ -87,13 +110,23 @@ class LoadReport:
         return {reason: missed for reason, missed in pages.items() if missed}
 
     def __str__(self) -> str:
-        text = f"{len(self.areas)} areas with {self.pages} anonymous pages"
+        text = (
+            f"{len(self.areas)} areas with {self.anonymous} anonymous pages, {self.of_files} of files and "
+            f"{self.swapped} in swap"
+        )
         parts = [f"{pages} {reason.value}" for reason, pages in self.pages_left_out.items()]
         return f"{text}; left out, in pages: {', '.join(parts)}" if parts else text
 
 
-def load_report(space: AddressSpace) -> LoadReport:
+def load_report(space: AddressSpace, machine: Machine | None = None) -> LoadReport:
     """Return what `load` would put on a machine, and what it would leave out.
+
+    Parameters
+    ----------
+    space
+        What was captured.
+    machine
+        Where to; by default a machine without swap.
 
     Raises
     ------
@@ -106,29 +139,42 @@ def load_report(space: AddressSpace) -> LoadReport:
         raise UsageError(
             f"{space.name}: its host has pages of {space.page_size} bytes, the machine of {PAGE_SIZE}"
         )
-    left_out = tuple(missing for area in space.areas for missing in _left_out(area))
-    unmapped = {missing.area.start for missing in left_out if missing.whole}
-    areas = tuple(area for area in space.areas if area.start not in unmapped)
-    return LoadReport(areas, sum(count(area.anonymous) for area in areas), left_out)
+    reasons = {area.start: _reason(area) for area in space.areas}
+    areas = tuple(area for area in space.areas if reasons[area.start] is None)
+    swapped = sum(count(area.swapped) for area in areas)
+    keeps_swapped = machine is not None and swapped <= machine.swap.free
+    if not keeps_swapped:
+        swapped = 0
+    left_out = tuple(_left_out(space.areas, reasons, keeps_swapped))
+    own = sum(count(area.anonymous) for area in areas)
+    of_files = sum(count(area.resident) - count(area.anonymous) for area in areas if file_pages_of(area))
+    frames = own + MappedFiles(areas).frames(machine) + min(swapped, _SWAPPED_AT_ONCE)
+    return LoadReport(areas, own, of_files, swapped, frames, left_out)
 
 
-def _left_out(area: Area) -> Iterator[LeftOut]:
-    """Yield what is left out of one area."""
-    resident, swapped = count(area.resident), count(area.swapped)
-    reason = None
+def _reason(area: Area) -> Reason | None:
+    """Return why an area cannot be mapped at all, None if it can."""
     if area.end > USER_END:
-        reason = Reason.BEYOND_USER_SPACE
-    elif area.is_kernels_own:
-        reason = Reason.KERNELS_OWN
-    elif area.shared:
-        reason = Reason.SHARED
-    if reason is not None:
-        yield LeftOut(area, reason, resident + swapped, whole=True)
-        return
-    if of_files := resident - count(area.anonymous):
-        yield LeftOut(area, Reason.FILE_PAGES, of_files, whole=False)
-    if swapped:
-        yield LeftOut(area, Reason.SWAPPED, swapped, whole=False)
+        return Reason.BEYOND_USER_SPACE
+    if area.is_kernels_own:
+        return Reason.KERNELS_OWN
+    if is_device(area.name):
+        return Reason.DEVICE
+    if file_pages_of(area) and area.offset + area.length > FILE_BYTES_MAX:
+        return Reason.BEYOND_FILES
+    return None
+
+
+def _left_out(
+    areas: tuple[Area, ...], reasons: dict[int, Reason | None], keeps_swapped: bool
+) -> Iterator[LeftOut]:
+    for area in areas:
+        resident, swapped = count(area.resident), count(area.swapped)
+        reason = reasons[area.start]
+        if reason is not None:
+            yield LeftOut(area, reason, resident + swapped, whole=True)
+        elif swapped and not keeps_swapped:
+            yield LeftOut(area, Reason.SWAPPED, swapped, whole=False)
 
 
 def load(
@@ -169,30 +215,54 @@ def load(
     >>> task.nodes_of(task.regions[0])
     array([-1,  1,  1, -1], dtype=int32)
     """
-    report = load_report(space)
+    report = load_report(space, machine)
     refused = {"stack", "kernel_thread"} & options.keys()
     if refused:
         raise UsageError(f"{refused.pop()} makes no sense here: the task gets the memory that was captured")
     if options.get("mems_allowed") is not None:
         options["mems_allowed"] = nodes_in(node_mask(options["mems_allowed"], "mems_allowed"))
     free = _free_pages(machine, node, options.get("mems_allowed"))
-    if report.pages > free:
+    if report.frames > free:
         raise UsageError(
-            f"{space.name}: {report.pages} pages are to be loaded, but only {free} frames are free"
+            f"{space.name}: {report.frames} pages are to be loaded, but only {free} frames are free"
             + ("" if node is None else f" on node {node}")
         )
     if name is None:
         name = space.name if space.name and space.name.isprintable() else "captured"
-    if 2 * report.pages > free:
-        # Watermarks keep some frames back. Where that may matter, try on a copy first.
-        try:
-            _place(machine.clone(), report, name, node, options)
-        except OutOfMemoryError:
-            raise UsageError(
-                f"{space.name}: {report.pages} pages are to be loaded, but the watermarks keep "
-                f"too many of the {free} free frames back"
-            ) from None
+    if 2 * report.frames > free or report.swapped or options.get("memcg") is not None:
+        # Watermarks, limits and disks may stand in the way. Where that may be, try on a copy first.
+        _try(machine.clone(), report, name, node, free, options)
     return _place(machine, report, name, node, options)
+
+
+def _try(
+    copy: Machine, report: LoadReport, name: str, node: int | None, free: int, options: dict[str, Any]
+) -> None:
+    """Place it all on a copy of the machine, to find out whether it can be.
+
+    Raises
+    ------
+    UsageError
+        It cannot.
+    """
+    group = options.get("memcg")
+    mine = dict(options) if group is None else {**options, "memcg": copy.memcg(group.name)}
+    try:
+        task = _place(copy, report, name, node, mine)
+        in_swap = task.counters.swap
+    except OutOfMemoryError:
+        raise UsageError(
+            f"{name}: {report.frames} pages are to be loaded, but the watermarks keep "
+            f"too many of the {free} free frames back"
+            + ("" if group is None else f", or the limit of memory cgroup {group.name!r} is too low")
+        ) from None
+    except PagemigError as error:
+        raise UsageError(f"{name}: cannot be loaded: {error}") from None
+    own = sum(count(area.swapped) for area in report.areas if not area.shared) if report.swapped else 0
+    if in_swap < own:
+        raise UsageError(
+            f"{name}: {own} pages were swapped out, but the swap device of the machine took {in_swap}"
+        )
 
 
 def _free_pages(machine: Machine, node: int | None, mems_allowed: tuple[int, ...] | None) -> int:
@@ -213,25 +283,48 @@ def _place(
     task = machine.spawn(name, stack=False, **options)
     if node is not None:
         task.set_mempolicy(Policy(PolicyMode.BIND, [node]))
-    for area in sorted(report.areas, key=lambda area: not _needs_opening(area)):
-        _place_area(task, area)
+    files = MappedFiles(report.areas)
+    files.make(machine)
+    for area in sorted(report.areas, key=lambda area: not _opened(area, report)):
+        _place_area(machine, task, area, files, report)
     if node is not None:
         task.set_mempolicy(Policy(PolicyMode.DEFAULT))
     return task
 
 
-def _needs_opening(area: Area) -> bool:
-    """Return whether an area has pages to be written to, and forbids it."""
-    return bool(area.anonymous) and Protection.WRITE not in area.permits
+def _opened(area: Area, report: LoadReport) -> Protection:
+    """Return what an area must permit for a while, and does not."""
+    needed = Protection.NONE
+    if written_pages(area) or (report.swapped and area.swapped):
+        needed |= Protection.WRITE | Protection.READ
+    elif read_pages(area).size:
+        needed |= Protection.READ
+    return needed & ~area.permits
 
 
-def _place_area(task: Task, area: Area) -> None:
-    """Map one area and fault its anonymous pages in by writing to them, in ascending order."""
-    region = task.mmap(area.length, at=area.start, protection=area.permits)
-    if not area.anonymous:
-        return
-    if _needs_opening(area):
-        task.mprotect(region, _READ_WRITE)
-    task.touch(page_numbers(area.anonymous) * np.uint64(PAGE_SIZE) + np.uint64(area.start))
-    if _needs_opening(area):
+def _place_area(machine: Machine, task: Task, area: Area, files: MappedFiles, report: LoadReport) -> None:
+    """Map one area and fault its pages in, in ascending order; then those that go to swap."""
+    region = task.mmap(area.length, at=area.start, protection=area.permits, **files.mapping(area, machine))
+    opened = _opened(area, report)
+    if opened:
+        task.mprotect(region, area.permits | opened)
+    read, written = read_pages(area), page_numbers(written_pages(area))
+    if read.size or written.size:
+        pages = np.concatenate((read, written))
+        order = np.argsort(pages)
+        stores = np.arange(pages.size) >= read.size
+        task.access(_addresses(area, pages[order]), stores[order])
+    if report.swapped and area.swapped:
+        swapped = page_numbers(area.swapped)
+        for first in range(0, swapped.size, _SWAPPED_AT_ONCE):
+            some = _addresses(area, swapped[first : first + _SWAPPED_AT_ONCE])
+            task.touch(some)
+            # What waits in a pagevec is on no list, and cannot be reclaimed.
+            machine.drain()
+            task.swap_out(some)
+    if opened:
         task.mprotect(region, area.permits)
+
+
+def _addresses(area: Area, pages: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    return pages * np.uint64(PAGE_SIZE) + np.uint64(area.start)

@@ -3,8 +3,8 @@
 Start with `Scenario`. The page as data is in `.model`, with the verbs in `.steps`, what can be
 expected in `.expectations` and the notation for names in `.naming`. `.reading` and `.writing` are
 TOML in and out. `.world` builds the machine, `.acting` does the steps, `.running` runs the calls,
-`.judging` says whether what is expected holds, and `.reasons` why pages stayed. `.shelf` has the
-library, `.schema` the JSON schema.
+`.searching` tries their orders, `.judging` says whether what is expected holds, and `.reasons` why
+pages stayed. `.shelf` has the library, `.schema` the JSON schema.
 
 Below: `pagemig.machine`, `pagemig.calls`, `pagemig.report`. Above: the command line.
 """

@@ -11,21 +11,29 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-from .. import calls
+import numpy as np
+
+from .. import calls, syscalls
 from ..call import CallValue
 from ..calls.value import run_now
 from ..errors import OutOfMemoryError, SyscallError, UsageError
-from ..flags import Advice, MbindFlags, MoveScope, PageFamily, PageFlags, PolicyMode, Protection
+from ..flags import NODES_MAX, Advice, MbindFlags, MoveScope, PageFamily, PageFlags, PolicyMode, Protection
 from ..permissions import SecurityHook
 from ..policy import Policy
 from ..region import Region
 from ..results import AccessResult, Anywhere, ToNode
 from ..system import KERNEL
+from ..user_memory import UserMemory
 from . import call_steps, setup_steps
 from .call_steps import PolicyPart
 from .part import Step
 from .values import ERRNOS, PROTECTIONS
 from .world import World, capabilities, map_region
+
+_NOWHERE = UserMemory(np.zeros(0, dtype=np.uint64))
+"""User memory that the caller has not got."""
+
+_NOWHERE_32 = UserMemory(np.zeros(0, dtype=np.int32))
 
 Maker = Callable[[World, Any], CallValue]
 
@@ -33,6 +41,37 @@ Maker = Callable[[World, Any], CallValue]
 def value_of(world: World, step: Step) -> CallValue:
     """Return the call that a step makes, with its names looked up now."""
     return _MAKERS[str(getattr(step, "do", ""))](world, step)
+
+
+def refused_pointer(world: World, step: Step) -> int:
+    """Make a system call whose arguments are partly nowhere; return the errno, positive, 0 for none.
+
+    A call that cannot read its arguments ends before its first step, so it is made at once.
+    """
+    wrong, by = getattr(step, "bad_pointer", None), step.by
+    if wrong is None or wrong == "status" or by is None:
+        return 0
+    caller = world.task(by)
+    if isinstance(step, call_steps.MovePages):
+        target = world.task(step.target).pid if isinstance(step.target, str) else step.target or 0
+        where = world.where(step.pages, step.target if isinstance(step.target, str) else by)
+        addresses = where.addresses if isinstance(where, Region) else where
+        nodes = np.array(np.broadcast_to(step.nodes or 0, addresses.shape), dtype=np.int32)
+        status = np.zeros(addresses.size, dtype=np.int32)
+        flags = MoveScope[step.scope.upper()].value
+        if wrong == "pages":
+            return -syscalls.move_pages(caller, target, addresses.size, _NOWHERE, nodes, status, flags)
+        return -syscalls.move_pages(caller, target, addresses.size, addresses, _NOWHERE_32, status, flags)
+    if isinstance(step, call_steps.MigratePages):
+        target = world.task(step.target).pid if isinstance(step.target, str) else step.target or 0
+        old: Any = _NOWHERE if wrong == "old_nodes" else frozenset(step.old_nodes)
+        new: Any = _NOWHERE if wrong == "new_nodes" else frozenset(step.new_nodes)
+        return -syscalls.migrate_pages(caller, target, NODES_MAX + 1, old, new)
+    if isinstance(step, call_steps.Mbind):
+        region, flags = world.region(step.region, by), int(_bind_flags(step.flags))
+        mode = policy_of(step.policy).word
+        return -syscalls.mbind(caller, region.start, region.length, mode, _NOWHERE, NODES_MAX + 1, flags)
+    return 0
 
 
 def remember(world: World, step: Step, result: Any) -> None:
@@ -93,7 +132,8 @@ def _move_pages(world: World, step: call_steps.MovePages) -> CallValue:
     if isinstance(where, Region) and not isinstance(step.target, (str, type(None))):
         where = where.addresses
     scope = MoveScope[step.scope.upper()]
-    return calls.move_pages(where, step.nodes, target=target, scope=scope)
+    status = _NOWHERE_32 if step.bad_pointer == "status" else None
+    return calls.move_pages(where, step.nodes, target=target, scope=scope, status=status)
 
 
 def _migrate_pages(world: World, step: call_steps.MigratePages) -> CallValue:
@@ -107,8 +147,12 @@ def policy_of(part: PolicyPart) -> Policy:
 
 
 def _mbind(world: World, step: call_steps.Mbind) -> CallValue:
-    flags = reduce(lambda have, word: have | MbindFlags[word], step.flags, MbindFlags.NONE)
-    return calls.mbind(world.region(step.region, step.by), policy_of(step.policy), flags=flags)
+    region = world.region(step.region, step.by)
+    return calls.mbind(region, policy_of(step.policy), flags=_bind_flags(step.flags))
+
+
+def _bind_flags(words: tuple[str, ...]) -> MbindFlags:
+    return reduce(lambda have, word: have | MbindFlags[word], words, MbindFlags.NONE)
 
 
 def _mprotect(world: World, step: call_steps.Mprotect) -> CallValue:

@@ -67,6 +67,8 @@ class MovePages(ByTask):
     """Whose pages; its own if left out."""
     scope: Scope = "exclusive"
     """Whether pages that something else maps too are moved."""
+    bad_pointer: Literal["pages", "nodes", "status"] | None = None
+    """Which of its arrays lies where the caller has no memory."""
 
 
 class MigratePages(ByTask):
@@ -79,6 +81,8 @@ class MigratePages(ByTask):
     """From where."""
     new_nodes: tuple[AnyNode, ...]
     """To where."""
+    bad_pointer: Literal["old_nodes", "new_nodes"] | None = None
+    """Which of its masks lies where the caller has no memory."""
 
 
 class Mbind(ByTask):
@@ -91,6 +95,8 @@ class Mbind(ByTask):
     """Its policy."""
     flags: BindFlags = ()
     """What to do about pages that are there already."""
+    bad_pointer: Literal["nodes"] | None = None
+    """Which of its masks lies where the caller has no memory."""
 
 
 # memory ----------------------------------------------------------------------------------

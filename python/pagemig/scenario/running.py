@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..call import Call, drive
-from ..errors import DeadlockError, OutOfMemoryError, SyscallError, UsageError
+from ..errors import DeadlockError, OutOfMemoryError, SyscallError, UsageError, syscall_error
 from ..flags import Granularity
 from ..region import Region
 from ..report import CallReport, CounterChange, Expectation, Placement, RegionReport, Report
@@ -67,6 +67,9 @@ def start(world: World, part: CallPart, where: str) -> Flight:
         It makes no sense on this machine.
     """
     try:
+        code = acting.refused_pointer(world, part)
+        if code:
+            return Flight(part, None, Came(True, None, syscall_error(code, str(getattr(part, "do", "")))))
         value = acting.value_of(world, part)
         by = world.kernel if part.by is None else world.task(part.by).pid
         fineness = Granularity[part.granularity.upper()]

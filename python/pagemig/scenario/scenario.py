@@ -12,7 +12,9 @@ from typing import Any
 
 from ..errors import UsageError
 from ..report import Report
-from . import running
+from ..strategies import Strategy
+from ..verdict import Verdict
+from . import running, searching
 from .model import Page
 from .naming import nearest
 from .reading import BYTES_MAX, page_from, page_from_toml
@@ -182,6 +184,42 @@ class Scenario:
             The setup failed, or the schedule cannot be followed.
         """
         return running.run(self.page, schedule=schedule)
+
+    def explore(
+        self,
+        strategy: Strategy | None = None,
+        *,
+        memory: int | None = None,
+        transitions: int | None = None,
+        stop_at_first: bool = False,
+        reduction: bool = True,
+        progress: searching.Progress | None = None,
+    ) -> Verdict:
+        """Run its calls in every order, or in many, and judge every end by what it expects.
+
+        Parameters
+        ----------
+        strategy
+            A `pagemig.Exhaustive`, `pagemig.Random` or `pagemig.Pct`; by default what the scenario says.
+        memory, transitions, stop_at_first, reduction, progress
+            As for `pagemig.explore`; the first two are by default what the scenario says.
+
+        Raises
+        ------
+        UsageError
+            Its calls run one after the other, or its setup failed.
+        ExplorationInterrupted
+            Ctrl-C; it has the verdict so far.
+        """
+        return searching.explore(
+            self.page,
+            strategy,
+            memory=memory,
+            transitions=transitions,
+            stop_at_first=stop_at_first,
+            reduction=reduction,
+            progress=progress,
+        )
 
     # itself ------------------------------------------------------------------------------
 

@@ -86,6 +86,14 @@ Size = Annotated[int, PlainValidator(_size), _SIZE_SCHEMA, _WRITE_SIZE]
 PageSize = Annotated[int, PlainValidator(_page_size), _SIZE_SCHEMA, _WRITE_SIZE]
 
 
+def _as_it_is(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+AS_IT_IS = PlainSerializer(_as_it_is)
+"""Writes a value that may be one or several."""
+
+
 # names -----------------------------------------------------------------------------------
 
 
@@ -126,6 +134,7 @@ def _target(value: Any, info: ValidationInfo) -> str | int:
 Target = Annotated[
     str | int,
     PlainValidator(_target),
+    AS_IT_IS,
     Shown(anyOf=[{"type": "string"}, {"type": "integer"}], description="A task, or a pid that nobody has."),
 ]
 
@@ -160,6 +169,7 @@ def _wanted_nodes(value: Any) -> int | tuple[int, ...]:
 WantedNodes = Annotated[
     int | tuple[int, ...],
     PlainValidator(_wanted_nodes),
+    AS_IT_IS,
     Shown(anyOf=[{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]),
 ]
 
@@ -261,6 +271,7 @@ Address = Annotated[
 Where = Annotated[
     str | tuple[str, ...],
     PlainValidator(_where),
+    AS_IT_IS,
     Shown(
         anyOf=[*_TEXT_OR_NUMBER, {"type": "array", "items": {"anyOf": _TEXT_OR_NUMBER}}],
         description=f"Pages: {NOTATION}, an address, or a list of such.",
@@ -274,6 +285,7 @@ Frame = Annotated[
 Frames = Annotated[
     str | tuple[str, ...],
     PlainValidator(_frames),
+    AS_IT_IS,
     Shown(anyOf=[*_TEXT_OR_NUMBER, {"type": "array", "items": {"anyOf": _TEXT_OR_NUMBER}}]),
 ]
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from .. import filesystems
 from ..arguments import Addresses, address_array
+from ..bugs import Bug
 from ..errors import OutOfMemoryError, SyscallError, UsageError
 from ..file import File
 from ..filesystems import DirtyMethod, FileSystem, MigrateMethod, ReleaseMethod, WriteMethod, WriteOutcome
@@ -233,10 +234,7 @@ def _at(where: str) -> Iterator[None]:
 
 def _machine(part: MachinePart) -> Machine:
     nodes = {number: _node(node) for number, node in part.nodes.items()}
-    options: dict[str, Any] = {}
-    if part.bugs:
-        options["bugs"] = _bugs(part.bugs)
-    return Machine(
+    machine = Machine(
         nodes=nodes,
         cpus=part.cpus,
         contents=part.contents,
@@ -244,18 +242,16 @@ def _machine(part: MachinePart) -> Machine:
         profile=Profile[part.profile.upper()],
         topology=None if part.distances is None else Topology(part.distances),
         pageblock_frames=part.pageblock_frames,
-        **options,
+        bugs=_bugs(part.bugs),
     )
+    if part.contents:
+        machine.watch_stores()
+    return machine
 
 
-def _bugs(names: tuple[str, ...]) -> list[Any]:
+def _bugs(names: tuple[str, ...]) -> list[Bug]:
     """Return the switches of the gallery that go by these names."""
-    from .. import flags
-
-    kind: Any = getattr(flags, "Bug", None)
-    if kind is None:
-        raise UsageError(f"bugs: {', '.join(names)}: this version has no switches for bugs")
-    known = {member.name.lower().replace("_", "-"): member for member in kind}
+    known = {bug.value: bug for bug in Bug}
     for name in names:
         if name not in known:
             raise UsageError(f"bugs: there is no bug {name!r}{naming.nearest(name, known)}")

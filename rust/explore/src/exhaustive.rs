@@ -18,10 +18,21 @@ struct Fork {
     left: u32,
 }
 
+/// Machines that are kept for later.
+const SPARE_MAX: usize = 4;
+
+fn copy(spare: &mut Vec<Point>, point: &Point) -> Point {
+    let Some(mut copy) = spare.pop() else { return point.clone() };
+    copy.copy_from(point);
+    copy
+}
+
 /// The way from the first state to where the search is.
 #[derive(Debug)]
 pub(crate) struct Exhaustive {
     forks: Vec<Fork>,
+    /// Machines that nobody needs any more, to be written over.
+    spare: Vec<Point>,
     is_bounded: bool,
     is_cut: bool,
 }
@@ -33,7 +44,8 @@ impl Exhaustive {
         arrival: Arrival,
         is_bounded: bool,
     ) -> Exhaustive {
-        let mut search = Exhaustive { forks: Vec::new(), is_bounded, is_cut: false };
+        let mut search =
+            Exhaustive { forks: Vec::new(), spare: Vec::new(), is_bounded, is_cut: false };
         search.go_on(common, root, arrival);
         search
     }
@@ -54,7 +66,7 @@ impl Exhaustive {
         let mut point = if fork.left == 0 {
             self.forks.pop().expect("the last one").point
         } else {
-            fork.point.clone()
+            copy(&mut self.spare, &fork.point)
         };
         let settled = point.step(&common.calls, who);
         common.transitions += 1;
@@ -62,13 +74,16 @@ impl Exhaustive {
         let arrival = common.seen.arrive(&point, settled);
         common.seen.graph.connect(from, who, arrival.state);
         self.go_on(common, point, arrival);
-        common.machines = self.forks.len() as u64;
+        common.machines = (self.forks.len() + self.spare.len()) as u64;
         None
     }
 
     /// A new state in which somebody can go on is a fork.
     fn go_on(&mut self, common: &Common, point: Point, arrival: Arrival) {
         if !arrival.is_new || arrival.mark != Mark::Open {
+            if !arrival.has_fallen && self.spare.len() < SPARE_MAX {
+                self.spare.push(point);
+            }
             return;
         }
         if point.depth >= common.settings.steps {

@@ -54,7 +54,7 @@ pub struct Settings {
     pub steps: u32,
     /// Whether the first fault ends it.
     pub stops_at_first: bool,
-    /// Whether steps that are known to lead to the same state in either order are made in one only.
+    /// Whether calls that are done are remembered by what they came to alone.
     pub reduces: bool,
 }
 
@@ -157,7 +157,7 @@ impl Exploration {
             Strategy::Exhaustive { preemptions } => preemptions,
             Strategy::Random { .. } | Strategy::Pct { .. } => None,
         };
-        let mut point = Point::root(machine, preemptions);
+        let mut point = Point::root(machine, preemptions, settings.reduces);
         let root = point.machine.clone();
         let mut common = Common {
             seen: Seen::new(calls.len(), preemptions.is_some()),

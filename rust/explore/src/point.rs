@@ -1,7 +1,8 @@
 //! Where a search stands: a machine, and what its finished calls came to.
 //!
-//! Start with [`Point::step`]. A call that is done is taken off the machine, and only what it came to
-//! is kept, as a hash: two ways that differ in nothing but how a finished call got there are one.
+//! Start with [`Point::step`]. The reduction is here: a call that is done is taken off the machine, and
+//! only what it came to is kept, as a hash. Nobody reads a finished call, so two ways that differ in
+//! nothing but how one got there have the same future, and are one state.
 
 use std::any::Any;
 use std::hash::{Hash, Hasher};
@@ -28,11 +29,13 @@ pub(crate) struct Point {
     pub(crate) preemptions_left: u32,
     /// Steps so far.
     pub(crate) depth: u32,
+    /// Whether a call that is done leaves nothing behind but what it came to.
+    pub(crate) reduces: bool,
 }
 
 impl Point {
     /// Where a search begins.
-    pub(crate) fn root(mut machine: Machine, preemptions: Option<u32>) -> Point {
+    pub(crate) fn root(mut machine: Machine, preemptions: Option<u32>, reduces: bool) -> Point {
         machine.forget_the_past();
         Point {
             machine,
@@ -40,7 +43,16 @@ impl Point {
             running: None,
             preemptions_left: preemptions.unwrap_or(0),
             depth: 0,
+            reduces,
         }
+    }
+
+    /// Becomes equal to another point of the same search, in the memory that it has already.
+    pub(crate) fn copy_from(&mut self, other: &Point) {
+        self.machine.copy_from(&other.machine);
+        let Point { machine: _, results, running, preemptions_left, depth, reduces } = other;
+        (self.results, self.running) = (*results, *running);
+        (self.preemptions_left, self.depth, self.reduces) = (*preemptions_left, *depth, *reduces);
     }
 
     /// Lets time pass if it must.
@@ -57,7 +69,12 @@ impl Point {
             let state = self.machine.step_unrecorded(calls[who]);
             self.depth += 1;
             if state == State::Done {
-                let outcome = self.machine.take_outcome(calls[who]).expect("it is done");
+                let outcome = if self.reduces {
+                    self.machine.take_outcome(calls[who])
+                } else {
+                    self.machine.outcome(calls[who])
+                };
+                let outcome = outcome.expect("it is done");
                 self.results = self.results.wrapping_add(Fingerprint::of(&(who, &outcome)));
             }
             let is_interrupted = self.running.is_some_and(|running| usize::from(running) != who);

@@ -89,6 +89,8 @@ pub(crate) struct Arrival {
     pub(crate) mark: Mark,
     /// Whether nobody was here before.
     pub(crate) is_new: bool,
+    /// Whether the model fell over its own assertion: the machine must not be looked at again.
+    pub(crate) has_fallen: bool,
 }
 
 impl Seen {
@@ -143,6 +145,7 @@ impl Seen {
             key = hasher.value();
         }
         let (state, is_new) = self.graph.state(key);
+        let mut has_fallen = false;
         if is_new {
             match self.judge_once(point, settled, fingerprint) {
                 Ok(Some(set)) => self.graph.set_mark(state, Mark::Broken(set)),
@@ -153,12 +156,13 @@ impl Seen {
                 }
                 Ok(None) => {}
                 Err(fall) => {
+                    has_fallen = true;
                     let mark = self.fall(&fall).mark;
                     self.graph.set_mark(state, mark);
                 }
             }
         }
-        Arrival { state, mark: self.graph.mark(state), is_new }
+        Arrival { state, mark: self.graph.mark(state), is_new, has_fallen }
     }
 
     /// The faults of a machine, looked for once.
@@ -210,7 +214,7 @@ impl Seen {
             let set = self.set(vec![fault]);
             self.graph.set_mark(state, Mark::Broken(set));
         }
-        Arrival { state, mark: self.graph.mark(state), is_new }
+        Arrival { state, mark: self.graph.mark(state), is_new, has_fallen: true }
     }
 }
 

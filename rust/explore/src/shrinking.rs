@@ -26,7 +26,7 @@ pub(crate) struct Trial {
 
 /// Follows a schedule up to the first state with a fault; what cannot be made is left out.
 pub(crate) fn try_out(root: &Machine, calls: &[CallId], steps: &[u8]) -> Trial {
-    let mut point = Point::root(root.clone(), None);
+    let mut point = Point::root(root.clone(), None, true);
     let mut trial = Trial { schedule: Schedule::default(), faults: Vec::new() };
     let mut settled = point.settle(calls);
     let mut steps = steps.iter();

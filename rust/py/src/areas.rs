@@ -1,9 +1,7 @@
 //! A task's areas, as plain Python values.
 
 use numpy::{PyArray1, PyReadonlyArray1};
-use pagemig_core::base::MappingId;
-use pagemig_core::base::TaskId;
-use pagemig_core::base::{Misuse, VmaId};
+use pagemig_core::base::{MappingId, Misuse, Pfn, TaskId, VmaId};
 use pagemig_core::kernel::Kernel;
 use pagemig_core::machine::Machine;
 use pagemig_core::state::frame::PageFlags;
@@ -151,6 +149,10 @@ impl PyMachine {
 
     fn entry(&self, pid: u32, address: u64) -> PyResult<EntryRow> {
         self.look(|machine| views::entry(machine, pid, address))
+    }
+
+    fn entries_to(&self, pfn: u32) -> PyResult<Vec<(u32, u64)>> {
+        self.look(|machine| Ok(views::entries_to(machine.kernel(), Pfn(pfn))))
     }
 
     fn mm_counters(&self, pid: u32) -> PyResult<(i64, i64, i64)> {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, TryLockError};
 use pagemig_core::machine::Machine;
 use pyo3::prelude::*;
 
-use crate::errors::Refusal;
+use crate::errors::{Refusal, usage};
 
 /// A machine behind a lock that is tried, never awaited.
 #[derive(Debug)]
@@ -41,6 +41,16 @@ impl<'a> Between<'a> {
 impl Gate {
     pub(crate) fn new(machine: Machine) -> Gate {
         Gate { machine: Mutex::new(machine), is_between: AtomicBool::new(false) }
+    }
+
+    /// The machine of a snapshot. Whoever forged one for which its checksum is right, but that
+    /// contradicts itself so that reading it is an assertion, is told so.
+    pub(crate) fn restored(py: Python<'_>, snapshot: &[u8]) -> PyResult<Gate> {
+        let attempt = || catch_unwind(|| Machine::restore(snapshot));
+        match py.detach(attempt) {
+            Ok(restored) => restored.map(Gate::new).map_err(usage),
+            Err(_) => Err(usage("a snapshot of no machine: it contradicts itself")),
+        }
     }
 
     /// Runs `work` on the machine, with Python let go.

@@ -427,8 +427,7 @@ impl PyMachine {
 
     #[staticmethod]
     fn restore(py: Python<'_>, snapshot: &[u8]) -> PyResult<PyMachine> {
-        let restored = py.detach(|| Machine::restore(snapshot)).map_err(usage)?;
-        Ok(PyMachine(Gate::new(restored)))
+        Gate::restored(py, snapshot).map(PyMachine)
     }
 
     #[pyo3(name = "clone")]

@@ -7,6 +7,7 @@ use pagemig_core::machine::{Machine, State};
 use pagemig_core::state::frame::Owner;
 use pagemig_core::state::lru::ListKind;
 use pagemig_core::state::pagetable::{Entry, Kind};
+use pagemig_core::state::task::Task;
 use pagemig_core::state::zone::Counter;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -114,6 +115,21 @@ pub(crate) fn entry(machine: &Machine, pid: u32, address: u64) -> Result<EntryRo
     };
     let (dirty, accessed) = (bit(Entry::DIRTY), bit(Entry::ACCESSED));
     Ok((kind, writable, dirty, accessed, bit(Entry::SPECIAL), pfn.0, entry.0))
+}
+
+/// The task and address of every entry that maps a frame, or would once its migration has ended.
+pub(crate) fn entries_to(kernel: &Kernel, page: Pfn) -> Vec<(u32, u64)> {
+    let names = |entry: Entry| match entry.as_migration() {
+        Some((moving, _)) => moving == page,
+        None => entry.is_present() && entry.normal_page() == Some(page),
+    };
+    let of_task = |(pid, task): (TaskId, &Task)| {
+        let root = task.mm.map(|mm| kernel.mms[mm].root);
+        let entries = root.into_iter().flat_map(|root| kernel.tables.entries(root));
+        let naming = entries.filter(|&(_, _, entry)| names(entry));
+        naming.map(move |(address, _, _)| (pid.0, address)).collect::<Vec<_>>()
+    };
+    kernel.tasks.iter().flat_map(of_task).collect()
 }
 
 /// The node of the page at each address, -1 where none is present. Looks, and touches nothing.

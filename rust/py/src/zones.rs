@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use pagemig_core::base::{CpusetId, Errno, NodeMask};
 use pagemig_core::base::{NodeId, Pfn};
 use pagemig_core::kernel::Kernel;
+use pagemig_core::state::zone::{Counter, Zone};
 use pyo3::prelude::*;
 
 use crate::machine::PyMachine;
@@ -13,6 +14,23 @@ use crate::machine::PyMachine;
 pub(crate) type CpusetRow = (u16, String, Option<u16>, u64, bool, Vec<u32>);
 /// (ledger, where, by how much)
 pub(crate) type DriftRow = (&'static str, u32, i64);
+
+/// (node, zone kind, first frame, frames spanned and present, watermarks, counters)
+pub(crate) type ZoneRow = (u8, u8, u32, u64, u64, (u64, u64, u64), Vec<(&'static str, i64)>);
+
+/// Every zone, in frame order.
+pub(crate) fn zone_rows(kernel: &Kernel) -> Vec<ZoneRow> {
+    let row = |zone: &Zone| {
+        let spanned = (zone.end() - zone.first.index()) as u64;
+        let marks = (zone.marks.min, zone.marks.low, zone.marks.high);
+        let free = ("nr_free_pages", zone.free.count() as i64);
+        let others =
+            Counter::ALL.into_iter().map(|counter| (counter.name(), zone.counters.get(counter)));
+        let counters = std::iter::once(free).chain(others).collect();
+        (zone.node.0, zone.kind as u8, zone.first.0, spanned, zone.present(), marks, counters)
+    };
+    kernel.zones.iter().map(|(_, zone)| row(zone)).collect()
+}
 
 pub(crate) fn cpusets(kernel: &Kernel) -> Vec<CpusetRow> {
     let row = |(number, cpuset): (usize, &pagemig_core::state::cpuset::Cpuset)| {
@@ -99,6 +117,10 @@ impl PyMachine {
 
     fn online_zones(&self) -> PyResult<Vec<(u8, u8)>> {
         self.look(|machine| Ok(online(machine.kernel())))
+    }
+
+    fn zone_rows(&self) -> PyResult<Vec<ZoneRow>> {
+        self.look(|machine| Ok(zone_rows(machine.kernel())))
     }
 
     fn present_pages(&self, node: u8) -> PyResult<u64> {

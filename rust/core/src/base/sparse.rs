@@ -17,16 +17,34 @@ const LINE: usize = 64;
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Line(u32, [u32; WORDS]);
 
+/// Lines that are looked at together: most blocks are empty, and one glance tells.
+const BLOCK_LINES: usize = 8;
+
+/// Whether all bytes are zero.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    let words = bytes.chunks_exact(8);
+    let rest = words.remainder().iter().all(|&byte| byte == 0);
+    // No early way out: so the compiler can look at many words at once.
+    let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("eight bytes"));
+    rest && words.fold(0, |all, bytes| all | word(bytes)) == 0
+}
+
 /// Feeds the non-zero lines of `items` to `state`.
 pub fn hash<T: Pod, H: Hasher>(items: &[T], state: &mut H) {
     let bytes: &[u8] = bytemuck::cast_slice(items);
-    let lines = bytes.chunks_exact(LINE);
-    let (rest, rest_at) = (lines.remainder(), lines.len());
-    lines.enumerate().for_each(|(at, line)| hash_line(at, line, state));
-    if !rest.is_empty() {
-        let mut line = [0; LINE];
-        line[..rest.len()].copy_from_slice(rest);
-        hash_line(rest_at, &line, state);
+    for (block_at, block) in bytes.chunks(BLOCK_LINES * LINE).enumerate() {
+        if is_zero(block) {
+            continue;
+        }
+        let lines = block.chunks_exact(LINE);
+        let (first, rest) = (block_at * BLOCK_LINES, lines.remainder());
+        let rest_at = first + lines.len();
+        lines.enumerate().for_each(|(at, line)| hash_line(first + at, line, state));
+        if !rest.is_empty() {
+            let mut line = [0; LINE];
+            line[..rest.len()].copy_from_slice(rest);
+            hash_line(rest_at, &line, state);
+        }
     }
     // A number that no line has: here the array ends.
     state.write_usize(usize::MAX);
@@ -42,6 +60,32 @@ fn hash_line<H: Hasher>(at: usize, line: &[u8], state: &mut H) {
         state.write_usize(at);
         words.iter().for_each(|&word| state.write_u64(word));
     }
+}
+
+/// Two odd numbers with irregular bits: the square roots of 2 and 3.
+const ROOTS: [u64; 2] = [0x6A09_E667_F3BC_C909, 0xBB67_AE85_84CA_A73B];
+
+/// 128 bits that stand for some bytes, the same on every host; 0 if and only if all are zero, and
+/// never [`u128::MAX`]. It keeps honest bytes apart, and is no defence against somebody who
+/// chooses them.
+pub fn digest(bytes: &[u8]) -> u128 {
+    if is_zero(bytes) {
+        return 0;
+    }
+    let fold = |word: u64, root: u64| {
+        let product = u128::from(word) * u128::from(root);
+        product as u64 ^ (product >> 64) as u64
+    };
+    let (mut left, mut right) = (ROOTS[1], ROOTS[0] ^ bytes.len() as u64);
+    for chunk in bytes.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        let word = u64::from_le_bytes(word);
+        left = fold(left ^ word, ROOTS[0]).wrapping_add(word);
+        right = fold(right.wrapping_add(word), ROOTS[1]).rotate_left(23) ^ word;
+    }
+    let whole = u128::from(left) << 64 | u128::from(fold(right ^ left.rotate_left(17), ROOTS[0]));
+    whole.clamp(1, u128::MAX - 1)
 }
 
 /// The non-zero lines of those `items` that lie in `spans`, which ascend.
@@ -94,6 +138,20 @@ mod tests {
         assert!(fill(&mut again, &lines(&items, std::iter::once(0..1001))));
         assert_eq!(items, again);
         assert!(!fill(&mut vec![0u64; 900], &lines(&items, std::iter::once(0..1001))));
+    }
+
+    #[test]
+    fn a_digest_tells_bytes_apart_and_zeroes_at_once() {
+        assert_eq!(digest(&[0; 4096]), 0);
+        let mut bytes = [0; 100];
+        let mut seen = std::collections::BTreeSet::new();
+        for bit in 0..800 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let found = digest(&bytes);
+            assert!(found != 0 && found != u128::MAX && seen.insert(found), "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        assert_ne!(digest(&[1; 8]), digest(&[1; 9]));
     }
 
     #[test]

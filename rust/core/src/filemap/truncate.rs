@@ -56,7 +56,7 @@ impl Truncate {
     pub fn held_pages(&self) -> Vec<Pfn> {
         match &self.phase {
             Phase::Unmapping(unmapping) | Phase::UnmappingAgain(unmapping) => {
-                unmapping.held_pages().to_vec()
+                unmapping.held_pages()
             }
             Phase::Passing(batch) => batch.held_pages(),
             Phase::Trimming(partial) => partial.held_page().into_iter().collect(),

@@ -15,6 +15,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
 pub use bytes::Found;
 pub use charge::ChargeKind;
@@ -22,6 +23,7 @@ pub use cost::Cost;
 pub use ledger::Ledger;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::base::{Bugs, CpuId, Errno, MachineSpec, Misuse, MmId, Pfn, Profile};
 use crate::state::cpuset::Cpusets;
@@ -306,6 +308,68 @@ impl Kernel {
             shadow: self.shadow.clone(),
             fuel: Fuel::default(),
         })
+    }
+}
+
+impl Kernel {
+    /// Becomes equal to a machine of the same shape, in the memory that it has already.
+    pub fn copy_from(&mut self, other: &Kernel) {
+        let both = self.zones.touched_spans().zip(other.zones.touched_spans());
+        let span = |(own, others): (Range<usize>, Range<usize>)| own.start..own.end.max(others.end);
+        let spans: SmallVec<[Range<usize>; 8]> = both.map(span).collect();
+        let Kernel {
+            frames,
+            contents,
+            zones,
+            lru,
+            tables,
+            mms,
+            vmas,
+            anon_vmas,
+            mappings,
+            rings,
+            io,
+            swaps,
+            ksm,
+            memcgs,
+            cpusets,
+            tasks,
+            locks,
+            pins,
+            isolated_by_hand,
+            recorder,
+            cost,
+            ledger,
+            steps,
+            now,
+            profile,
+            bugs,
+            shadow,
+        } = other;
+        self.frames.copy_spans(frames, spans.iter().cloned());
+        self.contents.copy_spans(contents, spans.iter().cloned());
+        self.zones.clone_from(zones);
+        self.lru.clone_from(lru);
+        self.tables.clone_from(tables);
+        self.mms.clone_from(mms);
+        self.vmas.clone_from(vmas);
+        self.anon_vmas.clone_from(anon_vmas);
+        self.mappings.clone_from(mappings);
+        self.rings.clone_from(rings);
+        self.io.clone_from(io);
+        self.swaps.clone_from(swaps);
+        self.ksm.clone_from(ksm);
+        self.memcgs.clone_from(memcgs);
+        self.cpusets.clone_from(cpusets);
+        self.tasks.clone_from(tasks);
+        self.locks.clone_from(locks);
+        self.pins.clone_from(pins);
+        self.isolated_by_hand.clone_from(isolated_by_hand);
+        self.recorder.clone_from(recorder);
+        self.ledger.clone_from(ledger);
+        self.shadow.clone_from(shadow);
+        (self.cost, self.bugs) = (*cost, *bugs);
+        (self.steps, self.now, self.profile) = (*steps, *now, *profile);
     }
 }
 

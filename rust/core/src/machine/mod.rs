@@ -17,6 +17,8 @@ mod searching;
 mod slice_tests;
 mod slices;
 mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 mod stepping;
 pub mod verbs;
 

@@ -64,7 +64,18 @@ impl Machine {
         };
         let after = flight.state;
         self.wake();
+        // Copies and fingerprints need not read what has not changed since.
+        let kernel = &mut self.kernel;
+        kernel.contents.look(kernel.zones.touched_spans());
         after
+    }
+
+    /// Becomes equal to `other`, which began as a copy of the same machine, in the memory that it has
+    /// already: what a search does with machines that it has no more use for.
+    pub fn copy_from(&mut self, other: &Machine) {
+        self.kernel.copy_from(&other.kernel);
+        self.flights.clone_from(&other.flights);
+        self.next_call = other.next_call;
     }
 
     /// Takes away a call that is done, with what it came to.
@@ -85,5 +96,6 @@ impl Machine {
         for flight in self.flights.values_mut() {
             flight.history = Vec::new();
         }
+        self.kernel.contents.look(self.kernel.zones.touched_spans());
     }
 }

@@ -102,7 +102,11 @@ impl Machine {
         if !rest.is_empty() {
             return Err(wrong("there are bytes after its end"));
         }
-        let len = machine.kernel.zones.iter().map(|(_, zone)| zone.free.len()).sum();
+        let zones = machine.kernel.zones.iter();
+        let len = zones.fold(0, |sum: usize, (_, zone)| sum.saturating_add(zone.free.len()));
+        if u32::try_from(len).is_err() {
+            return Err(wrong("it has more frames than can be numbered"));
+        }
         machine.kernel.frames = FrameTable::from_lines(len, &memory.frames)
             .ok_or_else(|| wrong("its frames do not fit its zones, or this host has no room"))?;
         machine.kernel.contents = Contents::new(len + 1, memory.has_bytes)

@@ -85,7 +85,7 @@ impl Madvise {
     /// Pages that it holds one reference each to.
     pub fn held_pages(&self) -> Vec<Pfn> {
         match &self.phase {
-            Phase::Zapping(zap, _) => zap.held_pages().to_vec(),
+            Phase::Zapping(zap, _) => zap.held_pages(),
             Phase::Unmerging(unmerge, ..) => unmerge.held_pages().into_iter().flatten().collect(),
             _ => Vec::new(),
         }

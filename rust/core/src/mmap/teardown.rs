@@ -69,7 +69,7 @@ impl Teardown {
     pub(super) fn held_pages(&self) -> Vec<Pfn> {
         match &self.phase {
             Phase::Emptying(truncate) => truncate.held_pages(),
-            _ => self.gather.pages().to_vec(),
+            _ => self.gather.held_pages(),
         }
     }
 
@@ -140,11 +140,13 @@ impl Teardown {
         match kernel.tables.find_leaf(kernel.mms[self.mm].root, address) {
             Some(leaf) => {
                 let lock = LockId::Leaf(leaf);
-                if !kernel.lock::<M>(me, lock, Want::Exclusive) {
+                if !self.gather.is_paused() && !kernel.lock::<M>(me, lock, Want::Exclusive) {
                     return Err(lock);
                 }
                 let what = Zapped { vma: self.areas[area], only: None };
-                self.gather.zap::<M>(kernel, me, what, leaf, address..stop);
+                if let Some(at) = self.gather.zap::<M>(kernel, me, what, leaf, address..stop) {
+                    return Ok(Phase::Zapping { area, address: at });
+                }
                 kernel.unlock::<M>(me, lock);
             }
             None => self.gather.pass_over::<M>(kernel, me),

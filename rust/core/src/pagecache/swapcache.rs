@@ -120,25 +120,36 @@ pub fn reuse_swap_page(kernel: &mut Kernel, page: Pfn) -> bool {
 /// `free_swap_and_cache`: a genuine swap entry was cleared somewhere. Never waits: a page that is
 /// locked is left alone (S30).
 pub fn free_swap_and_cache<M: Mode>(kernel: &mut Kernel, me: Me, slot: SwapEntry) {
+    if let Some(page) = free_swap_or_hold::<M>(kernel, me, slot) {
+        kernel.put_page(page);
+    }
+}
+
+/// [`free_swap_and_cache`] up to the try-lock: a page that is locked is returned, with the
+/// reference that the caller has to drop. Until then a move of the page fails (S30).
+#[must_use]
+pub fn free_swap_or_hold<M: Mode>(kernel: &mut Kernel, me: Me, slot: SwapEntry) -> Option<Pfn> {
     kernel.swaps.free(slot);
     kernel.forget_free_slot(slot);
     let left = kernel.swaps.slot(slot);
     if left.uses > 0 || !left.has_cache {
-        return;
+        return None;
     }
     let found = kernel.mappings[MappingId::SWAPPER].tree.get(slot.neutral());
     // A page that is frozen is locked by whoever froze it.
-    let Some(page) = found.filter(|&page| kernel.frames[page].try_get()) else { return };
-    if kernel.try_lock_page::<M>(me, page) {
-        let frame = &kernel.frames[page];
-        let is_unmapped = !frame.is_mapped() || kernel.swaps.is_full();
-        if !frame.has(PageFlags::WRITEBACK) && is_unmapped {
-            delete(kernel, page);
-            kernel.frames[page].set(PageFlags::DIRTY);
-        }
-        kernel.unlock_page::<M>(me, page);
+    let page = found.filter(|&page| kernel.frames[page].try_get())?;
+    if !kernel.try_lock_page::<M>(me, page) {
+        return Some(page);
     }
+    let frame = &kernel.frames[page];
+    let is_unmapped = !frame.is_mapped() || kernel.swaps.is_full();
+    if !frame.has(PageFlags::WRITEBACK) && is_unmapped {
+        delete(kernel, page);
+        kernel.frames[page].set(PageFlags::DIRTY);
+    }
+    kernel.unlock_page::<M>(me, page);
     kernel.put_page(page);
+    None
 }
 
 /// The address space has a swap entry now, for swap-off.

@@ -48,10 +48,10 @@ impl FileUnmapping {
     }
 
     /// Pages that wait for their reference to be dropped.
-    pub fn held_pages(&self) -> &[Pfn] {
+    pub fn held_pages(&self) -> Vec<Pfn> {
         match &self.phase {
             Phase::Zapping(zap, _) => zap.held_pages(),
-            _ => &[],
+            _ => Vec::new(),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::state::lru::{self, PAGEVEC_SIZE};
 use crate::state::mm::VmFlags;
 use crate::state::pagetable::{Entry, leaf_index};
 use crate::state::rmap::entry_is_anonymous;
-use crate::step::{Me, Mode};
+use crate::step::{Me, Mode, Point};
 use crate::unmap::mapcount;
 
 /// Pages that a batch holds.
@@ -34,6 +34,9 @@ pub struct Zapped {
 #[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Gather {
     pages: Vec<Pfn>,
+    /// A page of the swap cache whose last swap entry is gone and that somebody has locked. Its
+    /// reference is dropped when the zap goes on.
+    refused: Option<Pfn>,
     needs_flush: bool,
     work: i64,
 }
@@ -41,12 +44,17 @@ pub struct Gather {
 impl Gather {
     /// Nothing gathered yet.
     pub const fn new() -> Gather {
-        Gather { pages: Vec::new(), needs_flush: false, work: WORK }
+        Gather { pages: Vec::new(), refused: None, needs_flush: false, work: WORK }
     }
 
     /// Pages whose references wait to be dropped.
-    pub fn pages(&self) -> &[Pfn] {
-        &self.pages
+    pub fn held_pages(&self) -> Vec<Pfn> {
+        self.pages.iter().copied().chain(self.refused).collect()
+    }
+
+    /// Whether [`Gather::zap`] stopped on its way, so that its caller has the table locked still.
+    pub const fn is_paused(&self) -> bool {
+        self.refused.is_some()
     }
 
     /// A page table was freed.
@@ -54,7 +62,9 @@ impl Gather {
         self.needs_flush = true;
     }
 
-    /// Clears the entries of `range`, which lies within leaf table `leaf`.
+    /// Clears the entries of `range`, which lies within leaf table `leaf`. Fine, it stops beside a
+    /// page that it could not lock (S30) and returns where it is to go on, with the table locked.
+    #[must_use]
     pub fn zap<M: Mode>(
         &mut self,
         kernel: &mut Kernel,
@@ -62,13 +72,17 @@ impl Gather {
         what: Zapped,
         leaf: TableId,
         range: Range<u64>,
-    ) {
+    ) -> Option<u64> {
         let area = &kernel.vmas[what.vma];
         if kernel.shadow.is_on() && what.only.is_none() {
             kernel.shadow.forget_range(area.mm, range.clone());
         }
         let (mm, is_sequential) = (area.mm, area.flags.contains(VmFlags::SEQ_READ));
-        for address in range.step_by(PAGE_SIZE as usize) {
+        let resumes = self.refused.take().map(|page| kernel.put_page(page)).is_some();
+        if resumes {
+            self.flush_if_worked::<M>(kernel, me);
+        }
+        for address in range.step_by(PAGE_SIZE as usize).skip(usize::from(resumes)) {
             let entry = kernel.tables.get(leaf, leaf_index(address));
             if entry.is_none() {
                 self.work -= 1;
@@ -80,8 +94,12 @@ impl Gather {
                     self.clear::<M>(kernel, me, (mm, is_sequential), entry);
                 }
             }
+            if self.is_paused() {
+                return Some(address);
+            }
             self.flush_if_worked::<M>(kernel, me);
         }
+        None
     }
 
     /// A range without a table was passed over.
@@ -107,7 +125,7 @@ impl Gather {
         entry: Entry,
     ) {
         if !entry.is_present() {
-            clear_absent::<M>(kernel, me, mm, entry);
+            self.refused = clear_absent::<M>(kernel, me, mm, entry);
             return;
         }
         self.needs_flush = true;
@@ -174,10 +192,14 @@ fn note_use(kernel: &mut Kernel, page: Pfn, entry: Entry, is_sequential: bool) {
     }
 }
 
-/// A swap entry is given back; a migration entry changes no counter (Q16).
-fn clear_absent<M: Mode>(kernel: &mut Kernel, me: Me, mm: MmId, entry: Entry) {
+/// A swap entry is given back; a migration entry changes no counter (Q16). Fine, a page that could
+/// not be locked is returned, with its reference.
+fn clear_absent<M: Mode>(kernel: &mut Kernel, me: Me, mm: MmId, entry: Entry) -> Option<Pfn> {
     if let Some(slot) = entry.as_swap() {
         kernel.mms[mm].resident.swap -= 1;
+        if Point::Held.stops::<M>(me) {
+            return swapcache::free_swap_or_hold::<M>(kernel, me, slot);
+        }
         swapcache::free_swap_and_cache::<M>(kernel, me, slot);
     } else if let Some((page, _)) = entry.as_migration() {
         let is_anon = entry_is_anonymous(&kernel.frames, &kernel.locks, page);
@@ -189,6 +211,7 @@ fn clear_absent<M: Mode>(kernel: &mut Kernel, me: Me, mm: MmId, entry: Entry) {
             (Profile::Repaired, false) => mm.resident.file -= 1,
         }
     }
+    None
 }
 
 /// Before its reference goes: a page in the swap cache that nobody maps any more gives its slot

@@ -38,8 +38,8 @@ impl RangeZap {
     }
 
     /// Pages that wait for their reference to be dropped.
-    pub fn held_pages(&self) -> &[Pfn] {
-        self.gather.pages()
+    pub fn held_pages(&self) -> Vec<Pfn> {
+        self.gather.held_pages()
     }
 
     /// Makes one step, at most one leaf table's entries. It never stops by itself: whether others
@@ -56,10 +56,15 @@ impl RangeZap {
                 match kernel.tables.find_leaf(root, address) {
                     Some(leaf) => {
                         let lock = LockId::Leaf(leaf);
-                        if !kernel.lock::<M>(me, lock, Want::Exclusive) {
+                        let is_held = self.gather.is_paused();
+                        if !is_held && !kernel.lock::<M>(me, lock, Want::Exclusive) {
                             return Progress::Waiting(lock);
                         }
-                        self.gather.zap::<M>(kernel, me, self.what, leaf, address..stop);
+                        let range = address..stop;
+                        if let Some(at) = self.gather.zap::<M>(kernel, me, self.what, leaf, range) {
+                            self.phase = Phase::Clearing(at);
+                            return Progress::Ran;
+                        }
                         kernel.unlock::<M>(me, lock);
                     }
                     None => self.gather.pass_over::<M>(kernel, me),

@@ -8,17 +8,25 @@ use crate::base::{PAGE_SIZE, Pfn, sparse};
 const PAGE: usize = PAGE_SIZE as usize;
 
 /// 4096 bytes a frame, or nothing at all: both on the same code path.
+///
+/// Beside each page stands a digest of its bytes, or that nobody has looked since it was written. So
+/// a search over states neither reads nor copies what has not changed.
 #[derive(Debug, Default)]
 pub struct Contents {
     bytes: Vec<u8>,
+    digests: Vec<u128>,
 }
+
+/// Written since somebody looked. No digest is that.
+const STALE: u128 = u128::MAX;
 
 impl Contents {
     /// Bytes for `frames` frames, committed by the host only as they are written; none if it has
     /// no room for them.
     pub fn new(frames: usize, has_bytes: bool) -> Option<Contents> {
         let len = if has_bytes { frames.checked_mul(PAGE)? } else { 0 };
-        Some(Contents { bytes: bytemuck::try_zeroed_vec(len).ok()? })
+        let bytes = bytemuck::try_zeroed_vec(len).ok()?;
+        Some(Contents { bytes, digests: bytemuck::try_zeroed_vec(len / PAGE).ok()? })
     }
 
     /// Whether this machine has bytes.
@@ -32,6 +40,7 @@ impl Contents {
     pub fn clear(&mut self, pfn: Pfn) {
         if self.exist() {
             self.page_mut(pfn).fill(0);
+            self.digests[pfn.index()] = 0;
         }
     }
 
@@ -41,6 +50,7 @@ impl Contents {
         if self.exist() {
             let from = from.index() * PAGE;
             self.bytes.copy_within(from..from + PAGE, to.index() * PAGE);
+            self.digests[to.index()] = self.digests[from / PAGE];
         }
     }
 
@@ -51,14 +61,36 @@ impl Contents {
 
     /// The bytes of a frame, to be written.
     pub fn page_mut(&mut self, pfn: Pfn) -> &mut [u8] {
+        self.digests[pfn.index()] = STALE;
         &mut self.bytes[pfn.index() * PAGE..(pfn.index() + 1) * PAGE]
     }
 
-    /// Feeds the bytes of the given spans of frames to `state`.
+    /// Feeds what tells the bytes of the given spans of frames from others to `state`.
     pub fn hash_spans<H: Hasher>(&self, spans: impl Iterator<Item = Range<usize>>, state: &mut H) {
         if self.exist() {
-            for span in spans {
-                sparse::hash(&self.bytes[span.start * PAGE..span.end * PAGE], state);
+            for at in spans.flatten() {
+                let digest = self.digest(at);
+                if digest != 0 {
+                    state.write_usize(at);
+                    state.write_u128(digest);
+                }
+            }
+            state.write_usize(usize::MAX);
+        }
+    }
+
+    fn digest(&self, at: usize) -> u128 {
+        match self.digests[at] {
+            STALE => sparse::digest(&self.bytes[at * PAGE..(at + 1) * PAGE]),
+            known => known,
+        }
+    }
+
+    /// Looks at every page of the given spans that was written since the last look.
+    pub fn look(&mut self, spans: impl Iterator<Item = Range<usize>>) {
+        if self.exist() {
+            for at in spans.flatten() {
+                self.digests[at] = self.digest(at);
             }
         }
     }
@@ -76,13 +108,30 @@ impl Contents {
     /// A copy that reads only the spans of frames that may have been written. None if the host
     /// has no room for it.
     pub fn clone_spans(&self, spans: impl Iterator<Item = Range<usize>>) -> Option<Contents> {
-        let mut copy = Contents { bytes: bytemuck::try_zeroed_vec(self.bytes.len()).ok()? };
+        let mut copy = Contents {
+            bytes: bytemuck::try_zeroed_vec(self.bytes.len()).ok()?,
+            digests: bytemuck::try_zeroed_vec(self.digests.len()).ok()?,
+        };
         if self.exist() {
-            for span in spans {
-                let bytes = span.start * PAGE..span.end * PAGE;
-                copy.bytes[bytes.clone()].copy_from_slice(&self.bytes[bytes]);
-            }
+            spans.flatten().for_each(|at| copy.copy_page(self, at));
         }
         Some(copy)
+    }
+
+    /// Becomes equal to `other`, a machine's of the same shape, where its own spans and those of
+    /// `other` reach; pages that are equal already are left alone.
+    pub fn copy_spans(&mut self, other: &Contents, spans: impl Iterator<Item = Range<usize>>) {
+        if self.exist() {
+            spans.flatten().for_each(|at| self.copy_page(other, at));
+        }
+    }
+
+    fn copy_page(&mut self, other: &Contents, at: usize) {
+        let digest = other.digests[at];
+        if digest == STALE || digest != self.digests[at] {
+            let page = at * PAGE..(at + 1) * PAGE;
+            self.bytes[page.clone()].copy_from_slice(&other.bytes[page]);
+            self.digests[at] = digest;
+        }
     }
 }

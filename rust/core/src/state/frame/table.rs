@@ -328,6 +328,15 @@ impl FrameTable {
         }
         Some(copy)
     }
+
+    /// Becomes equal to `other`, a machine's of the same shape, whose touched spans and its own are
+    /// those given.
+    pub fn copy_spans(&mut self, other: &FrameTable, spans: impl Iterator<Item = Range<usize>>) {
+        let zero = self.zero_page().index();
+        for span in spans.chain(std::iter::once(zero..zero + 1)) {
+            self.frames[span.clone()].copy_from_slice(&other.frames[span]);
+        }
+    }
 }
 
 impl Index<Pfn> for FrameTable {

@@ -32,7 +32,7 @@ const fn slot(address: u64, level: u32) -> usize {
 }
 
 /// All page tables of the machine. A table that nobody uses is empty and waits for the next user.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Tables {
     tables: Vec<[Entry; ENTRIES]>,
     vacant: Vec<TableId>,
@@ -48,6 +48,24 @@ impl Hash for Tables {
     fn hash<H: Hasher>(&self, state: &mut H) {
         sparse::hash(self.tables.as_flattened(), state);
         self.vacant.hash(state);
+    }
+}
+
+impl Clone for Tables {
+    fn clone(&self) -> Tables {
+        Tables {
+            tables: self.tables.clone(),
+            vacant: self.vacant.clone(),
+            limit: self.limit,
+            last_walk: self.last_walk,
+        }
+    }
+
+    /// The same, in the memory that it has already.
+    fn clone_from(&mut self, other: &Tables) {
+        self.tables.clone_from(&other.tables);
+        self.vacant.clone_from(&other.vacant);
+        (self.limit, self.last_walk) = (other.limit, other.last_walk);
     }
 }
 
@@ -77,6 +95,8 @@ impl<'de> Deserialize<'de> for Tables {
     }
 }
 
+/// Entries that are looked at together.
+const STRETCH: usize = 64;
 /// Tables that every machine may have.
 const TABLES_MIN: usize = 1 << 16;
 /// Tables that no machine may exceed: 8 GiB of the host's memory.
@@ -178,8 +198,7 @@ impl Tables {
     pub fn entries(&self, root: TableId) -> impl Iterator<Item = (u64, TableId, Entry)> {
         self.leaves(root).into_iter().flat_map(move |(base, leaf)| {
             let page = move |at: usize| base + ((at as u64) << PAGE_SHIFT);
-            let slots = self.tables[leaf.index()].iter().enumerate();
-            slots.filter(|(_, entry)| !entry.is_none()).map(move |(at, &e)| (page(at), leaf, e))
+            self.used_in(leaf).map(move |(at, entry)| (page(at), leaf, entry))
         })
     }
 
@@ -188,7 +207,7 @@ impl Tables {
         let mut level = vec![root];
         let mut count = 1;
         for _ in 0..UPPER_LEVELS {
-            let below = |&table: &TableId| (0..ENTRIES).filter_map(move |at| self.below(table, at));
+            let below = |&table: &TableId| self.used_in(table).map(|(_, e)| TableId(e.pfn().0));
             level = level.iter().flat_map(below).collect();
             count += level.len();
         }
@@ -207,14 +226,23 @@ impl Tables {
             tables = tables
                 .into_iter()
                 .flat_map(|(base, table)| {
-                    (0..ENTRIES).filter_map(move |at| {
-                        let below = self.below(table, at)?;
-                        Some((base + ((at as u64) << shift), below))
-                    })
+                    let used = self.used_in(table);
+                    used.map(move |(at, e)| (base + ((at as u64) << shift), TableId(e.pfn().0)))
                 })
                 .collect();
         }
         tables
+    }
+
+    /// The entries of a table that are not empty, ascending; a stretch of empty ones costs one glance.
+    fn used_in(&self, table: TableId) -> impl Iterator<Item = (usize, Entry)> {
+        let stretches = self.tables[table.index()].chunks(STRETCH).enumerate();
+        let used = stretches
+            .filter(|(_, stretch)| stretch.iter().fold(0, |all, entry| all | entry.0) != 0);
+        used.flat_map(|(number, stretch)| {
+            let entries = stretch.iter().enumerate().filter(|(_, entry)| !entry.is_none());
+            entries.map(move |(at, &entry)| (number * STRETCH + at, entry))
+        })
     }
 
     fn below(&self, table: TableId, at: usize) -> Option<TableId> {

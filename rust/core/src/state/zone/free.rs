@@ -80,7 +80,12 @@ impl FreeFrames {
         {
             return None;
         }
-        for word in 0..touched.div_ceil(64) {
+        // What is withdrawn is taken, and may lie beyond what was ever touched.
+        for (taken, withdrawn) in made.levels[0].iter_mut().zip(&made.withdrawn) {
+            *taken |= withdrawn;
+        }
+        let words = touched.div_ceil(64).max(made.withdrawn.len());
+        for word in 0..words {
             let bits = made.levels[0][word];
             made.reach = made.reach.checked_sub(u64::from(bits.count_ones()))?;
             if bits == u64::MAX {
@@ -204,15 +209,15 @@ impl FreeFrames {
     /// Gives frame `at` back to those that are withdrawn.
     pub fn give_back_withdrawn(&mut self, at: usize) {
         debug_assert!(!self.is_free(at), "frame {at} given back twice");
+        if self.withdrawn.is_empty() {
+            self.withdrawn = bytemuck::zeroed_vec(self.levels[0].len());
+        }
         self.withdrawn[at / 64] |= 1 << (at % 64);
         self.withdrawn_count += 1;
     }
 
     /// Withdraws the free frames among `places`.
     pub(super) fn withdraw(&mut self, places: Range<usize>) {
-        if self.withdrawn.is_empty() {
-            self.withdrawn = bytemuck::zeroed_vec(self.levels[0].len());
-        }
         for at in places {
             let word = at / 64;
             if !self.is_in_reach(at) {
@@ -330,5 +335,28 @@ mod tests {
         free.withdraw(128..192);
         free.remove_withdrawn(128..192);
         assert_eq!((free.count(), free.touched()), (65, 192));
+    }
+
+    #[test]
+    fn a_kept_bitmap_comes_back_with_what_was_withdrawn() {
+        let mut free = FreeFrames::new(70_000);
+        (0..130).for_each(|at| assert_eq!(free.take_lowest(), Some(at)));
+        free.withdraw(64..256);
+        free.give_back_withdrawn(65);
+        let again = |free: &FreeFrames| -> FreeFrames {
+            postcard::from_bytes(&postcard::to_allocvec(free).unwrap()).unwrap()
+        };
+        let mut twin = again(&free);
+        for _ in 0..3 {
+            assert_eq!((twin.count(), twin.in_reach()), (free.count(), free.in_reach()));
+            assert_eq!(twin.touched(), free.touched());
+            (0..300).for_each(|at| assert_eq!(twin.is_free(at), free.is_free(at), "frame {at}"));
+            assert_eq!(twin.take_lowest(), free.take_lowest());
+        }
+        free.return_withdrawn(64..256);
+        twin = again(&free);
+        assert_eq!(twin.take_lowest(), Some(65));
+        twin.give_back_withdrawn(65);
+        assert!(twin.is_free(65), "although nothing was withdrawn when it was kept");
     }
 }

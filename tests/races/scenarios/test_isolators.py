@@ -1,4 +1,4 @@
-"""Other isolators, and users that leave while a page is moved: S13, S16 to S19 of the concurrency page.
+"""Other isolators, and users that leave while a page is moved: S13 to S19 of the concurrency page.
 
 Method for users that leave: M moves the parent's page; the parent then stores and gets a page of its
 own, so that the isolated page belongs to the child alone, whose ``mmap_sem`` M does not hold.
@@ -11,6 +11,7 @@ import errno
 import pytest
 
 import pagemig as pm
+from tests.races.scenarios.stages import FileStage, Playground, file_page, swap_machine
 from tests.races.stage import (
     SHARED,
     Stage,
@@ -20,9 +21,9 @@ from tests.races.stage import (
     own_page,
     shared_page,
     statuses,
-    step,
     until,
     unused_frames,
+    waits,
 )
 
 
@@ -48,7 +49,7 @@ def prepared_second(stage: Stage) -> pm.Call:
         ("DM-4", -errno.EBUSY),
     ],
 )
-def test_a_second_migrator_is_refused_from_the_isolation_to_the_drain(label: str, status: int) -> None:
+def test_s13_a_second_migrator_is_refused_from_the_isolation_to_the_drain(label: str, status: int) -> None:
     """S13, S44: -EBUSY, or -ENOENT while the leaf is an entry; the first wins; the second never comes
     to the core.
     """
@@ -65,7 +66,7 @@ def test_a_second_migrator_is_refused_from_the_isolation_to_the_drain(label: str
     assert stage.frame(stage.child).node == 1
 
 
-def test_a_second_migrator_finds_the_page_in_a_pagevec_until_it_is_drained() -> None:
+def test_s13_a_second_migrator_finds_the_page_in_a_pagevec_until_it_is_drained() -> None:
     """S13, Q07: the new page cannot be isolated before a drain, and can after it."""
     stage = shared_page(nodes=(64, 64, 64))
     second = prepared_second(stage)
@@ -80,7 +81,7 @@ def test_a_second_migrator_finds_the_page_in_a_pagevec_until_it_is_drained() -> 
     late.check()
 
 
-def test_the_engine_and_other_subsystems_cannot_isolate_the_page_either() -> None:
+def test_s13_the_engine_and_other_subsystems_cannot_isolate_the_page_either() -> None:
     """S13: ``isolate_lru_page`` says -EBUSY to everybody; counted as not migrated by nobody."""
     stage = shared_page()
     mover = stage.mover()
@@ -96,7 +97,7 @@ def test_the_engine_and_other_subsystems_cannot_isolate_the_page_either() -> Non
     assert statuses(mover) == [1]
 
 
-def test_a_mover_that_finds_the_page_isolated_by_another_subsystem_reports_busy() -> None:
+def test_s13_a_mover_that_finds_the_page_isolated_by_another_subsystem_reports_busy() -> None:
     """S13, S14 the other way round; after the putback and a drain it moves."""
     stage = shared_page()
     stage.machine.isolate(stage.old)
@@ -110,12 +111,118 @@ def test_a_mover_that_finds_the_page_isolated_by_another_subsystem_reports_busy(
     assert statuses(again) == [1]
 
 
+@pytest.mark.parametrize("way", ["migrate_pages", "mbind"])
+def test_s13_the_other_system_calls_pass_it_over_in_silence(way: str) -> None:
+    """S13: ``migrate_pages(2)`` and ``mbind`` report nothing; the first, and its node, win."""
+    stage = shared_page(nodes=(64, 64, 64))
+    mover = stage.mover()
+    until(stage, mover, "UM-9")
+    if way == "mbind":
+        policy = pm.Policy(pm.PolicyMode.BIND, [2])
+        what: pm.call.CallValue = pm.calls.mbind(stage.of_child(), policy, flags=pm.MbindFlags.MOVE_ALL)
+    else:
+        what = pm.calls.migrate_pages(stage.child, {0}, {2})
+    second = stage.machine.start(what, by=stage.child)
+    finish(stage, second)
+    assert second.result == (None if way == "mbind" else 0)
+    assert "UM-3" not in second.history
+    finish(stage, mover)
+    assert statuses(mover) == [1]
+    assert stage.frame(stage.child).node == 1
+
+
+def test_s13_offlining_counts_it_as_unmanaged_and_comes_again() -> None:
+    """S13: -EBUSY for the round, what it had isolated is put back; a later round finds the page gone."""
+    stage = own_page(pages=20, pageblock_frames=16)
+    call = pm.calls.move_pages(stage.heap[18], 1)
+    mover = stage.machine.start(call, by=stage.parent)
+    until(stage, mover, "UM-9")
+    offline = stage.machine.start(pm.calls.offline(16, 16), by=stage.machine.spawn("operator", stack=False))
+    for _ in range(2):
+        until(stage, offline, "SY7-5d-putback")
+        assert stage.machine.zone_counters(0)["nr_isolated_anon"] == 4
+        until(stage, offline, "SY7-5d-yield")
+        assert stage.machine.zone_counters(0)["nr_isolated_anon"] == 1
+    assert "UM-3" not in offline.history
+    finish(stage, mover, offline)
+    assert (statuses(mover), offline.error) == ([1], None)
+    assert stage.machine.pageblocks(0)[1].state is pm.BlockState.OFFLINE
+    assert stage.parent.nodes_of(stage.heap)[18] == 1
+
+
+@pytest.mark.parametrize("label", ["SP12-lock", "SP12-add-to-swap", "SP12-pageout"])
+def test_s14_a_page_that_reclaim_has_is_busy_and_then_it_is_not_there(label: str) -> None:
+    """S14: -EBUSY while reclaim has it isolated (-ENOENT once its PTE is a swap entry); when reclaim has
+    freed the page a later request reports -ENOENT.
+    """
+    machine, app, _ = swap_machine()
+    page = app.mmap(pm.PAGE_SIZE)
+    app.write(page.start, b"page")
+    machine.drain()
+    stage = Playground(machine)
+    reclaim = machine.start(pm.calls.swap_out(page.start), by=app)
+    until(stage, reclaim, label)
+    assert machine.zone_counters(0)["nr_isolated_anon"] == 1
+    is_mapped = app.entry_at(page.start).kind is pm.EntryKind.PRESENT
+    assert is_mapped is (label != "SP12-pageout")
+    mover = machine.start(pm.calls.move_pages(page, 1), by=app)
+    finish(stage, mover)
+    assert statuses(mover) == [-errno.EBUSY if is_mapped else -errno.ENOENT]
+    assert "UM-3" not in mover.history
+    assert waits(stage, reclaim).lock == "writeback"
+    assert machine.complete_io()
+    finish(stage, reclaim)
+    assert app.entry_at(page.start).kind is pm.EntryKind.SWAP
+    again = machine.start(pm.calls.move_pages(page, 1), by=app)
+    finish(stage, again)
+    assert statuses(again) == [-errno.ENOENT]
+    assert free_frames(stage, 0) == 64
+
+
+def test_s14_a_file_page_that_reclaim_has_is_busy_and_then_it_is_not_there() -> None:
+    """S14: the same with a scan of the inactive list; the PTE of a file's page is simply gone."""
+    stage = file_page()
+    assert stage.machine.reclaim(0, family=pm.PageFamily.FILE) == 0
+    stage.machine.drain()
+    reclaim = stage.machine.start(pm.calls.reclaim(0, 1, family=pm.PageFamily.FILE), by=stage.other)
+    until(stage, reclaim, "SP12-lock")
+    early = stage.mover()
+    finish(stage, early)
+    assert statuses(early) == [-errno.EBUSY]
+    finish(stage, reclaim)
+    assert (reclaim.result, stage.app.entry_at(stage.address).kind) == (1, pm.EntryKind.NONE)
+    late = stage.mover()
+    finish(stage, late)
+    assert statuses(late) == [-errno.ENOENT]
+
+
+@pytest.mark.parametrize("family", list(pm.PageFamily))
+@pytest.mark.parametrize("label", ["UM-3", "UM-9", "MN-5"])
+def test_s15_reclaim_never_sees_a_page_that_is_being_moved(label: str, family: pm.PageFamily) -> None:
+    """S15: it is on no list; NR_ISOLATED is raised by one meanwhile. (Throttling is left out.)"""
+    stage: Stage | FileStage = file_page() if family is pm.PageFamily.FILE else own_page()
+    name = "nr_isolated_file" if family is pm.PageFamily.FILE else "nr_isolated_anon"
+    mover = stage.mover()
+    until(stage, mover, label)
+    assert stage.machine.zone_counters(0)[name] == 1
+    before = stage.machine.frame(stage.old)
+    by = stage.machine.spawn("reclaimer", stack=False)
+    for node in (0, 1):
+        reclaim = stage.machine.start(pm.calls.reclaim(node, 32, family=family), by=by)
+        finish(stage, reclaim)
+        assert (reclaim.result, "SP12-lock" in reclaim.history) == (0, False)
+    assert stage.machine.frame(stage.old) == before
+    finish(stage, mover)
+    assert statuses(mover) == [1]
+    assert stage.machine.zone_counters(0)[name] == 0
+
+
 def everybody_leaves(stage: Stage) -> None:
     """The child exits: nothing maps the isolated page any more."""
     finish(stage, stage.machine.start(pm.calls.exit(), by=stage.child))
 
 
-def test_a_page_freed_before_the_attempt_counts_as_moved_and_wastes_a_frame() -> None:
+def test_s16_a_page_freed_before_the_attempt_counts_as_moved_and_wastes_a_frame() -> None:
     """S16, Q02: count 1 at UM-2, so rc 0 at once; status: the node of the frame thrown away."""
     stage = shared_page()
     mover = stage.mover()
@@ -134,7 +241,7 @@ def test_a_page_freed_before_the_attempt_counts_as_moved_and_wastes_a_frame() ->
     assert free_frames(stage, 1) == 64
 
 
-def test_a_freed_page_wastes_a_frame_in_every_pass_that_another_page_causes() -> None:
+def test_s16_a_freed_page_wastes_a_frame_in_every_pass_that_another_page_causes() -> None:
     """S16, Q02: it stays on the list; a pinned page beside it causes ten passes, so twenty frames go."""
     stage = shared_page(pages=2)
     pinned = stage.parent.page_at(stage.heap[1].start)
@@ -156,7 +263,7 @@ def test_a_freed_page_wastes_a_frame_in_every_pass_that_another_page_causes() ->
 
 
 @pytest.mark.parametrize("label", ["UM-3", "UM-4", "UM-9"])
-def test_a_page_freed_during_the_attempt_is_copied_for_nobody(label: str) -> None:
+def test_s17_a_page_freed_during_the_attempt_is_copied_for_nobody(label: str) -> None:
     """S17: count 2 at UM-2, 1 before UM-9: nothing to unmap, MM-1 passes, the walk restores nothing."""
     stage = shared_page()
     mover = stage.mover()
@@ -183,7 +290,7 @@ def test_a_page_freed_during_the_attempt_is_copied_for_nobody(label: str) -> Non
 
 @pytest.mark.parametrize("label", ["MM-1", "MC-1"])
 @pytest.mark.parametrize("way", ["munmap", "exit"])
-def test_the_only_mapper_leaves_while_the_entry_is_installed(label: str, way: str) -> None:
+def test_s18_the_only_mapper_leaves_while_the_entry_is_installed(label: str, way: str) -> None:
     """S18, Q16: the entry is cleared, ANONPAGES stays one too high, M completes: rc 0, a page for nobody."""
     stage = shared_page()
     mover = stage.mover()
@@ -208,7 +315,7 @@ def test_the_only_mapper_leaves_while_the_entry_is_installed(label: str, way: st
     assert stage.parent.read(stage.address, 4) == b"page"
 
 
-def test_one_of_two_mappers_leaves_while_the_entries_are_installed() -> None:
+def test_s19_one_of_two_mappers_leaves_while_the_entries_are_installed() -> None:
     """S19, Q16: its entry is cleared with the leak, the other is restored; new page: map count 1."""
     stage = shared_page()
     mover = stage.mover()
@@ -227,7 +334,7 @@ def test_one_of_two_mappers_leaves_while_the_entries_are_installed() -> None:
     assert stage.frame(stage.parent).count == 1
 
 
-def test_a_leak_of_the_resident_counter_is_repaired_in_the_repaired_profile() -> None:
+def test_s18_a_leak_of_the_resident_counter_is_repaired_in_the_repaired_profile() -> None:
     """Q16: the same as S18 and S19 with the entry counted when it is unmapped."""
     machine = pm.Machine(nodes=[64 * pm.PAGE_SIZE] * 2, contents=True, profile=pm.Profile.REPAIRED)
     parent = machine.spawn("parent", stack=False)
@@ -244,14 +351,3 @@ def test_a_leak_of_the_resident_counter_is_repaired_in_the_repaired_profile() ->
     assert child.counters.anon == 0
     finish(stage, mover)
     assert statuses(mover) == [1]
-
-
-def test_a_mover_alone_meets_nobody() -> None:
-    """The ground: one attempt, no frame wasted, every lock given back."""
-    stage = own_page()
-    mover = stage.mover()
-    while not mover.done:
-        assert step(stage, mover)
-    assert statuses(mover) == [1]
-    assert mover.history.count("UM-10") == 1
-    assert len(unused_frames(stage, 1)) == 0

@@ -1,4 +1,4 @@
-"""Address spaces that change while a page is moved: S20 to S22, S47, S48 of the concurrency page.
+"""Address spaces that change while a page is moved: S20 to S22, S34, S45, S47, S48 of the concurrency page.
 
 ``move_pages`` holds the ``mmap_sem`` of the requested mm, the parent's. The child, which shares the
 page, changes its own memory.
@@ -6,14 +6,16 @@ page, changes its own memory.
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 import pagemig as pm
 from tests.races.stage import (
     SHARED,
+    Stage,
     finish,
     free_frames,
-    in_turn,
     only_the_child_maps_it,
     own_page,
     shared_page,
@@ -27,7 +29,7 @@ MIGRATION = pm.EntryKind.MIGRATION
 PRESENT = pm.EntryKind.PRESENT
 
 
-def test_a_fork_over_an_entry_leaves_two_read_entries_and_both_come_back() -> None:
+def test_s20_a_fork_over_an_entry_leaves_two_read_entries_and_both_come_back() -> None:
     """S20, Q16: map count 2, count + 2; the child's counter misses one; a later store copies."""
     stage = shared_page()
     mover = stage.mover()
@@ -61,7 +63,7 @@ def test_a_fork_over_an_entry_leaves_two_read_entries_and_both_come_back() -> No
     stage.machine.check()
 
 
-def test_a_fork_that_is_not_linked_yet_waits_for_the_walk_and_meets_entries_only() -> None:
+def test_s21_a_fork_that_is_not_linked_yet_waits_for_the_walk_and_meets_entries_only() -> None:
     """S21: linking the child's area needs the lock that the walk holds."""
     stage = shared_page()
     mover = stage.mover()
@@ -82,7 +84,7 @@ def test_a_fork_that_is_not_linked_yet_waits_for_the_walk_and_meets_entries_only
     assert stage.frame(grandchild).mapcount == 3
 
 
-def test_a_fork_between_two_visits_copies_an_ordinary_entry_and_the_walk_comes_to_it() -> None:
+def test_s21_a_fork_between_two_visits_copies_an_ordinary_entry_and_the_walk_comes_to_it() -> None:
     """S21: the forker's entry is still ordinary: count and map count + 1, then all become entries."""
     stage = shared_page()
     mover = stage.mover()
@@ -107,7 +109,7 @@ def test_a_fork_between_two_visits_copies_an_ordinary_entry_and_the_walk_comes_t
     assert stage.frame(grandchild).mapcount == 3
 
 
-def test_a_fork_between_two_visits_copies_an_entry_that_the_walk_then_skips() -> None:
+def test_s21_a_fork_between_two_visits_copies_an_entry_that_the_walk_then_skips() -> None:
     """S21: the forker's entry is replaced already; the walk has another mapper before it."""
     stage = shared_page()
     third = stage.parent.fork("third")
@@ -133,7 +135,7 @@ def test_a_fork_between_two_visits_copies_an_entry_that_the_walk_then_skips() ->
     assert stage.frame(third).mapcount == 4
 
 
-def test_a_fork_after_the_last_mapper_was_replaced_can_copy_no_ordinary_entry() -> None:
+def test_s21_a_fork_after_the_last_mapper_was_replaced_can_copy_no_ordinary_entry() -> None:
     """S21: "if the walk had already stopped because the map count reached 0"."""
     stage = shared_page()
     mover = stage.mover()
@@ -149,7 +151,7 @@ def test_a_fork_after_the_last_mapper_was_replaced_can_copy_no_ordinary_entry() 
 
 
 @pytest.mark.parametrize("protection", [pm.R, pm.NONE])
-def test_mprotect_downgrades_a_write_entry_whatever_it_permits(protection: pm.Protection) -> None:
+def test_s22_mprotect_downgrades_a_write_entry_whatever_it_permits(protection: pm.Protection) -> None:
     """S22, Q27: restored not writable; once the area is writable again a store faults and reuses the page."""
     stage = shared_page()
     mover = stage.mover()
@@ -175,7 +177,7 @@ def test_mprotect_downgrades_a_write_entry_whatever_it_permits(protection: pm.Pr
     assert stage.child.entry_at(stage.address).writable
 
 
-def test_a_restored_entry_has_the_protection_of_the_area_at_that_time() -> None:
+def test_s22_a_restored_entry_has_the_protection_of_the_area_at_that_time() -> None:
     """S22: read-only at the restore, so readable and not writable; the store is a SIGSEGV."""
     stage = shared_page()
     mover = stage.mover()
@@ -189,7 +191,7 @@ def test_a_restored_entry_has_the_protection_of_the_area_at_that_time() -> None:
         stage.child.write(stage.address, b"PAGE")
 
 
-def test_mprotect_after_the_restore_is_the_ordinary_one() -> None:
+def test_s22_mprotect_after_the_restore_is_the_ordinary_one() -> None:
     """S22: "If M restored first, ordinary mprotect applies"."""
     stage = shared_page()
     mover = stage.mover()
@@ -205,32 +207,51 @@ def test_mprotect_after_the_restore_is_the_ordinary_one() -> None:
     assert statuses(mover) == [1]
 
 
-@pytest.mark.parametrize("verb", ["munmap", "fork", "mprotect", "mlock"])
-def test_what_changes_the_locked_address_space_waits_for_the_whole_call(verb: str) -> None:
-    """Concurrency 5: munmap, mprotect and fork of the locked mm cannot run during ``move_pages``."""
+def mbind_of_parent(stage: Stage) -> pm.Call:
+    """M: an ``mbind`` of the parent's heap to node 1, shared pages too."""
+    policy = pm.Policy(pm.PolicyMode.BIND, [1])
+    what = pm.calls.mbind(stage.heap, policy, flags=pm.MbindFlags.MOVE_ALL)
+    return stage.machine.start(what, by=stage.parent)
+
+
+@pytest.mark.parametrize("label", ["MM-1", "MC-1"])
+def test_s45_a_sibling_of_an_mbind_sleeps_before_it_can_see_an_entry(label: str) -> None:
+    """S45: M holds ``mmap_sem`` for writing: T of the same mm sleeps for that, with no reference to the page,
+    so that not even before the point of no return M notices. M: 0.
+    """
     stage = own_page()
-    mover = stage.mover()
-    until(stage, mover, "DM-2")
-    calls = {
-        "munmap": pm.calls.munmap(stage.heap),
-        "fork": pm.calls.fork(),
-        "mprotect": pm.calls.mprotect(stage.heap, pm.R),
-        "mlock": pm.calls.mlock(stage.heap),
-    }
-    writer = stage.machine.start(calls[verb], by=stage.parent)
-    wait = waits(stage, writer)
-    assert (wait.lock, wait.pfn, wait.holder) == ("mmap_sem", None, mover.number)
-    until(stage, mover, "DM-4")
-    assert writer.waiting_for == wait
-    assert step(stage, mover)
-    assert writer.waiting_for is None
-    in_turn(stage)
-    assert statuses(mover) == [1]
-    assert writer.error is None
+    mover = mbind_of_parent(stage)
+    until(stage, mover, label)
+    assert stage.parent.entry_at(stage.address).kind is MIGRATION
+    sibling = stage.machine.start(pm.calls.read(stage.address, 4), by=stage.parent)
+    wait = waits(stage, sibling)
+    assert (wait.lock, wait.holder) == ("mmap_sem", mover.number)
+    assert stage.old_frame() == (1, 0)
+    finish(stage, mover, sibling)
+    assert (mover.error, mover.history.count("UM-3"), sibling.result) == (None, 1, b"page")
+    assert "EW-1" not in sibling.history
+    assert stage.frame(stage.parent).node == 1
+
+
+@pytest.mark.parametrize("label", ["MM-1", "MC-1"])
+def test_s45_another_process_that_shares_the_page_behaves_as_ever(label: str) -> None:
+    """S45, S05, S08: it sees the entry, takes a reference, sleeps on P; too early, it costs M an attempt."""
+    stage = shared_page()
+    mover = mbind_of_parent(stage)
+    until(stage, mover, label)
+    other = stage.machine.start(pm.calls.read(stage.address, 4), by=stage.child)
+    assert waits(stage, other) == pm.WaitFor("page_lock", stage.old, mover.number)
+    assert stage.old_frame() == (2, 0)
+    until(stage, mover, "UM-16")
+    finish(stage, other)
+    assert other.result == b"page"
+    finish(stage, mover)
+    assert (mover.error, mover.history.count("UM-3")) == (None, 2 if label == "MM-1" else 1)
+    assert {stage.frame(task).node for task in (stage.parent, stage.child)} == {1}
 
 
 @pytest.mark.parametrize("label", ["DM-1", "DM-2", "UM-3", "MM-1", "MC-1", "MN-5", "UM-17", "DM-4"])
-def test_a_target_that_exits_keeps_its_memory_until_the_mover_lets_go(label: str) -> None:
+def test_s47_a_target_that_exits_keeps_its_memory_until_the_mover_lets_go(label: str) -> None:
     """S47: M's mm reference keeps the address space; the teardown happens inside M's MV-8."""
     stage = own_page(pages=3)
     machine = stage.machine
@@ -250,23 +271,50 @@ def test_a_target_that_exits_keeps_its_memory_until_the_mover_lets_go(label: str
     assert (free_frames(stage, 0), free_frames(stage, 1)) == (64, 64)
 
 
-def test_a_mover_cannot_be_stopped_by_what_happens_to_its_task() -> None:
-    """S48: neither the passes nor the waits react to signals; a task inside a call does not exit."""
+def test_s48_signals_stop_neither_the_passes_nor_the_waits() -> None:
+    """S48: M sleeps on for the page lock in pass 3 with a signal pending, and makes all ten passes; its task
+    does not exit meanwhile. T, a COW fault, owns the lock; a pin makes the rest fail.
+    """
     stage = shared_page()
     mover = stage.mover()
-    until(stage, mover, "MM-1")
-    with pytest.raises(pm.UsageError):
-        stage.parent.exit()
+    until(stage, mover, "UM-9")
+    store = stage.machine.start(pm.calls.write(stage.address, b"PAGE"), by=stage.child)
+    waits(stage, store)
+    until(stage, mover, "UM-16")
+    assert step(stage, store)
+    asleep = waits(stage, mover)
+    assert (asleep.pfn, asleep.holder, mover.history.count("UM-3")) == (stage.old, store.number, 3)
+    stage.parent.signal()
+    assert not step(stage, mover)
+    assert mover.waiting_for == asleep
     with pytest.raises(pm.UsageError):
         stage.machine.start(pm.calls.exit(), by=stage.parent)
-    stage.machine.check()
-    finish(stage, mover)
-    assert statuses(mover) == [1]
+    assert stage.parent.pin(stage.address) == stage.old
+    finish(stage, store, mover)
+    assert statuses(mover) == [-errno.EAGAIN]
+    assert mover.history.count("UM-3") == 10
+    stage.parent.unpin(stage.old)
 
 
-def test_merging_areas_waits_for_a_walk_over_any_of_their_lists() -> None:
-    """S21, W13: whoever changes a list needs the lock that the walk holds, also for the areas that a
-    merge swallows. A walk that loses its place strands an entry (I-20).
+def test_s48_offlining_looks_for_signals_between_its_rounds_only() -> None:
+    """S48, syscalls 7: a signal in the middle of an attempt: the round goes on to its end, then -EINTR."""
+    stage = own_page(pages=18, pageblock_frames=16)
+    operator = stage.machine.spawn("operator", stack=False)
+    offline = stage.machine.start(pm.calls.offline(16, 16), by=operator)
+    until(stage, offline, "UM-9")
+    operator.signal()
+    rounds = offline.history.count("SY7-5a")
+    finish(stage, offline)
+    assert isinstance(offline.error, InterruptedError)
+    assert offline.history.count("SY7-5a") == rounds + 1
+    assert all((page := stage.parent.page_at(at.start)) and page.pfn >= 32 for at in stage.heap[16:])
+    assert stage.machine.pageblocks(0)[1].state is pm.BlockState.MOVABLE
+    assert stage.parent.read(stage.heap[17].start, 4) == b"page"
+
+
+def test_s34_areas_that_merge_wait_for_a_walk_over_any_of_their_lists() -> None:
+    """S34, its second way, and W13: the model changes a boundary in one step, and whoever changes a list
+    needs the lock that the walk holds, also for areas that a merge swallows: nothing is stranded (I-20).
     """
     machine = pm.Machine(nodes=[64 * pm.PAGE_SIZE] * 2, contents=True)
     parent = machine.spawn("parent", stack=False)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 import pagemig as pm
-
-from .stepping import block, cached, finish, reach, settle
+from tests.kernel.stepping import block, cached, finish, reach, settle
 
 EXACT, REPAIRED = pm.Profile.EXACT, pm.Profile.REPAIRED
 MIGRATION, PRESENT = pm.EntryKind.MIGRATION, pm.EntryKind.PRESENT
@@ -44,7 +43,7 @@ def page_at(machine: pm.Machine, app: pm.Task) -> pm.Region:
     return page
 
 
-def test_q21_both_looks_can_fall_into_the_instant_between_two_tables() -> None:
+def test_s34_both_looks_can_fall_into_the_instant_between_two_tables() -> None:
     """Q21, S34, RP-2, I-20: cleared here, not stored there yet; both peeks see nothing; the entry stays."""
     machine, app, mover = a_machine(EXACT)
     page = page_at(machine, app)
@@ -60,8 +59,8 @@ def test_q21_both_looks_can_fall_into_the_instant_between_two_tables() -> None:
     assert (machine.frame(NEW).mapcount, app.counters.anon) == (0, 1)
 
 
-def test_q21_in_repaired_the_walk_waits_for_the_tables() -> None:
-    """Q21 off: the mover of tables owns the list of areas; the walk of MN-4 begins when it is done."""
+def test_s34_in_repaired_the_walk_waits_for_the_tables() -> None:
+    """S34, Q21 off: the mover of tables owns the list of areas; the walk of MN-4 begins when it is done."""
     machine, app, mover = a_machine(REPAIRED)
     page = page_at(machine, app)
     move = reach(machine, a_move(machine, mover), "MN-4")
@@ -90,7 +89,7 @@ def merging(profile: pm.Profile) -> tuple[pm.Machine, pm.Task, pm.Call, pm.Regio
     return machine, app, reach(machine, a_move(machine, mover, 1), "UM-10"), away
 
 
-def test_q21_into_an_area_earlier_on_the_list_the_whole_walk_is_the_window() -> None:
+def test_s34_into_an_area_earlier_on_the_list_the_whole_walk_is_the_window() -> None:
     """Q21, S34, I-20: the walk looks there before the entry comes, and here after it has gone."""
     machine, app, move, away = merging(EXACT)
     remap = machine.start(pm.calls.mremap(away, to=HERE + pm.PAGE_SIZE), by=app)
@@ -106,8 +105,8 @@ def test_q21_into_an_area_earlier_on_the_list_the_whole_walk_is_the_window() -> 
     assert "I-20" in found_by_the_audit(machine)
 
 
-def test_q21_in_repaired_the_tables_wait_for_the_walk() -> None:
-    """Q21 off: once the walk has begun no entry is carried away from it."""
+def test_s34_in_repaired_the_tables_wait_for_the_walk() -> None:
+    """S34, Q21 off: once the walk has begun no entry is carried away from it."""
     machine, app, move, away = merging(REPAIRED)
     remap = machine.start(pm.calls.mremap(away, to=HERE + pm.PAGE_SIZE), by=app)
     reach(machine, remap, "SP6-move")
@@ -121,7 +120,7 @@ def test_q21_in_repaired_the_tables_wait_for_the_walk() -> None:
 
 
 @pytest.mark.parametrize("profile", [EXACT, REPAIRED], ids=["exact", "repaired"])
-def test_files_are_safe_in_either_profile(profile: pm.Profile) -> None:
+def test_s34_files_are_safe_in_either_profile(profile: pm.Profile) -> None:
     """S34: ``i_mmap_lock`` is held around each table, and the walk needs it."""
     machine, app, mover = a_machine(profile)
     _, area = cached(machine, app, pm.FileSystem("plain"))
@@ -134,7 +133,7 @@ def test_files_are_safe_in_either_profile(profile: pm.Profile) -> None:
 
 
 @pytest.mark.parametrize("profile", [EXACT, REPAIRED], ids=["exact", "repaired"])
-def test_a_task_whose_memory_is_locked_by_the_mover_cannot_do_it(profile: pm.Profile) -> None:
+def test_s34_a_task_whose_memory_is_locked_by_the_mover_cannot_do_it(profile: pm.Profile) -> None:
     """S34: ``move_pages`` holds ``mmap_sem``, so that mremap of that memory waits for the end."""
     machine, app, _ = a_machine(profile)
     page = page_at(machine, app)
@@ -148,7 +147,7 @@ def test_a_task_whose_memory_is_locked_by_the_mover_cannot_do_it(profile: pm.Pro
 
 
 @pytest.mark.parametrize("profile", [EXACT, REPAIRED], ids=["exact", "repaired"])
-def test_without_the_instant_a_plain_move_strands_nothing(profile: pm.Profile) -> None:
+def test_s34_without_the_instant_a_plain_move_strands_nothing(profile: pm.Profile) -> None:
     """S34: the area at the destination is behind the source, so a mover that does not stop is harmless.
 
     Method: at every step of the restoring walk, on a clone, the whole mremap at once.

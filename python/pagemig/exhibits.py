@@ -44,7 +44,7 @@ NO_METHOD: Final = replace(WHOLE_PAGES, name="no-method", migrate=MigrateMethod.
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Scene:
     """Where an exhibit is built: a machine of two small nodes, a program, and a daemon that moves pages."""
 
     machine: Machine
@@ -52,14 +52,14 @@ class Stage:
     daemon: Task
 
     @staticmethod
-    def build(*, bugs: tuple[Bug, ...] = (), profile: Profile = Profile.REPAIRED) -> Stage:
+    def build(*, bugs: tuple[Bug, ...] = (), profile: Profile = Profile.REPAIRED) -> Scene:
         """Make one; every store is watched from the beginning."""
         machine = Machine(
             nodes=[NODE_PAGES * PAGE_SIZE] * 2, cpus=1, contents=True, profile=profile, bugs=bugs
         )
         machine.watch_stores()
         daemon = machine.spawn("daemon", kernel_thread=True)
-        return Stage(machine, machine.spawn("app", stack=False), daemon)
+        return Scene(machine, machine.spawn("app", stack=False), daemon)
 
     def heap(self) -> Region:
         """One page of private memory of the program, written."""
@@ -96,75 +96,75 @@ class Exhibit:
     """The step or window of the specification that is broken."""
     breaks: tuple[str, ...]
     """The invariants that no longer hold."""
-    situation: Callable[[Stage], Calls]
-    """Prepares a stage and says what races on it."""
+    situation: Callable[[Scene], Calls]
+    """Prepares a scene and says what races on it."""
 
     def build(self, bug_on: bool = True) -> tuple[Machine, Calls]:
         """Build the machine, with the bug or without, and say what races on it."""
         if not isinstance(bug_on, bool):
             raise UsageError(f"bug_on is {bug_on!r}; it must be True or False")
         if self.bug is None:
-            stage = Stage.build(profile=Profile.EXACT if bug_on else Profile.REPAIRED)
+            scene = Scene.build(profile=Profile.EXACT if bug_on else Profile.REPAIRED)
         else:
-            stage = Stage.build(bugs=(self.bug,) if bug_on else ())
-        return stage.machine, self.situation(stage)
+            scene = Scene.build(bugs=(self.bug,) if bug_on else ())
+        return scene.machine, self.situation(scene)
 
 
-def _cached_page(stage: Stage, filesystem: FileSystem) -> tuple[int, int | None]:
+def _cached_page(scene: Scene, filesystem: FileSystem) -> tuple[int, int | None]:
     """A file whose only page was written and is in memory: its number, and the frame."""
-    file = stage.machine.create_file("file", PAGE_SIZE, filesystem=filesystem)
-    file.write(0, b"file", by=stage.app)
-    stage.machine.drain()
+    file = scene.machine.create_file("file", PAGE_SIZE, filesystem=filesystem)
+    file.write(0, b"file", by=scene.app)
+    scene.machine.drain()
     return file.number, file.pfn_of(0)
 
 
-def _read_while_it_moves(stage: Stage) -> Calls:
-    file, pfn = _cached_page(stage, WHOLE_PAGES)
-    return [stage.move(pfn), (calls.read_file(file, 0, 4), stage.app)]
+def _read_while_it_moves(scene: Scene) -> Calls:
+    file, pfn = _cached_page(scene, WHOLE_PAGES)
+    return [scene.move(pfn), (calls.read_file(file, 0, 4), scene.app)]
 
 
-def _load_while_it_moves(stage: Stage) -> Calls:
-    heap, move = stage.move_heap()
-    return [move, (calls.read(heap.start, 4), stage.app)]
+def _load_while_it_moves(scene: Scene) -> Calls:
+    heap, move = scene.move_heap()
+    return [move, (calls.read(heap.start, 4), scene.app)]
 
 
-def _stored_through_an_entry(stage: Stage) -> Calls:
+def _stored_through_an_entry(scene: Scene) -> Calls:
     """A page of tmpfs that was read first, so that only the entry knows of the store."""
-    file = stage.machine.create_file("file", PAGE_SIZE, filesystem=TMPFS)
-    area = stage.app.mmap(PAGE_SIZE, file=file, shared=True)
-    stage.app.touch(area, write=False)
-    stage.app.write(area.start, b"file")
-    stage.machine.drain()
-    move = stage.move(stage.app.entry_at(area.start).pfn)
-    return [move, (calls.read(area.start, 4), stage.app)]
+    file = scene.machine.create_file("file", PAGE_SIZE, filesystem=TMPFS)
+    area = scene.app.mmap(PAGE_SIZE, file=file, shared=True)
+    scene.app.touch(area, write=False)
+    scene.app.write(area.start, b"file")
+    scene.machine.drain()
+    move = scene.move(scene.app.entry_at(area.start).pfn)
+    return [move, (calls.read_file(file, 0, 4), scene.app)]
 
 
-def _fork_while_it_moves(stage: Stage) -> Calls:
-    _, move = stage.move_heap()
-    return [move, (calls.fork("child"), stage.app)]
+def _fork_while_it_moves(scene: Scene) -> Calls:
+    _, move = scene.move_heap()
+    return [move, (calls.fork("child"), scene.app)]
 
 
-def _mprotect_while_it_moves(stage: Stage) -> Calls:
-    heap, move = stage.move_heap()
-    return [move, (calls.mprotect(heap, Protection.READ), stage.app)]
+def _mprotect_while_it_moves(scene: Scene) -> Calls:
+    heap, move = scene.move_heap()
+    return [move, (calls.mprotect(heap, Protection.READ), scene.app)]
 
 
-def _mremap_while_it_moves(stage: Stage) -> Calls:
-    heap, move = stage.move_heap()
-    return [move, (calls.mremap(heap, to=heap.start + 64 * PAGE_SIZE), stage.app)]
+def _mremap_while_it_moves(scene: Scene) -> Calls:
+    heap, move = scene.move_heap()
+    return [move, (calls.mremap(heap, to=heap.start + 64 * PAGE_SIZE), scene.app)]
 
 
-def _munmap_while_it_moves(stage: Stage) -> Calls:
-    heap, move = stage.move_heap()
-    return [move, (calls.munmap(heap), stage.app)]
+def _munmap_while_it_moves(scene: Scene) -> Calls:
+    heap, move = scene.move_heap()
+    return [move, (calls.munmap(heap), scene.app)]
 
 
-def _written_by_the_fallback(stage: Stage) -> Calls:
-    file, pfn = _cached_page(stage, NO_METHOD)
-    return [stage.move(pfn), (calls.read_file(file, 0, 4), stage.app)]
+def _written_by_the_fallback(scene: Scene) -> Calls:
+    file, pfn = _cached_page(scene, NO_METHOD)
+    return [scene.move(pfn), (calls.read_file(file, 0, 4), scene.app)]
 
 
-_SITUATIONS: dict[Bug, Callable[[Stage], Calls]] = {
+_SITUATIONS: dict[Bug, Callable[[Scene], Calls]] = {
     Bug.NO_FREEZE: _read_while_it_moves,
     Bug.NO_RECHECK: _read_while_it_moves,
     Bug.COPY_LATE: _load_while_it_moves,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 import pagemig as pm
@@ -30,7 +32,7 @@ def flags_of_child(stage: Stage) -> pm.PageFlags:
     return stage.frame(stage.child).flags
 
 
-def test_mlock_that_meets_an_entry_makes_the_attempt_fail_and_marks_the_old_page() -> None:
+def test_s37_mlock_that_meets_an_entry_makes_the_attempt_fail_and_marks_the_old_page() -> None:
     """S37: PG_mlocked on the old page, which is isolated; the next pass takes it along (MC-6) and the
     new page goes straight to the unevictable list.
     """
@@ -57,7 +59,7 @@ def test_mlock_that_meets_an_entry_makes_the_attempt_fail_and_marks_the_old_page
 
 
 @pytest.mark.parametrize("label", ["UM-16", "UM-17"])
-def test_mlock_after_the_point_of_no_return_marks_the_new_page_before_it_is_put_back(label: str) -> None:
+def test_s37_mlock_after_the_point_of_no_return_marks_the_new_page_before_it_is_put_back(label: str) -> None:
     """S37: it cannot isolate the new page, which is on no list; UM-17 consults PG_mlocked."""
     stage = shared_page()
     mover = stage.mover()
@@ -76,7 +78,7 @@ def test_mlock_after_the_point_of_no_return_marks_the_new_page_before_it_is_put_
     assert stage.machine.zone_counters(1)["nr_unevictable"] == 1
 
 
-def test_mlock_of_a_page_that_waits_in_a_pagevec_leaves_it_on_an_evictable_list() -> None:
+def test_s37_mlock_of_a_page_that_waits_in_a_pagevec_leaves_it_on_an_evictable_list() -> None:
     """S37: "a page that was already in a pagevec when PG_mlocked was set lands on an evictable list"."""
     stage = shared_page()
     mover = stage.mover()
@@ -95,6 +97,27 @@ def test_mlock_of_a_page_that_waits_in_a_pagevec_leaves_it_on_an_evictable_list(
     assert stage.machine.zone_counters(1)["nr_unevictable"] == 0
 
 
+def test_s37_mlock_in_the_last_pass_marks_the_old_page_and_the_final_putback_consults_that() -> None:
+    """S37: all attempts failed (a pin): PG_mlocked on the isolated old page; MP-5 puts it on the unevictable
+    list of its node.
+    """
+    stage = shared_page()
+    mover = stage.mover()
+    until(stage, mover, "UM-3")
+    only_the_child_maps_it(stage, writable=True)
+    assert stage.child.pin(stage.address) == stage.old
+    mlock = mlock_of_child(stage)
+    finish(stage, mlock)
+    assert flags_of_child(stage) & LOCKED_AWAY == pm.PageFlags.MLOCKED
+    until(stage, mover, "MP-5")
+    assert stage.machine.zone_counters(0)["nr_unevictable"] == 0
+    finish(stage, mover)
+    assert statuses(mover) == [-errno.EAGAIN]
+    assert flags_of_child(stage) & LOCKED_AWAY == LOCKED_AWAY
+    assert (stage.frame(stage.child).pfn, stage.machine.zone_counters(0)["nr_unevictable"]) == (stage.old, 1)
+    stage.child.unpin(stage.old)
+
+
 def locked_page() -> Stage:
     """A page that the parent has locked in memory and then shared with a child."""
     machine = pm.Machine(nodes=[64 * pm.PAGE_SIZE] * 2, contents=True)
@@ -111,7 +134,7 @@ def locked_page() -> Stage:
 
 @pytest.mark.parametrize("way", ["munlock", "munmap"])
 @pytest.mark.parametrize("label", ["MM-1", "MC-1"])
-def test_munlock_that_meets_an_entry_leaves_the_page_locked_for_nobody(way: str, label: str) -> None:
+def test_s38_munlock_that_meets_an_entry_leaves_the_page_locked_for_nobody(way: str, label: str) -> None:
     """S38: PG_mlocked migrates and the new page is unevictable though no VM_LOCKED area maps it; it
     stays so until it is freed. Legal: the audit has nothing to say.
     """
@@ -137,7 +160,7 @@ def test_munlock_that_meets_an_entry_leaves_the_page_locked_for_nobody(way: str,
     assert stage.machine.zone_counters(1)["nr_free_pages"] == 64
 
 
-def test_a_page_locked_for_nobody_is_released_by_a_munlock_that_finds_it() -> None:
+def test_s38_a_page_locked_for_nobody_is_released_by_a_munlock_that_finds_it() -> None:
     """S38: "or until a munlock finds it"."""
     stage = locked_page()
     move = pm.calls.move_pages(stage.of_child(), 1, scope=SHARED)
@@ -155,7 +178,7 @@ def test_a_page_locked_for_nobody_is_released_by_a_munlock_that_finds_it() -> No
     assert stage.machine.vmstat()["nr_mlock"] == 0
 
 
-def test_munlock_before_the_walk_or_after_the_restore_finds_the_page() -> None:
+def test_s38_munlock_before_the_walk_or_after_the_restore_finds_the_page() -> None:
     """S38, the other side: outside the window PG_mlocked goes as it should."""
     for label in ("UM-3", "UM-17"):
         stage = locked_page()

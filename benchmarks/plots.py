@@ -45,9 +45,7 @@ def shares(accounts: dict[str, list[Share]], pyplot: Any, to: Path) -> None:
     left = dict.fromkeys(accounts, 0.0)
     colours = pyplot.get_cmap("tab20")
     for number, room in enumerate(rooms):
-        widths = [
-            sum(share.per_page for share in accounts[name] if share.room == room) for name in accounts
-        ]
+        widths = [sum(share.per_page for share in accounts[name] if share.room == room) for name in accounts]
         axes.barh(list(accounts), widths, left=list(left.values()), label=room, color=colours(number % 20))
         left = {name: left[name] + width for name, width in zip(accounts, widths, strict=True)}
     axes.set_xlabel("instructions for each page")

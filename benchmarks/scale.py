@@ -1,10 +1,11 @@
-"""How cost grows: with pages, mappers of a page, mappers of a file, areas. One table; `python -m benchmarks.scale`.
+"""How cost grows: with pages, mappers of a page, mappers of a file, areas. One table.
 
 What is shown is counted where it can be (entries, walks), and time and memory beside it. Each line is one
-size ten times the last, so growth worse than linear shows as a rate that rises. Start with :func:`main`.
+size ten times the last, so growth worse than linear shows as a rate that rises. Start with :func:`main`, or
+``python -m benchmarks.scale``.
 Options: ``--touched`` (pages of the large machine), ``--json``.
 
-Left out: judging. The tests of `tests/properties/test_growth.py` count; this measures.
+Left out: judging. ``tests/kernel/test_growth.py`` counts; this measures.
 """
 
 from __future__ import annotations
@@ -99,9 +100,7 @@ def areas_of_a_task(most: int) -> Iterator[Line]:
         machine = pm.Machine(nodes=[2 * pm.GiB] * 2)
         task = machine.spawn()
         regions: list[pm.Region] = []
-        make = seconds(
-            lambda t=task, n=size, r=regions: r.extend(t.mmap(pm.PAGE_SIZE) for _ in range(n))
-        )
+        make = seconds(lambda t=task, n=size, r=regions: r.extend(t.mmap(pm.PAGE_SIZE) for _ in range(n)))
         yield line("areas of a task, made", size, make, size)
         starts = [region.start for region in regions]
         touched = seconds(lambda t=task, s=starts: t.touch(s))

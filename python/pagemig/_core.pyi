@@ -391,7 +391,7 @@ class Machine:
     # calls
     def do(self, pid: int, request: Request, progress: _Progress | None = None) -> _Outcome:
         """Runs a call to its end, now. Refused, with nothing changed, if it would have to wait for a call
-        in flight. Between slices signals are handled; what raises then ends the call, or leaves it in flight."""
+        in flight. Between slices signals are handled; what raises ends the call or leaves it in flight."""
 
     def start(self, pid: int, request: Request, fine: bool) -> int: ...
     def step(self, call: int) -> bool:

@@ -239,9 +239,7 @@ class Task(TaskView):
 
     # its accesses ------------------------------------------------------------------------
 
-    def touch(
-        self, where: Where, *, write: bool = True, progress: Progress | None = None
-    ) -> AccessResult:
+    def touch(self, where: Where, *, write: bool = True, progress: Progress | None = None) -> AccessResult:
         """Access every page once, faulting it in.
 
         Parameters

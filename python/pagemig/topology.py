@@ -21,7 +21,7 @@ DESCRIPTOR_BYTES = 32
 """What the host holds for one frame, besides its contents."""
 
 MAPPED_BYTES = 16
-"""What it holds besides, at most, for one page that a task maps: its entry, and its part of tables and lists."""
+"""What it holds besides, at most, for one page that a task maps: its entry, its part of tables and lists."""
 
 CHECKED_PAGES = 1 << 18
 """Fewer pages than this are not worth asking the host for its memory: 1 GiB of contents, 12 MiB without."""

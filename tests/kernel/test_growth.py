@@ -53,7 +53,7 @@ def test_moving_a_page_of_a_file_looks_only_at_areas_that_map_it(areas: int) -> 
 
 
 def test_a_long_list_of_areas_stays_right_through_splits_forks_and_unmapping() -> None:
-    """Every way in which an area of a file changes its pages or its place; the audit compares index and list."""
+    """Every way in which an area of a file changes pages or place; the audit compares index and list."""
     machine = pm.Machine(nodes=[64 * pm.MiB] * 2)
     file = machine.create_file("file", 64 * pm.PAGE_SIZE, filesystem=pm.filesystems.TMPFS)
     task = machine.spawn()

@@ -123,9 +123,7 @@ class Request:
         """Locks the page and, if it is dirty and not under writeback, calls ``writepage``."""
 
     @staticmethod
-    def complete_io() -> Request:
-        """The transfer that ends next ends now."""
-
+    def complete_io() -> Request: ...
     @staticmethod
     def invalidate(file: int, page: int) -> Request:
         """``invalidate_inode_page`` of a page that can be locked at once."""
@@ -400,12 +398,8 @@ class Machine:
     def run_until(self, call: int, label: str) -> bool:
         """Steps until just before ``label``; False if the call ended or must wait first."""
 
-    def finish(self, call: int) -> None:
-        """Steps the call until it is done; ``DeadlockError`` if it must wait for ever."""
-
-    def run(self) -> None:
-        """Steps all calls in flight, round robin, until all are done."""
-
+    def finish(self, call: int) -> None: ...
+    def run(self) -> None: ...
     def calls(self) -> list[int]: ...
     def call(self, call: int) -> tuple[int, str, bool, str, tuple[str, int, int] | None, tuple[str, ...]]:
         """(pid, kind, done, label of the next step, waiting for (lock, number, holder call), labels held)."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from .. import _core
 from ..call import Call, CallValue
-from ..errors import UsageError, syscall_error
+from ..errors import PagemigError, UsageError, syscall_error
 from ..region import HasPid
 from ..syscalls.move_pages import signed_pid
 
@@ -29,8 +30,10 @@ def run_now(system: System, pid: int, what: CallValue, progress: Progress | None
     try:
         outcome = system.core.do(pid, request, progress)
     except BaseException:
-        for number in set(system.core.calls()) - system.calls.keys():
-            system.calls[number] = Call(system, number, pid, what)
+        # A machine that is busy or broken does not say what is in flight: then it was not this call.
+        with suppress(PagemigError):
+            for number in set(system.core.calls()) - system.calls.keys():
+                system.calls[number] = Call(system, number, pid, what)
         raise
     return what._result(system, pid, outcome)
 

@@ -253,9 +253,7 @@ class Machine:
     def entry(self, pid: int, address: int) -> tuple[int, bool, bool, bool, bool, int, int]:
         """(kind 0 none 1 present 2 swap 3 migration, writable, dirty, accessed, special, pfn, raw value)."""
 
-    def entries_to(self, pfn: int) -> list[tuple[int, int]]:
-        """(pid, address) of each present or migration entry that names the frame."""
-
+    def entries_to(self, pfn: int) -> list[tuple[int, int]]: ...  # pid, address
     def mm_counters(self, pid: int) -> tuple[int, int, int]:
         """(file pages, anonymous pages, swap entries), as stored: may be negative (Q16)."""
 
@@ -435,9 +433,7 @@ class Machine:
     def audit(self) -> list[tuple[str, str, int | None, str]]:
         """(rule, invariant ids, pfn, what is wrong)."""
 
-    def locks(self) -> list[tuple[str, int, list[int], list[int]]]:
-        """(kind, number, calls that hold it, calls that wait for it in order), as ranked by I-35."""
-
+    def locks(self) -> list[tuple[str, int, list[int], list[int]]]: ...  # kind, number, holders, waiters
     def cost(self) -> dict[str, int]: ...
     def drain_cpu(self, cpu: int | None) -> None: ...
     def record(self, limit: int) -> None:

@@ -44,7 +44,7 @@ class TraceWriter:
     >>> writer.begin(lane, 0, "step")
     >>> writer.end(lane, 1000)
     >>> len(writer.trace())
-    73
+    53
     """
 
     __slots__ = ("_open", "_packets", "_time", "_tracks")

@@ -18,7 +18,7 @@ import typer
 import pagemig
 from pagemig.errors import PagemigError, UsageError
 
-from . import capture, demo, numa_maps, replay, schema
+from . import capture, demo, explore, numa_maps, replay, schedules, schema, step
 from . import run as run_verbs
 from .terminal import complain
 
@@ -41,6 +41,9 @@ app.command("replay")(replay.replay)
 app.command("numa-maps")(numa_maps.numa_maps)
 app.command("run")(run_verbs.run)
 app.command("scenarios")(run_verbs.scenarios)
+app.command("explore")(explore.explore)
+app.command("replay-schedule")(schedules.replay_schedule)
+app.command("step")(step.step)
 app.command("schema")(schema.schema)
 
 

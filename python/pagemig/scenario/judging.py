@@ -365,10 +365,11 @@ def _stored(world: World, at: str, text: str) -> str:
 def observed(page: Page, world: World, came: Mapping[str, Came]) -> dict[str, Any]:
     """Return what an outcome of this scenario tells of, as it is now; all calls if it lists none."""
     keys = list(page.expect.outcomes[0]) if page.expect.outcomes else [call.id for call in page.calls]
+    verbs = {call.id: str(getattr(call, "do", "")) for call in page.calls}
     found: dict[str, Any] = {}
     for key in keys:
         if key in came:
-            found[key] = outcome_of(came[key])
+            found[key] = _short(verbs[key], came[key])
             continue
         try:
             region = world.region(key)
@@ -377,6 +378,13 @@ def observed(page: Page, world: World, came: Mapping[str, Came]) -> dict[str, An
             continue
         found[key] = placement(world, region.task, region).nodes[0]
     return found
+
+
+def _short(verb: str, came: Came) -> Any:
+    """Return what a call came to without the numbers of frames and tasks, which say nothing."""
+    if came.error is None and came.done and verb in ("pin", "lookup"):
+        return came.result is not None
+    return NO_RESULT if came.error is None and came.done and verb == "fork" else outcome_of(came)
 
 
 def told_outcome(outcome: Mapping[str, Any]) -> str:
@@ -392,14 +400,8 @@ def told_outcome(outcome: Mapping[str, Any]) -> str:
 
 
 def is_same(told: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Whether an outcome is one that the scenario lists; a pin's frame may be told as true."""
-    return all(_agrees(said, found[key]) for key, said in told.items())
-
-
-def _agrees(said: Any, found: Any) -> bool:
-    if isinstance(said, bool) and not isinstance(found, bool):
-        return bool(said == (found != NO_RESULT))
-    return type(said) is type(found) and bool(said == found)
+    """Whether an outcome is one that the scenario lists."""
+    return all(type(said) is type(found[key]) and bool(said == found[key]) for key, said in told.items())
 
 
 def _of_outcomes(page: Page, world: World, came: Mapping[str, Came]) -> Expectation:

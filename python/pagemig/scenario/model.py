@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, create_model, field_validator, model_validator
 
+from ..bugs import Bug
 from ..filesystems import DirtyMethod, MigrateMethod, ReleaseMethod, WriteMethod, WriteOutcome
 from ..flags import NODES_MAX
 from .expectations import CallExpectation, Expectations
@@ -94,7 +95,7 @@ class MachinePart(Part):
     """Frames in a pageblock, which is what can go offline."""
     distances: tuple[tuple[Int, ...], ...] | None = None
     """How far the nodes are from each other; 10 and 20 if left out."""
-    bugs: tuple[Text, ...] = ()
+    bugs: tuple[Annotated[str, OneOf([bug.value for bug in Bug], Bug)], ...] = ()
     """Rules of the kernel that are broken on purpose: names of the gallery."""
 
     @field_validator("nodes", mode="before")

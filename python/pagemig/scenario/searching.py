@@ -7,6 +7,7 @@ tell of is what distinguishes ends. Below: `pagemig.exploring`, which searches.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..exploring import explore as search
 from ..flags import GiB
 from ..replaying import Replay, Stage, ViolationKind
 from ..strategies import Exhaustive, Pct, Random, Strategy
-from ..verdict import ExplorationStatistics, Verdict, Violation
+from ..verdict import ExplorationStatistics, Outcome, Verdict, Violation
 from .judging import Before, Came, is_same, judge, observed, remember_before, told_outcome
 from .model import ExplorePart, Page
 from .running import Flight, prepare, settle, take_off
@@ -131,7 +132,25 @@ def _judged(race: Race, verdict: Verdict) -> Verdict:
         for position, told in enumerate(page.expect.outcomes):
             if not any(is_same(told, one) for one in met):
                 found.append(_never(race, position, told))
-    return dataclasses.replace(verdict, findings=tuple(found))
+    return dataclasses.replace(verdict, findings=tuple(found), outcomes=_grouped(verdict.outcomes))
+
+
+def _grouped(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """Put outcomes together that differ only in what the scenario does not look at: frames, attempts."""
+    found: dict[Any, Outcome] = {}
+    for one in outcomes:
+        before = found.get(one.observed)
+        if before is None:
+            found[one.observed] = one
+            continue
+        shorter = min(before, one, key=lambda outcome: (_steps(outcome.schedule), outcome.schedule))
+        found[one.observed] = dataclasses.replace(shorter, count=before.count + one.count)
+    return tuple(sorted(found.values(), key=lambda one: -one.count))
+
+
+def _steps(schedule: str) -> tuple[int, int]:
+    counts = [int(number) for number in re.findall("[0-9]+", schedule)]
+    return sum(counts), len(counts)
 
 
 def _covers(page: Page, strategy: Strategy) -> bool:

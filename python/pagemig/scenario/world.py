@@ -198,6 +198,8 @@ def build(page: Page) -> World:
     """
     with _at("machine"):
         world = World(_machine(page.machine))
+        if page.machine.contents:
+            world.machine.watch_stores()
     machine = world.machine
     for name, group in page.memcgs.items():
         with _at(f"memcgs.{name}"):
@@ -242,20 +244,11 @@ def _machine(part: MachinePart) -> Machine:
         profile=Profile[part.profile.upper()],
         topology=None if part.distances is None else Topology(part.distances),
         pageblock_frames=part.pageblock_frames,
-        bugs=_bugs(part.bugs),
+        bugs=[Bug(name) for name in part.bugs],
     )
     if part.contents:
         machine.watch_stores()
     return machine
-
-
-def _bugs(names: tuple[str, ...]) -> list[Bug]:
-    """Return the switches of the gallery that go by these names."""
-    known = {bug.value: bug for bug in Bug}
-    for name in names:
-        if name not in known:
-            raise UsageError(f"bugs: there is no bug {name!r}{naming.nearest(name, known)}")
-    return [known[name] for name in names]
 
 
 def _node(part: NodePart) -> Node:

@@ -26,7 +26,7 @@ def text_of(label: str | None) -> str:
     Examples
     --------
     >>> text_of("MM-6")
-    'Freezes the old page: its count goes from the expected number to 0, if nobody has come in between.'
+    'Freezes the old page: its count goes from what it should be to 0, if it still is that.'
     >>> text_of(None)
     ''
     """

@@ -35,7 +35,7 @@ ENGINE = {
     "MM-3": "Looks up the slot of the page in the tree.",
     "MM-4": "Works out how many references the page should have: isolation, cache, and private data.",
     "MM-5": "Gives up with -EAGAIN if somebody else has a reference, or the slot holds another page.",
-    "MM-6": "Freezes the old page: its count goes from the expected number to 0, if nobody came in between.",
+    "MM-6": "Freezes the old page: its count goes from what it should be to 0, if it still is that.",
     "MM-7": "Takes the cache's reference on the new page.",
     "MM-8": "Hands the swap slot over to the new page, if the old one was in the swap cache.",
     "MM-9": "Puts the new page into the slot and unfreezes the old one: lookups find the new page now.",

@@ -137,7 +137,7 @@ PATHS = {
     "SP17-unpin": "Drops the reference on the page.",
     # cpusets
     "SP18-check": "Checks whether the cpuset may have these nodes, or the task may enter.",
-    "SP18-1-union": "Gives the next task the old and the new nodes together, and re-binds its policy.",
+    "SP18-1-union": "Gives the next task the old and new nodes together, and re-binds its policy to them.",
     "SP18-1-new": "Gives the task the new nodes only.",
     "SP18-2": "Re-binds the policies of the task's areas.",
     "SP18-3": "Moves the task's pages from the old nodes to the new ones.",

@@ -11,10 +11,11 @@ say which pages.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from ..flags import Granularity, PageFlags
 from ..machine import Machine
 from ..replaying import Replay, Runnable, Stage
 from ..results import Entry
+from ..step_texts import text_of
 from ..trace import Event
 from ..verdict import Violation
 
@@ -108,6 +110,11 @@ class Moment:
     pages: tuple[PageAt, ...]
 
     @property
+    def sentences(self) -> tuple[str, ...]:
+        """What its labels mean, one sentence each."""
+        return tuple(filter(None, map(text_of, self.labels)))
+
+    @property
     def said(self) -> str:
         """What happened, in words; empty if the step only went on."""
         return "; ".join(filter(None, map(_in_words, self.events)))
@@ -169,7 +176,12 @@ class Timeline:
         """Play the schedule of something that an exploration found."""
         if not isinstance(found, Violation):
             raise UsageError(f"found is {found!r}; it must be a Violation, such as verdict.findings[0]")
-        return _watch(found.stage, found.schedule, pages)
+        seen = _watch(found.stage, found.schedule, pages)
+        said = f"{found.kind.name.lower().replace('_', ' ')}: {found.detail}"
+        if any(finding.startswith(said) for finding in seen.findings):
+            return seen
+        # A person's own expectation is not something that the machine can tell.
+        return replace(seen, findings=(said, *seen.findings))
 
     @property
     def pages(self) -> tuple[int, ...]:
@@ -396,7 +408,9 @@ def _in_words(event: Event) -> str:
         case "copy":
             return f"{frame} copied to frame {event.value}"
         case "attempt":
-            return f"attempt on {frame} ended with {event.value}"
+            name = errno.errorcode.get(-event.value)
+            ended = f"ended with -{name}" if name else f"ended with {event.value}"
+            return f"attempt on {frame} {ended if event.value else 'succeeded'}"
         case "fault":
             kinds = ("minor", "major", "copy-on-write", "nothing to do")
             return f"fault{where}: {kinds[event.value]}"

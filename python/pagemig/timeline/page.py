@@ -38,7 +38,7 @@ _STYLE = """
 .pm .strips { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .8rem; }
 .pm figure { margin: 0 0 .7rem; } .pm figcaption { font-size: .88rem; overflow-wrap: anywhere; }
 .pm svg { display: block; width: 100%; background: var(--empty); border-radius: 3px; }
-.pm line.end { stroke: #d55e00; stroke-width: 3; vector-effect: non-scaling-stroke; }
+.pm line.end { stroke: #d55e00; stroke-width: 6; vector-effect: non-scaling-stroke; }
 .pm polyline { fill: none; stroke: var(--ink); stroke-width: 2; vector-effect: non-scaling-stroke; }
 .pm polyline.mapcount { stroke: var(--soft); stroke-dasharray: 4 3; }
 .pm .wait { fill: none; stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 2 3;
@@ -51,6 +51,10 @@ _STYLE = """
   border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 .pm th { font-weight: 600; white-space: nowrap; }
 .pm tr.bad { background: color-mix(in srgb, #d55e00 22%, transparent); }
+@media (min-width: 641px) {
+  .pm table { table-layout: fixed; }
+  .pm th:nth-child(1), .pm th:nth-child(2) { width: 3.2rem; } .pm th:nth-child(3) { width: 56%; }
+}
 @media (max-width: 640px) {
   .pm thead { position: absolute; left: -999em; }
   .pm tr { display: grid; grid-template-columns: 2.6rem 2.6rem 1fr; border-bottom: 1px solid var(--line);
@@ -118,7 +122,7 @@ def _strips(shown: Timeline) -> str:
         "Coloured: it made this step, or holds this lock. Dashed: it waits. "
         "Lines: a page's count (drawn through) and map count (dashed)."
     )
-    mark = " The red line is where something is wrong." if shown.findings else ""
+    mark = " Something is wrong where the thick line is." if shown.findings else ""
     return (
         f"<div class='strips'>{''.join(drawn)}<div class='ticks'>{ticks}</div>"
         f"<p class='soft'>{key}{mark}</p></div>"
@@ -222,10 +226,12 @@ def _table(shown: Timeline) -> str:
         is_bad = shown.findings and moment is shown.moments[-1]
         made = f"<code>{escape(' '.join(moment.labels))}</code>" if moment.actor else "before the first step"
         said = f" {escape(moment.said)}" if moment.said else ""
+        meant = escape(" ".join(moment.sentences))
         who = f"<i class='key c-{moment.actor}'></i>{moment.actor}" if moment.actor else ""
         rows.append(
             f"<tr{' class=bad' if is_bad else ''}><th scope='row'>{moment.number}</th><td>{who}</td>"
-            f"<td>{made}{said}</td><td class='wide'>{_then(shown, before, moment)}</td></tr>"
+            f"<td>{made}{said}<div class='soft'>{meant}</div></td>"
+            f"<td class='wide'>{_then(shown, before, moment)}</td></tr>"
         )
         before = moment
     return f"<table><thead><tr>{head}</tr></thead>\n<tbody>{chr(10).join(rows)}</tbody></table>"

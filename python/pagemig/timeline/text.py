@@ -68,7 +68,7 @@ def describe_page(page: PageAt) -> str:
     """Say what is known of a page: its counts, its flags, who maps it."""
     if not page.count and not page.flags and not page.entries:
         return f"frame {page.pfn} is free"
-    flags = "|".join(flag.name or "" for flag in page.flags) or "no flags"
+    flags = " ".join(flag.name or "" for flag in page.flags) or "no flags"
     mapped = "".join(f"; {entry_in_words(*entry)}" for entry in page.entries)
     return f"frame {page.pfn}: count {page.count}, mapcount {page.mapcount}, {flags}{mapped}"
 

@@ -39,7 +39,8 @@ def trace(shown: Timeline) -> bytes:
         begins, ends = STEP * max(0, moment.number - 1), STEP * moment.number
         if moment.actor:
             _close(writer, lanes, open_waits, moment.actor, begins)
-            said = {"steps": " ".join(moment.labels), **({"what": moment.said} if moment.said else {})}
+            told = {"what": moment.said, "meaning": " ".join(moment.sentences)}
+            said = {"steps": " ".join(moment.labels)} | {key: text for key, text in told.items() if text}
             name = moment.labels[0] if moment.labels else "step"
             writer.begin(lanes[moment.actor], begins, name, said, category="step")
             writer.end(lanes[moment.actor], ends)

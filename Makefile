@@ -16,7 +16,7 @@ MATURIN_DEVELOP := VIRTUAL_ENV=$(VENV) $(BIN)/maturin develop
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-rust test-python lint format bench costs accept-costs asv plots docs wheel smoke ci lock clean tools
+.PHONY: help demo test test-rust test-python lint format bench costs accept-costs asv performance docs wheel smoke ci lock clean tools
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,8 +57,13 @@ costs: | tools ## counters and instructions of fixed workloads against those acc
 accept-costs: | tools ## take what the workloads cost now as what they should cost
 	$(PYTHON) .ci/costs.py --accept
 
-plots: $(STAMPS)/venv-bench $(STAMPS)/release ## measure growth and refresh the figures of docs/performance.md
-	$(BIN)/python -m benchmarks.plots
+# The table may have short rows: what it says is what the page shows.
+performance: $(STAMPS)/venv-bench $(STAMPS)/release ## measure everything again that docs/performance.md shows
+	mkdir -p docs/figures
+	-$(BIN)/python -m benchmarks.table > docs/figures/bench.txt
+	$(BIN)/python -m benchmarks.scale --json build/scale.json > docs/figures/scale.txt
+	$(BIN)/python -m benchmarks.breakdown move_address_order move_random_order move_file query first_touch > docs/figures/breakdown.txt
+	$(BIN)/python -m benchmarks.plots --lines build/scale.json
 
 asv: $(STAMPS)/venv-bench ## time the last commit with asv, in an environment of its own
 	$(BIN)/asv machine --yes

@@ -79,9 +79,10 @@ def drifts(now: dict[str, int], accepted: dict[str, int]) -> list[str]:
         if name not in now or name not in accepted:
             found.append(f"{name}: {'new' if name in now else 'gone'}")
             continue
-        change = now[name] / accepted[name] - 1
-        if abs(change) > DRIFT_MAX:
-            found.append(f"{name}: {accepted[name]:,} -> {now[name]:,} instructions ({change:+.1%})")
+        change = now[name] - accepted[name]
+        if abs(change) > DRIFT_MAX * accepted[name]:
+            share = change / accepted[name]
+            found.append(f"{name}: {accepted[name]:,} -> {now[name]:,} instructions ({share:+.1%})")
     return found
 
 

@@ -44,17 +44,18 @@ task.touch(heap)
 """
 
 
-def _apart(program: str) -> tuple[float, float | None]:
-    """Seconds and resident bytes that a program took beyond the import."""
+def apart(program: str) -> tuple[float, float | None, str]:
+    """Seconds and resident bytes that a program took beyond the import, and what it printed itself."""
     command = [sys.executable, "-c", _BEGIN + program + _END]
     answer = subprocess.run(command, check=True, capture_output=True, text=True)
-    elapsed, grown = answer.stdout.split()
-    return float(elapsed), None if grown == "unknown" else float(grown)
+    *printed, last = answer.stdout.splitlines()
+    elapsed, grown = last.split()
+    return float(elapsed), None if grown == "unknown" else float(grown), "\n".join(printed)
 
 
 def build(gib: int) -> Iterator[tuple[str, float | None]]:
     """A large machine: milliseconds, resident MiB, and bits for each frame that nobody touched."""
-    elapsed, grown = _apart(_BUILD.format(gib=gib))
+    elapsed, grown, _ = apart(_BUILD.format(gib=gib))
     frames = 4 * gib << 18
     yield "build", elapsed * 1e3
     yield "resident", None if grown is None else grown / (1 << 20)
@@ -63,7 +64,7 @@ def build(gib: int) -> Iterator[tuple[str, float | None]]:
 
 def resident(pages: int) -> float | None:
     """Resident bytes for each page of a heap: descriptor, tables, and all the rest."""
-    grown = _apart(_TOUCH.format(size=bytes_for(pages), pages=pages))[1]
+    grown = apart(_TOUCH.format(size=bytes_for(pages), pages=pages))[1]
     return None if grown is None else grown / pages
 
 

@@ -6,12 +6,17 @@ asked to do the same work.
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import numpy.typing as npt
 
 import pagemig as pm
 
-PAGES = (1_000, 10_000, 100_000, 1_000_000)
+# From a thousand to ten million. A quick run stays short because the largest are asked for by name:
+# PAGEMIG_BENCH_LARGEST=10000000 asv run ...
+LARGEST = int(os.environ.get("PAGEMIG_BENCH_LARGEST", "100000"))
+PAGES = tuple(pages for pages in (10**3, 10**4, 10**5, 10**6, 10**7) if pages <= LARGEST)
 
 SEED = 20100516
 
@@ -52,3 +57,24 @@ def pin_all(task: pm.Task, heap: pm.Region) -> None:
     """Take one reference on every page, as direct I/O would: none of them can move any more."""
     for address in heap.addresses.tolist():
         task.pin(address)
+
+
+def machine_with_shared(pages: int, mappers: int) -> tuple[pm.Machine, pm.Task, pm.Region]:
+    """The same heap, mapped by a task and its children."""
+    machine, task, heap = machine_with_heap(pages)
+    for _ in range(mappers - 1):
+        task.fork()
+    return machine, task, heap
+
+
+def machine_with_swap_cache(pages: int) -> tuple[pm.Machine, pm.Task, pm.Region]:
+    """A heap that went out to swap and was read back: its pages are in the swap cache."""
+    room = bytes_for(pages)
+    machine = pm.Machine(nodes=[room] * 2, swap=room)
+    task = machine.spawn("bench")
+    heap = task.mmap(pages * pm.PAGE_SIZE)
+    task.touch(heap)
+    machine.drain()
+    task.swap_out(heap)
+    task.touch(heap, write=False)
+    return machine, task, heap

@@ -94,6 +94,29 @@ class MoveLedger:
         return (machine.cost[operation] - before) / len(heap)
 
 
+class MoveDescriptors:
+    """Descriptors that a page's migration reads or writes: old frame, new frame, neighbours on lists.
+
+    The ledger does not count them: nothing on the fast path is paid for that. They follow from what it
+    counts: every isolation and every putting back touches a page and two neighbours, every allocation,
+    unmapping, copy and restoration the frames that it is about.
+    """
+
+    params = (PAGES[:3],)
+    param_names = ("pages",)
+    unit = "descriptors/page"
+
+    def track_descriptors(self, pages: int) -> float:
+        """Derived from the counters of one call."""
+        machine, task, heap = machine_with_heap(pages)
+        before = machine.cost
+        task.move_pages(heap, 1)
+        done = {name: count - before[name] for name, count in machine.cost.items()}
+        lists = 3 * (done["isolations"] + done["moves"])
+        frames = done["allocations"] + done["unmaps"] + 2 * done["copies"] + done["restores"]
+        return (lists + frames) / pages
+
+
 class MoveSteps:
     """How many yield points a page costs when the call is stepped."""
 

@@ -4,13 +4,14 @@ Nothing here is public. Every rule about who may call what, with which arguments
 this module; every rule of the kernel is below it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
 
 _U64: TypeAlias = npt.NDArray[np.uint64]
+_Progress: TypeAlias = Callable[[int, int], object]
 _I32: TypeAlias = npt.NDArray[np.int32]
 _U32: TypeAlias = npt.NDArray[np.uint32]
 _U8: TypeAlias = npt.NDArray[np.uint8]
@@ -122,9 +123,7 @@ class Request:
         """Locks the page and, if it is dirty and not under writeback, calls ``writepage``."""
 
     @staticmethod
-    def complete_io() -> Request:
-        """The transfer that ends next ends now."""
-
+    def complete_io() -> Request: ...
     @staticmethod
     def invalidate(file: int, page: int) -> Request:
         """``invalidate_inode_page`` of a page that can be locked at once."""
@@ -386,9 +385,9 @@ class Machine:
     def pins(self) -> dict[int, int]: ...
 
     # calls
-    def do(self, pid: int, request: Request) -> _Outcome:
-        """Runs a call to its end, now. Refused, with nothing changed, if it would have to wait
-        for a call in flight."""
+    def do(self, pid: int, request: Request, progress: _Progress | None = None) -> _Outcome:
+        """Runs a call to its end, now. Refused, with nothing changed, if it would have to wait for a call
+        in flight. Between slices signals are handled; what raises ends the call or leaves it in flight."""
 
     def start(self, pid: int, request: Request, fine: bool) -> int: ...
     def step(self, call: int) -> bool:
@@ -397,12 +396,8 @@ class Machine:
     def run_until(self, call: int, label: str) -> bool:
         """Steps until just before ``label``; False if the call ended or must wait first."""
 
-    def finish(self, call: int) -> None:
-        """Steps the call until it is done; ``DeadlockError`` if it must wait for ever."""
-
-    def run(self) -> None:
-        """Steps all calls in flight, round robin, until all are done."""
-
+    def finish(self, call: int) -> None: ...
+    def run(self) -> None: ...
     def calls(self) -> list[int]: ...
     def call(self, call: int) -> tuple[int, str, bool, str, tuple[str, int, int] | None, tuple[str, ...]]:
         """(pid, kind, done, label of the next step, waiting for (lock, number, holder call), labels held)."""

@@ -16,7 +16,7 @@ from .arguments import integer, page_multiple
 from .bugs import Bug, bits_of
 from .call import Call, CallValue, drive
 from .calls.kernel import OFFLINE_TICKS
-from .calls.value import run_now
+from .calls.value import Progress, run_now
 from .errors import UsageError, syscall_error
 from .flags import PAGE_SIZE, Capability, Granularity, PageFamily, PageFlags, Profile
 from .machine_stores import MachineStores, own
@@ -306,7 +306,12 @@ class Machine(MachineStores):
         self._by(by, calls.soft_offline(pfn))
 
     def migrate_pages(
-        self, pfns: Iterable[int], target: ToNode | Anywhere | ByPage, *, offlining: bool = False
+        self,
+        pfns: Iterable[int],
+        target: ToNode | Anywhere | ByPage,
+        *,
+        offlining: bool = False,
+        progress: Progress | None = None,
     ) -> MigrationResult:
         """Isolate pages and move them, in up to ten passes: the engine itself.
 
@@ -318,9 +323,11 @@ class Machine(MachineStores):
             Where to: `pagemig.ToNode`, `pagemig.Anywhere` or `pagemig.ByPage`.
         offlining
             Whether it is done for memory that goes away, which moves KSM pages too.
+        progress
+            Called now and then with the pages done and all pages; if it raises, the call stays in flight.
         """
         what = calls.migrate_frames(pfns, target, offlining=offlining)
-        result: MigrationResult = run_now(self._system, KERNEL, what)
+        result: MigrationResult = run_now(self._system, KERNEL, what, progress)
         return result
 
     # its time ----------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from .arguments import Nodes, node_array, page_multiple
 from .calls.files import FILE_BYTES_MAX
 from .calls.memory import whole_pages
 from .calls.placement import require_policy
-from .calls.value import refuse, run_now, target_pid
+from .calls.value import Progress, refuse, run_now, target_pid
 from .cpuset import Cpuset
 from .errors import UsageError, syscall_error
 from .file import File
@@ -35,6 +35,7 @@ from .syscalls.move_pages import prepare
 from .syscalls.set_mempolicy import replace as replace_policy
 from .system import System
 from .task_view import TaskView
+from .topology import CHECKED_PAGES, require_room_to_touch
 
 _MAY = VmFlags.MAYREAD | VmFlags.MAYWRITE | VmFlags.MAYEXEC
 _BY_PROTECTION = VmFlags.READ | VmFlags.WRITE | VmFlags.EXEC | VmFlags.SHARED | VmFlags.MAYSHARE
@@ -238,7 +239,7 @@ class Task(TaskView):
 
     # its accesses ------------------------------------------------------------------------
 
-    def touch(self, where: Where, *, write: bool = True) -> AccessResult:
+    def touch(self, where: Where, *, write: bool = True, progress: Progress | None = None) -> AccessResult:
         """Access every page once, faulting it in.
 
         Parameters
@@ -247,15 +248,20 @@ class Task(TaskView):
             A region, or addresses, in the order of the accesses.
         write
             Whether to store (the byte that is there already) or to load.
+        progress
+            Called now and then during a long call with the pages done and the pages asked for; what it
+            raises ends the call there, as Ctrl-C does. The machine refuses it, being busy.
 
         Raises
         ------
         OutOfMemoryError
             A page found no frame. What happened until then stays.
         """
-        return self._accesses(where, calls.require_bool(write, "write"))
+        return self._accesses(where, calls.require_bool(write, "write"), progress)
 
-    def access(self, addresses: Where, writes: npt.ArrayLike) -> AccessResult:
+    def access(
+        self, addresses: Where, writes: npt.ArrayLike, *, progress: Progress | None = None
+    ) -> AccessResult:
         """Play a batch of accesses, in order.
 
         Parameters
@@ -264,13 +270,15 @@ class Task(TaskView):
             Where, one entry an access.
         writes
             Whether each is a store: bool array of the same length, or one bool for all.
+        progress
+            As for `touch`.
 
         Raises
         ------
         OutOfMemoryError
             As `touch`.
         """
-        return self._accesses(addresses, writes)
+        return self._accesses(addresses, writes, progress)
 
     def read(self, address: int, size: int) -> bytes:
         """Read bytes through the page tables, faulting as needed.
@@ -339,6 +347,7 @@ class Task(TaskView):
         *,
         target: HasPid | int | None = None,
         scope: MoveScope = MoveScope.EXCLUSIVE,
+        progress: Progress | None = None,
     ) -> Nodes:
         """Move pages to nodes, or ask where they are.
 
@@ -352,6 +361,8 @@ class Task(TaskView):
             Whose pages: a task or pid; by default this task's own.
         scope
             Whether pages that something else maps too are moved.
+        progress
+            As for `touch`.
 
         Returns
         -------
@@ -375,10 +386,15 @@ class Task(TaskView):
         request = prepare(system, pid, number, count, where, wanted, 4 * count, flags)
         if isinstance(request, int):
             raise syscall_error(-request, "move_pages", np.empty(0, dtype=np.int32))
-        return calls.statuses_of(system.core.do(pid, request))
+        return calls.statuses_of(system.core.do(pid, request, progress))
 
     def migrate_pages(
-        self, target: HasPid | int | None, old_nodes: Iterable[int], new_nodes: Iterable[int]
+        self,
+        target: HasPid | int | None,
+        old_nodes: Iterable[int],
+        new_nodes: Iterable[int],
+        *,
+        progress: Progress | None = None,
     ) -> int:
         """Move all pages of a task from some nodes to others.
 
@@ -389,6 +405,8 @@ class Task(TaskView):
         old_nodes, new_nodes
             Node ids: sets, without order. The i-th of the old goes to the i-th of the new,
             counted cyclically.
+        progress
+            As for `touch`; if it raises, the call stays in flight.
 
         Returns
         -------
@@ -400,7 +418,8 @@ class Task(TaskView):
         OSError
             ESRCH, EPERM, EINVAL: no such task, not allowed, a node without memory; ENOMEM.
         """
-        return int(self._run(calls.migrate_pages(self._target_pid(target), old_nodes, new_nodes)))
+        what = calls.migrate_pages(self._target_pid(target), old_nodes, new_nodes)
+        return int(run_now(self._system, self._pid, what, progress))
 
     def set_mempolicy(self, policy: Policy) -> None:
         """Set where new pages go in areas without a policy of their own.
@@ -434,9 +453,13 @@ class Task(TaskView):
             raise UsageError(f"{target!r} belongs to another machine; use machine.task(...) of this one")
         return target_pid(target)
 
-    def _accesses(self, where: Where, writes: npt.ArrayLike) -> AccessResult:
+    def _accesses(self, where: Where, writes: npt.ArrayLike, progress: Progress | None) -> AccessResult:
         request = calls.access_request(where, writes, self._pid)
-        return calls.accesses_of(self._system.core.do(self._pid, request))
+        if isinstance(where, Region) and len(where) >= CHECKED_PAGES:
+            system = self._system
+            free = system.core.vmstat()["nr_free_pages"]
+            require_room_to_touch(len(where), free, contents=system.contents)
+        return calls.accesses_of(self._system.core.do(self._pid, request, progress))
 
 
 def _area_flags(flags: VmFlags | Iterable[VmFlags]) -> VmFlags:

@@ -100,6 +100,19 @@ def test_a_machine_larger_than_the_host_is_refused_with_the_arithmetic() -> None
         pm.Machine(nodes=[too_much], contents=True)
 
 
+def test_a_touch_of_more_than_the_host_can_give_is_refused_with_the_arithmetic() -> None:
+    """A machine is described, not written to: it may have more frames than the host could back at once."""
+    host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    frames = min(host // 32, 0xFFFF_0000)
+    machine = pm.Machine(nodes=[frames * pm.PAGE_SIZE])
+    task = machine.spawn()
+    region = task.mmap(frames * pm.PAGE_SIZE)
+    with pytest.raises(pm.UsageError, match=r"pages with 48 bytes of the host each need .* GiB available"):
+        task.touch(region)
+    assert machine.cost["faults"] == 0
+    assert task.touch(region[:10]).minor == 10
+
+
 def test_a_machine_costs_what_is_touched_and_not_what_there_is() -> None:
     """P9: a terabyte is described, not written to."""
     machine = pm.Machine(nodes=[256 * pm.GiB] * 4)

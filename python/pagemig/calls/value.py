@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from .. import _core
-from ..call import CallValue
-from ..errors import UsageError, syscall_error
+from ..call import Call, CallValue
+from ..errors import PagemigError, UsageError, syscall_error
 from ..region import HasPid
 from ..syscalls.move_pages import signed_pid
 
 if TYPE_CHECKING:
     from ..system import System
 
+Progress: TypeAlias = Callable[[int, int], object]
+"""Told, between two slices of a long call, how many pages are done, and of how many."""
+
 _Value = TypeVar("_Value", bound="Plain")
 
 
-def run_now(system: System, pid: int, what: CallValue) -> Any:
-    """Run a call to its end and return what its verb returns."""
-    return what._result(system, pid, system.core.do(pid, what._request(system, pid)))
+def run_now(system: System, pid: int, what: CallValue, progress: Progress | None = None) -> Any:
+    """Run a call to its end and return what its verb returns.
+
+    A call that Ctrl-C interrupts and that cannot end early is in flight afterwards, with a handle.
+    """
+    request = what._request(system, pid)
+    try:
+        outcome = system.core.do(pid, request, progress)
+    except BaseException:
+        # A machine that is busy or broken does not say what is in flight: then it was not this call.
+        with suppress(PagemigError):
+            for number in set(system.core.calls()) - system.calls.keys():
+                system.calls[number] = Call(system, number, pid, what)
+        raise
+    return what._result(system, pid, outcome)
 
 
 class HasNumber(Protocol):

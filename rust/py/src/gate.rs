@@ -1,6 +1,7 @@
 //! One door between Python and a machine.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, TryLockError};
 
 use pagemig_core::machine::Machine;
@@ -10,11 +11,36 @@ use crate::errors::{Refusal, usage};
 
 /// A machine behind a lock that is tried, never awaited.
 #[derive(Debug)]
-pub(crate) struct Gate(Mutex<Machine>);
+pub(crate) struct Gate {
+    machine: Mutex<Machine>,
+    /// Whether somebody is between two slices of a long call: others are refused as if it ran.
+    is_between: AtomicBool,
+}
+
+/// The right to come back for the next slice; others come in again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Between<'a>(&'a Gate);
+
+impl Drop for Between<'_> {
+    fn drop(&mut self) {
+        self.0.is_between.store(false, Ordering::Release);
+    }
+}
+
+impl<'a> Between<'a> {
+    /// As [`Gate::enter`], for the next slice.
+    pub(crate) fn enter<T: Send, E: Into<Refusal>>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Machine) -> Result<T, E> + Send,
+    ) -> PyResult<T> {
+        self.0.let_in(py, work, |_| {}, true)
+    }
+}
 
 impl Gate {
     pub(crate) fn new(machine: Machine) -> Gate {
-        Gate(Mutex::new(machine))
+        Gate { machine: Mutex::new(machine), is_between: AtomicBool::new(false) }
     }
 
     /// The machine of a snapshot. Whoever forged one for which its checksum is right, but that
@@ -36,8 +62,35 @@ impl Gate {
         py: Python<'_>,
         work: impl FnOnce(&mut Machine) -> Result<T, E> + Send,
     ) -> PyResult<T> {
-        let attempt = || match self.0.try_lock() {
-            Ok(mut machine) => work(&mut machine).map_err(Into::into),
+        self.let_in(py, work, |_| {}, false)
+    }
+
+    /// The same for work that may be the first slice of a long call: until what comes back with it is
+    /// dropped, others are refused.
+    pub(crate) fn enter_first<T: Send, E: Into<Refusal>>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Machine) -> Result<T, E> + Send,
+    ) -> PyResult<(T, Between<'_>)> {
+        let keep = |gate: &Gate| gate.is_between.store(true, Ordering::Release);
+        self.let_in(py, work, keep, false).map(|done| (done, Between(self)))
+    }
+
+    fn let_in<T: Send, E: Into<Refusal>>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Machine) -> Result<T, E> + Send,
+        keep: impl FnOnce(&Gate) + Send,
+        is_next: bool,
+    ) -> PyResult<T> {
+        let attempt = || match self.machine.try_lock() {
+            Ok(_) if !is_next && self.is_between.load(Ordering::Acquire) => Err(Refusal::Busy),
+            Ok(mut machine) => {
+                let done = work(&mut machine).map_err(Into::into)?;
+                // Still under the lock: nobody comes in between.
+                keep(self);
+                Ok(done)
+            }
             Err(TryLockError::WouldBlock) => Err(Refusal::Busy),
             Err(TryLockError::Poisoned(_)) => Err(Refusal::Broken),
         };
@@ -49,7 +102,8 @@ impl Gate {
 
     /// Looks at the machine: short, so Python is not let go.
     pub(crate) fn look<T>(&self, work: impl FnOnce(&Machine) -> Result<T, Refusal>) -> PyResult<T> {
-        let attempt = || match self.0.try_lock() {
+        let attempt = || match self.machine.try_lock() {
+            Ok(_) if self.is_between.load(Ordering::Acquire) => Err(Refusal::Busy),
             Ok(machine) => work(&machine),
             Err(TryLockError::WouldBlock) => Err(Refusal::Busy),
             Err(TryLockError::Poisoned(_)) => Err(Refusal::Broken),

@@ -14,6 +14,7 @@ mod groups;
 mod machine;
 mod outcome;
 mod request;
+mod slices;
 mod swap;
 mod traces;
 mod views;

@@ -21,6 +21,7 @@ use crate::explore::{kind_name, quietly};
 use crate::gate::Gate;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
+use crate::slices;
 use crate::views::{self, CallRow, FrameRow};
 
 /// (node, kind, frames, min, low, high)
@@ -257,11 +258,17 @@ impl PyMachine {
         })
     }
 
-    #[pyo3(name = "do")]
-    fn run_now(&self, py: Python<'_>, pid: u32, request: &PyRequest) -> PyResult<Py<PyAny>> {
+    #[pyo3(name = "do", signature = (pid, request, progress=None))]
+    fn run_now(
+        &self,
+        py: Python<'_>,
+        pid: u32,
+        request: &PyRequest,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
         let request = request.0.clone();
         let is_read = matches!(request, Request::Read { .. });
-        let outcome = self.enter(py, |machine| machine.run(TaskId(pid), request))?;
+        let outcome = slices::run(&self.0, py, TaskId(pid), request, progress)?;
         to_python(py, outcome, is_read)
     }
 
@@ -279,11 +286,11 @@ impl PyMachine {
     }
 
     fn finish(&self, py: Python<'_>, call: u32) -> PyResult<()> {
-        self.0.enter(py, |machine| machine.finish(CallId(call)))
+        slices::step(&self.0, py, |machine| machine.finish_for(CallId(call), slices::STEPS))
     }
 
     fn run(&self, py: Python<'_>) -> PyResult<()> {
-        self.0.enter(py, Machine::run_all)
+        slices::step(&self.0, py, |machine| machine.run_all_for(slices::ROUNDS))
     }
 
     fn calls(&self) -> PyResult<Vec<u32>> {

@@ -2,6 +2,7 @@
 
 use super::{Report, View};
 use crate::state::frame::Owner;
+use crate::state::rmap::index_agrees;
 
 /// Every ordinary entry of an anonymous page, and of a page of a file, is found by walking from the
 /// page. (For pages that KSM merged, another rule says so.)
@@ -63,6 +64,9 @@ pub(super) fn lists_and_areas_agree(view: &View<'_>, report: Report<'_>) {
     let listed: usize = ids.map(|list| kernel.anon_vmas.areas(list).len()).sum();
     if listed != named {
         report(None, format!("{listed} areas on lists, but areas name {named} lists"));
+    }
+    for (id, _) in kernel.mappings.iter().filter(|(_, file)| !index_agrees(file, &kernel.vmas)) {
+        report(None, format!("the index of the areas of file {id} is not that of its list"));
     }
     let listed: usize = kernel.mappings.iter().map(|(_, file)| file.areas.len()).sum();
     if listed != with_file {

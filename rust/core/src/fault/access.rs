@@ -188,9 +188,22 @@ impl Access {
             if matches!(self.phase, Phase::Done) {
                 return Progress::Done;
             }
-            if Point::Open.stops::<M>(me) {
+            let may_pause = matches!(self.phase, Phase::Trying);
+            if Point::Open.stops::<M>(me) || (may_pause && kernel.pauses::<M>(1)) {
                 return Progress::Ran;
             }
+        }
+    }
+
+    /// How many accesses are done, of how many.
+    pub fn done_of(&self) -> (u64, u64) {
+        (self.at as u64, self.pages.len() as u64)
+    }
+
+    /// Ends the call here, between two accesses, as a fatal signal would.
+    pub fn cut(&mut self) {
+        if let Phase::Trying = self.phase {
+            self.phase = Phase::Done;
         }
     }
 
@@ -199,7 +212,9 @@ impl Access {
     fn try_all<M: Mode>(&mut self, kernel: &mut Kernel) {
         let root = kernel.mms[self.mm].root;
         let len = self.pages.len();
-        while self.at < len {
+        let from = self.at;
+        let until = if M::STEPS { len } else { from + kernel.fuel.reach(len - from) };
+        while self.at < until {
             let (address, is_write) = self.pages.get(self.at);
             let Some(page) = hardware_access(kernel, root, address, is_write) else {
                 self.phase = Phase::Trapped;
@@ -213,6 +228,7 @@ impl Access {
                 break;
             }
         }
+        kernel.fuel.burn(self.at - from);
         if self.at == len {
             self.phase = Phase::Done;
         }

@@ -41,7 +41,7 @@ use crate::state::shadow::Shadow;
 use crate::state::swap::Swaps;
 use crate::state::task::Tasks;
 use crate::state::zone::{Counter, Zones};
-use crate::step::{Me, Mode};
+use crate::step::{Fuel, Me, Mode};
 use crate::trace::{Event, EventKind, Recorder};
 
 /// Everything there is.
@@ -103,6 +103,9 @@ pub struct Kernel {
     pub bugs: Bugs,
     /// What was stored where, if anybody wants to know.
     pub shadow: Shadow,
+    /// How far a call that runs through goes before it pauses. Nothing follows from that.
+    #[serde(skip)]
+    pub fuel: Fuel,
 }
 
 impl Kernel {
@@ -140,6 +143,7 @@ impl Kernel {
             profile: spec.profile,
             bugs: Bugs::empty(),
             shadow: Shadow::default(),
+            fuel: Fuel::default(),
         })
     }
 
@@ -228,6 +232,13 @@ impl Kernel {
         M::STEPS && self.bugs.contains(bug)
     }
 
+    /// Burns the fuel for `pages`; tells whether a call that runs through shall pause. A stepped call
+    /// never does.
+    #[inline(always)]
+    pub fn pauses<M: Mode>(&mut self, pages: usize) -> bool {
+        !M::STEPS && self.fuel.burn(pages)
+    }
+
     /// One more user of an address space (`get_task_mm`).
     pub fn get_mm(&mut self, mm: MmId) {
         self.mms[mm].users += 1;
@@ -295,6 +306,7 @@ impl Kernel {
             profile: self.profile,
             bugs: self.bugs,
             shadow: self.shadow.clone(),
+            fuel: Fuel::default(),
         })
     }
 }
@@ -333,6 +345,7 @@ impl Kernel {
             profile,
             bugs,
             shadow,
+            fuel: _,
         } = other;
         self.frames.copy_spans(frames, spans.iter().cloned());
         self.contents.copy_spans(contents, spans.iter().cloned());
@@ -393,6 +406,7 @@ impl Hash for Kernel {
             profile,
             bugs,
             shadow,
+            fuel: _,
         } = self;
         frames.hash_spans(zones.touched_spans(), state);
         contents.hash_spans(zones.touched_spans(), state);

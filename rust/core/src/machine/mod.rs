@@ -13,6 +13,9 @@ mod group_tests;
 mod group_verbs;
 mod request;
 mod searching;
+#[cfg(test)]
+mod slice_tests;
+mod slices;
 mod snapshot;
 #[cfg(test)]
 mod snapshot_tests;
@@ -23,6 +26,7 @@ pub use call::{Call, Outcome};
 pub use flight::{Flight, State};
 pub use request::Request;
 pub use searching::Settled;
+pub use slices::Slice;
 pub use snapshot::BadSnapshot;
 pub use stepping::{Deadlock, RunError, Waiter};
 

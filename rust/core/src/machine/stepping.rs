@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Flight, KERNEL_TASK, Machine, Outcome, Request, State};
+use super::{Call, Flight, KERNEL_TASK, Machine, Outcome, Request, Slice, State};
 use crate::base::{CallId, Misuse, TaskId};
 use crate::pagecache::transfer;
-use crate::step::{Label, LockId, Me, Progress, Run, Step, is_label};
+use crate::step::{Label, LockId, Me, Progress, Step, is_label};
 use crate::trace::{Event, EventKind};
 
 /// One call that can never go on.
@@ -72,24 +72,20 @@ impl Machine {
     /// If the arguments make no sense, or the call would have to wait for another one in flight.
     /// The machine is as before then.
     pub fn run(&mut self, task: TaskId, request: Request) -> Result<Outcome, Misuse> {
-        self.check_caller(task, request.is_exit())?;
-        let cpu = self.kernel.tasks[task].cpu;
-        let is_alone = self.flights.values().all(Flight::is_done)
+        match self.run_for(task, request, u64::MAX)? {
+            Slice::Done(outcome) => Ok(outcome),
+            Slice::Paused(_) => unreachable!("enough fuel for everything"),
+        }
+    }
+
+    /// Whether nobody else could notice how a call runs, but for the one with number `paused`.
+    pub(super) fn is_alone(&self, paused: Option<CallId>) -> bool {
+        let is_over = |(&id, flight): (&CallId, &Flight)| flight.is_done() || Some(id) == paused;
+        self.flights.iter().all(is_over)
             && !self.kernel.recorder.is_on()
-            && self.kernel.locks.is_quiet()
+            && (paused.is_some() || self.kernel.locks.is_quiet())
             && self.kernel.bugs.is_empty()
-            && !self.may_wait_for_ever();
-        if !is_alone {
-            return self.run_among_others(task, request);
-        }
-        let me = Me { call: CallId(0), task, cpu, is_fine: false };
-        let mut call = request.begin(&mut self.kernel, task)?;
-        match call.advance::<Run>(&mut self.kernel, me) {
-            Progress::Done => Ok(call.into_outcome()),
-            Progress::Ran | Progress::Waiting(_) => {
-                unreachable!("a call that is alone meets no lock and runs through")
-            }
-        }
+            && !self.may_wait_for_ever()
     }
 
     /// Whether a transfer may begin that never ends.
@@ -101,7 +97,11 @@ impl Machine {
 
     /// Steps a call through among paused ones, with the same effects as if it were alone; gives up,
     /// with nothing changed, if it must wait for anything but time.
-    fn run_among_others(&mut self, task: TaskId, request: Request) -> Result<Outcome, Misuse> {
+    pub(super) fn run_among_others(
+        &mut self,
+        task: TaskId,
+        request: Request,
+    ) -> Result<Outcome, Misuse> {
         let verb = request.verb();
         let may_wait = self.flights.values().any(|flight| !flight.is_done())
             || !self.kernel.locks.is_quiet()
@@ -159,7 +159,7 @@ impl Machine {
         Ok(id)
     }
 
-    fn check_caller(&self, task: TaskId, is_exit: bool) -> Result<(), Misuse> {
+    pub(super) fn check_caller(&self, task: TaskId, is_exit: bool) -> Result<(), Misuse> {
         if self.kernel.tasks.find(task).is_none() || (task == KERNEL_TASK && is_exit) {
             return Err(Misuse::NoSuchTask(task));
         }
@@ -246,15 +246,8 @@ impl Machine {
     /// # Errors
     /// A deadlock, if it must wait: the others are not going to move.
     pub fn finish(&mut self, call: CallId) -> Result<(), RunError> {
-        loop {
-            let state = self.flight(call)?.state;
-            match state {
-                State::Done => return Ok(()),
-                State::Ready => self.advance(call, false),
-                State::Waiting(_) if self.pass_time() => {}
-                State::Waiting(_) => return Err(self.deadlock().into()),
-            }
-        }
+        while !self.finish_for(call, u64::MAX)? {}
+        Ok(())
     }
 
     /// Steps all calls in flight, in turn, until all are done.
@@ -262,23 +255,28 @@ impl Machine {
     /// # Errors
     /// A deadlock, if none of those left can go on.
     pub fn run_all(&mut self) -> Result<(), Deadlock> {
-        loop {
-            let ready: Vec<CallId> = self.ready().collect();
-            let all_done = self.flights.values().all(Flight::is_done);
-            if ready.is_empty() && !all_done && self.pass_time() {
-                continue;
-            }
-            if ready.is_empty() {
-                let deadlock = self.deadlock();
-                return if deadlock.waiters.is_empty() { Ok(()) } else { Err(deadlock) };
-            }
-            for call in ready {
-                if self.flights[&call].state == State::Ready {
-                    let is_fine = self.flights[&call].is_fine;
-                    self.advance(call, is_fine);
-                }
+        while !self.run_round()? {}
+        Ok(())
+    }
+
+    /// One step of every call that can make one, or time goes on; tells whether all are done.
+    pub(super) fn run_round(&mut self) -> Result<bool, Deadlock> {
+        let ready: Vec<CallId> = self.ready().collect();
+        let all_done = self.flights.values().all(Flight::is_done);
+        if ready.is_empty() && !all_done && self.pass_time() {
+            return Ok(false);
+        }
+        if ready.is_empty() {
+            let deadlock = self.deadlock();
+            return if deadlock.waiters.is_empty() { Ok(true) } else { Err(deadlock) };
+        }
+        for call in ready {
+            if self.flights[&call].state == State::Ready {
+                let is_fine = self.flights[&call].is_fine;
+                self.advance(call, is_fine);
             }
         }
+        Ok(false)
     }
 
     /// Calls that can make a step, by number.
@@ -328,7 +326,7 @@ impl Machine {
     }
 
     /// One advance of a call that is ready, and what follows for those that it wakes.
-    fn advance(&mut self, id: CallId, is_fine: bool) {
+    pub(super) fn advance(&mut self, id: CallId, is_fine: bool) {
         let flight = self.flights.get_mut(&id).expect("the caller found it");
         let me = Me { call: id, task: flight.task, cpu: flight.cpu, is_fine };
         let label = flight.call.labels().first().copied().unwrap_or("end");

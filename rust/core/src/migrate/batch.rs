@@ -10,6 +10,8 @@ use crate::step::{Label, Me, Mode, Point, Progress};
 
 /// Passes at most (Q01).
 const PASSES: u32 = 10;
+/// A batch of at most so many items runs whole.
+const WHOLE: usize = 512;
 /// Passes after this one may sleep for a page.
 const LAST_PATIENT_PASS: u32 = 2;
 
@@ -122,6 +124,16 @@ impl Batch {
         self.push(page, number);
     }
 
+    /// How many items have left the list, of how many.
+    pub fn done_of(&self) -> (u64, u64) {
+        let all = self.report.results.len();
+        let left = match self.phase {
+            Phase::PuttingBack(..) | Phase::Done(_) => 0,
+            _ => self.kept + self.items.len() - self.next,
+        };
+        (all.saturating_sub(left) as u64, all as u64)
+    }
+
     /// Whether nothing was collected.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -198,6 +210,9 @@ impl Batch {
         loop {
             // Choosing the item is no step of its own: the attempt begins in this one.
             if let Phase::Next = self.phase {
+                if self.items.len() > WHOLE && kernel.pauses::<M>(1) {
+                    return Progress::Ran;
+                }
                 self.next_item(kernel);
                 if !matches!(self.phase, Phase::Moving(_)) && Point::Open.stops::<M>(me) {
                     return Progress::Ran;

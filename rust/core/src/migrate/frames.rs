@@ -66,6 +66,14 @@ impl MigrateFrames {
         }
     }
 
+    /// How many pages are done, of how many.
+    pub fn done_of(&self) -> (u64, u64) {
+        match self.phase {
+            Phase::Preparing | Phase::Isolating(_) => (0, self.frames.len() as u64),
+            _ => self.batch.done_of(),
+        }
+    }
+
     /// Makes one step; in mode `Run`, all of them.
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         loop {

@@ -10,6 +10,7 @@ use crate::base::{Errno, MmId, NodeId, NodeMask, Pfn, USER_END};
 use crate::kernel::Kernel;
 use crate::mmap::MmRelease;
 use crate::state::lock::Want;
+use crate::state::pagetable::LEAF_ENTRIES;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 #[derive(Clone, Debug, Hash, Serialize, Deserialize)]
@@ -99,6 +100,19 @@ impl MigratePages {
         }
     }
 
+    /// The lock that a call which runs through has at a pause, and how, without its being recorded.
+    pub const fn lock_at_pause(&self) -> Option<(LockId, Want)> {
+        match &self.phase {
+            Phase::Preparing | Phase::Entering | Phase::Releasing(_) | Phase::Done => None,
+            _ => Some((LockId::MmapSem(self.mm), Want::Shared)),
+        }
+    }
+
+    /// How many pages of the pair of nodes under way are done, of how many.
+    pub fn done_of(&self) -> (u64, u64) {
+        self.batch.done_of()
+    }
+
     /// Pages that it holds one reference each to, besides the batch's.
     pub fn held_pages(&self) -> Vec<Pfn> {
         match &self.phase {
@@ -126,6 +140,7 @@ impl MigratePages {
                 Phase::Collecting(collect) => {
                     match collect.advance::<M>(kernel, me, &mut self.batch) {
                         Err(lock) => return Progress::Waiting(lock),
+                        Ok(Ok(false)) if kernel.pauses::<M>(LEAF_ENTRIES) => return Progress::Ran,
                         Ok(Ok(false)) => {}
                         // Its result is ignored: an address space without areas has no pages.
                         Ok(_) if self.batch.is_empty() => self.phase = Phase::Pairing,

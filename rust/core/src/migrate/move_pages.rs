@@ -148,7 +148,12 @@ impl MovePages {
                     kernel.drain_all();
                     self.phase = Phase::Filling;
                 }
-                Phase::Filling => self.fill(),
+                Phase::Filling => {
+                    if kernel.pauses::<M>(self.len) {
+                        return Progress::Ran;
+                    }
+                    self.fill();
+                }
                 Phase::Entering => {
                     if !kernel.lock::<M>(me, sem, Want::Shared) {
                         return Progress::Waiting(sem);
@@ -189,6 +194,18 @@ impl MovePages {
             if Point::Open.stops::<M>(me) {
                 return Progress::Ran;
             }
+        }
+    }
+
+    /// How many entries are done, of how many.
+    pub fn done_of(&self) -> (u64, u64) {
+        (self.start as u64, self.request.count)
+    }
+
+    /// Ends the call here, between two chunks, as a fatal signal would.
+    pub fn cut(&mut self) {
+        if let Phase::Filling = self.phase {
+            self.phase = self.end(Err(Errno::Interrupted));
         }
     }
 

@@ -112,6 +112,9 @@ impl QueryPages {
         loop {
             match &mut self.phase {
                 Phase::Reading => {
+                    if kernel.pauses::<M>(CHUNK) {
+                        return Progress::Ran;
+                    }
                     self.read();
                     if let Phase::Entering = self.phase {
                         continue;
@@ -146,6 +149,18 @@ impl QueryPages {
             if Point::Open.stops::<M>(me) {
                 return Progress::Ran;
             }
+        }
+    }
+
+    /// How many entries are done, of how many.
+    pub fn done_of(&self) -> (u64, u64) {
+        (self.start as u64, self.question.count)
+    }
+
+    /// Ends the call here, between two chunks, as a fatal signal would.
+    pub fn cut(&mut self) {
+        if let Phase::Reading = self.phase {
+            self.end(Err(Errno::Interrupted));
         }
     }
 

@@ -8,7 +8,7 @@ use crate::kernel::Kernel;
 use crate::pagecache::swapcache;
 use crate::state::lock::Want;
 use crate::state::mm::{Mm, VmFlags};
-use crate::state::pagetable::{Entry, leaf_index, leaf_span_end};
+use crate::state::pagetable::{Entry, LEAF_ENTRIES, leaf_index, leaf_span_end};
 use crate::state::rmap::{entry_is_anonymous, link_file_behind};
 use crate::state::task::Task;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
@@ -89,6 +89,11 @@ impl Fork {
         }
     }
 
+    /// The lock that a call which runs through has at a pause, and how, without its being recorded.
+    pub const fn lock_at_pause(&self) -> (LockId, Want) {
+        (LockId::MmapSem(self.mm), Want::Exclusive)
+    }
+
     /// Makes one step: an area linked, or at most one leaf table's entries copied.
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         let sem = LockId::MmapSem(self.mm);
@@ -139,7 +144,7 @@ impl Fork {
                 },
                 Phase::Done(_) => return Progress::Done,
             }
-            if Point::Open.stops::<M>(me) {
+            if Point::Open.stops::<M>(me) || kernel.pauses::<M>(LEAF_ENTRIES) {
                 return Progress::Ran;
             }
         }

@@ -10,6 +10,7 @@ use crate::state::lock::Want;
 use crate::state::lru;
 use crate::state::mm::VmFlags;
 use crate::state::pagetable::leaf_span_end;
+use crate::state::rmap::areas_of_page;
 use crate::state::zone::Counter;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
@@ -164,7 +165,10 @@ fn mappers(kernel: &Kernel, page: Pfn) -> Vec<(VmaId, u64)> {
     match frame.owner() {
         // The list is asked for only if the page is mapped: it may be a tombstone (Q26).
         Owner::Anon(list) if frame.is_mapped() => at_index(kernel.anon_vmas.areas(list)),
-        Owner::File(file) => at_index(&kernel.mappings[file].areas),
+        Owner::File(file) => {
+            let areas = areas_of_page(&kernel.mappings[file], &kernel.vmas, frame.index());
+            at_index(&areas.collect::<Vec<_>>())
+        }
         Owner::Ksm(_) => ksm_mappers(kernel, page),
         Owner::Anon(_) | Owner::None => Vec::new(),
     }

@@ -64,6 +64,11 @@ impl Munmap {
         }
     }
 
+    /// The lock that a call which runs through has at a pause, and how, without its being recorded.
+    pub const fn lock_at_pause(&self) -> (LockId, Want) {
+        (LockId::MmapSem(self.mm), Want::Exclusive)
+    }
+
     /// Makes one step.
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         let sem = LockId::MmapSem(self.mm);

@@ -7,7 +7,7 @@ use crate::base::{MappingId, MmId, Pfn, VmaId};
 use crate::filemap::Truncate;
 use crate::kernel::Kernel;
 use crate::state::lock::Want;
-use crate::state::pagetable::leaf_span_end;
+use crate::state::pagetable::{LEAF_ENTRIES, leaf_span_end};
 use crate::state::rmap::unlink_file;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::zap::{Gather, Zapped};
@@ -114,7 +114,7 @@ impl Teardown {
             if let Phase::Done = self.phase {
                 return Progress::Done;
             }
-            if Point::Open.stops::<M>(me) {
+            if Point::Open.stops::<M>(me) || kernel.pauses::<M>(LEAF_ENTRIES) {
                 return Progress::Ran;
             }
         }

@@ -8,10 +8,12 @@
 //!
 //! Above us: every room with verbs. The locks themselves live in [`crate::state::lock`].
 
+mod fuel;
 pub(crate) mod label;
 mod lock_id;
 mod schedule;
 
+pub use fuel::Fuel;
 pub use label::{LABELS, Label, is_label};
 pub use lock_id::LockId;
 pub use schedule::{BadSchedule, Schedule};

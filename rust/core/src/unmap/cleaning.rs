@@ -9,6 +9,7 @@ use crate::pagecache::dirty;
 use crate::state::frame::Owner;
 use crate::state::mm::VmFlags;
 use crate::state::pagetable::{Entry, leaf_index};
+use crate::state::rmap::areas_of_page;
 use crate::step::{LockId, Me, Mode};
 
 /// Write-protects and cleans all entries of a locked page in shared areas, if its file accounts
@@ -45,7 +46,7 @@ pub fn clean_entries<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<
 fn shared_entries(kernel: &mut Kernel, file: MappingId, page: Pfn) -> Vec<Place> {
     let index = kernel.frames[page].index();
     let Kernel { mappings, vmas, mms, tables, .. } = kernel;
-    let shared = mappings[file].areas.iter().filter_map(|&vma| {
+    let shared = areas_of_page(&mappings[file], vmas, index).filter_map(|vma| {
         let area = &vmas[vma];
         let address = area.address_of(index).filter(|_| area.flags.contains(VmFlags::SHARED))?;
         let leaf = tables.find_leaf(mms[area.mm].root, address)?;

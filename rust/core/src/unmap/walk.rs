@@ -14,6 +14,7 @@ use crate::kernel::Kernel;
 use crate::state::frame::Owner;
 use crate::state::lock::Want;
 use crate::state::pagetable::{Entry, leaf_index};
+use crate::state::rmap::next_area;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// Where an entry stands.
@@ -212,13 +213,22 @@ impl<V: Visitor> EntryWalk<V> {
         me: Me,
         mut next: u32,
     ) -> Result<Option<(u32, Place)>, LockId> {
+        let index = kernel.frames[self.visitor.page()].index();
         let areas = match self.route {
             Route::List(list) => kernel.anon_vmas.areas(list),
-            Route::File(file) => &kernel.mappings[file].areas,
+            Route::File(file) => {
+                let space = &kernel.mappings[file];
+                let Some((vma, after)) = next_area(space, &kernel.vmas, next as usize, index)
+                else {
+                    self.end::<M>(kernel, me, Verdict::Again);
+                    return Ok(None);
+                };
+                let address = kernel.vmas[vma].address_of(index).expect("it maps the page");
+                return self.look::<M>(kernel, me, after as u32, vma, address);
+            }
             Route::Items(items) => return self.find_of_items::<M>(kernel, me, items, next),
             Route::Unknown => unreachable!("a walk that has begun knows its way"),
         };
-        let index = kernel.frames[self.visitor.page()].index();
         while let Some(&vma) = areas.get(next as usize) {
             next += 1;
             if let Some(address) = kernel.vmas[vma].address_of(index) {

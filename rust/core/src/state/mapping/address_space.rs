@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileSystem, RadixTree};
+use super::{AreaIndex, FileSystem, RadixTree};
 use crate::base::{MappingId, PAGE_SHIFT, PAGE_SIZE, SwapEntry, VmaId};
 use crate::state::policy::Policy;
 
@@ -92,6 +92,9 @@ pub struct AddressSpace {
     pub tree: RadixTree,
     /// Areas that map it, in the order of a walk (`i_mmap`).
     pub areas: Vec<VmaId>,
+    /// What finds those of a page, once the list is long.
+    #[serde(skip)]
+    pub area_index: Option<Box<AreaIndex>>,
     /// Times that ranges of it were unmapped.
     pub truncate_count: u64,
     /// What it remembers.
@@ -119,6 +122,7 @@ impl Default for Mappings {
             kind: FileSystem::swapper(),
             tree: RadixTree::default(),
             areas: Vec::new(),
+            area_index: None,
             truncate_count: 0,
             flags: MappingFlags::empty(),
         };
@@ -145,6 +149,7 @@ impl Mappings {
             kind,
             tree: RadixTree::default(),
             areas: Vec::new(),
+            area_index: None,
             truncate_count: 0,
             flags: if is_unevictable { MappingFlags::UNEVICTABLE } else { MappingFlags::empty() },
         });

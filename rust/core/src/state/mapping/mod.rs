@@ -9,11 +9,13 @@
 //! Data-model 5. Left out: non-linear mappings, inode locks.
 
 mod address_space;
+mod area_index;
 mod buffers;
 mod file_system;
 mod radix_tree;
 
 pub use address_space::{AddressSpace, Disk, Inode, MappingFlags, Mappings};
+pub use area_index::AreaIndex;
 pub use buffers::{Buffer, BufferState, Ring, Rings, buffer_lock};
 pub use file_system::{Dirtying, FileSystem, Migrate, Release, Write, Written};
 pub use radix_tree::{RadixTree, Tag};

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::Entry;
 use crate::base::{PAGE_SHIFT, TableId, sparse};
 
-const ENTRIES: usize = 512;
+/// Entries of one table.
+pub const ENTRIES: usize = 512;
 /// Levels above the leaf table.
 const UPPER_LEVELS: u32 = 3;
 /// Bytes that one leaf table covers.

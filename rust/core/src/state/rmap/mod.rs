@@ -17,7 +17,9 @@ mod file_areas;
 
 use smallvec::SmallVec;
 
-pub use file_areas::{link_file, link_file_behind, unlink_file};
+pub use file_areas::{
+    areas_of_page, index_agrees, link_file, link_file_behind, next_area, resize_file, unlink_file,
+};
 
 use serde::{Deserialize, Serialize};
 

@@ -142,7 +142,9 @@ def _of_entries(
         pfn = known.frames.get(address, known.frames.get(start))
         attempts = known.attempts.get(pfn, []) if pfn is not None else []
         if attempts and attempts[-1].result == 0:
-            continue
+            if failure:
+                continue
+            attempts = []
         if attempts:
             reasons = tuple(_reason(world, number, item, pfn) for number, item in enumerate(attempts, 1))
             culprits = blame.of(pfn, pid, start, attempts)

@@ -314,9 +314,9 @@ class _Blame:
         machine = self.world.machine
         if pfn is None or pfn >= machine.frame_count:
             return tuple(found)
-        if machine.pins.get(pfn):
+        if machine.pins.get(pfn) or (attempts and pfn in self.world.holders):
             holders = self.world.holders.get(pfn, [])
-            found.append(f"pinned: {', '.join(holders) if holders else f'{machine.pins[pfn]} times'}")
+            found.append(f"pinned: {', '.join(holders) if holders else f'{machine.pins.get(pfn)} times'}")
         maps = self.mappers.get(pfn, [])
         if machine.frame(pfn).mapcount > 1:
             found.append(f"mapped by {', '.join(maps[:8])}" if maps else "mapped more than once")

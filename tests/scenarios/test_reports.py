@@ -194,7 +194,7 @@ def test_calls_at_once_follow_a_schedule_and_report_the_one_they_made(plain: dic
     plain["calls"].append({"id": "touch", "by": "app", "do": "touch", "where": "heap"})
     told = pm.Scenario(**plain)
     report = told.run(schedule="9a2b3a")
-    assert report.schedule.startswith("9a2b3a")
+    assert report.schedule.startswith("9a2b")
     assert told.run(schedule=report.schedule) == report
     assert [call.letter for call in report.calls] == ["a", "b"]
     with pytest.raises(pm.UsageError, match="'z'"):

@@ -111,6 +111,8 @@ def perform(world: World, step: Step, where: str) -> None:
     verb = getattr(step, "do", "")
     if verb in ("pin", "lookup") and result is None:
         raise UsageError(f"{where}: there is no page to be had there")
+    if isinstance(step, call_steps.Unpin):
+        world.holders.pop(world.frame(step.pfn), None)
     remember(world, step, result)
 
 

@@ -78,20 +78,10 @@ class NodePart(Part):
     """Its zones; one of type normal if left out."""
 
 
-def _either_way(schema: dict[str, Any]) -> None:
-    """Say in the JSON schema that a node may be its size alone, and that all may be a list."""
-    size: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}
-    node = {"anyOf": [size, schema.pop("additionalProperties")]}
-    for key in ("type", "propertyNames"):
-        schema.pop(key, None)
-    named = {"type": "object", "additionalProperties": node, "minProperties": 1}
-    schema["anyOf"] = [{"type": "array", "items": node, "minItems": 1}, named]
-
-
 class MachinePart(Part):
     """What the machine is made of."""
 
-    nodes: dict[NodeId, NodePart] = Field(json_schema_extra=_either_way)
+    nodes: dict[NodeId, NodePart]
     """A size for each node, or a table; a list counts from 0, a table has the numbers as keys."""
     cpus: Int = 2
     """How many CPUs; CPU c is on the (c mod n)-th of the n nodes."""
@@ -161,19 +151,12 @@ class FileSystemPart(Part):
 FILE_SYSTEMS = ("ext", "ramfs", "tmpfs", "blockdev", "readonly", "failing")
 
 
-def _by_name(schema: dict[str, Any]) -> None:
-    """Say in the JSON schema that a filesystem may be the name of one."""
-    table = {"$ref": schema.pop("$ref", "#/$defs/FileSystemPart")}
-    schema.pop("default", None)
-    schema["anyOf"] = [{"type": "string", "enum": list(FILE_SYSTEMS)}, table]
-
-
 class FilePart(Part):
     """A file of zeroes."""
 
     size: Size
     """Bytes."""
-    filesystem: FileSystemPart = Field(default=FileSystemPart(base="ext"), json_schema_extra=_by_name)
+    filesystem: FileSystemPart = FileSystemPart(base="ext")
     """What can be done with its pages: a name, or a table that says what differs from one."""
 
     @field_validator("filesystem", mode="before")

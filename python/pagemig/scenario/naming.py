@@ -175,7 +175,9 @@ class Names:
     def take(self, kind: str, name: object, where: tuple[str | int, ...]) -> bool:
         """Enter a name; note it if it is none or taken. Returns whether it was entered."""
         if not is_name(name):
-            self.twice.append((where, f"{name!r} is no name; a letter first, then letters, digits or _"))
+            self.twice.append(
+                (where, f"{name!r} is no name; a letter comes first, then letters, digits and '_'")
+            )
             return False
         text = str(name)
         if text in self.homes:

@@ -165,6 +165,8 @@ def _walk(loc: tuple[str | int, ...]) -> tuple[Path, type[BaseModel] | None]:
     path: list[str | int] = []
     inside: type[BaseModel] | None = None
     for part in loc:
+        if part == "[key]":
+            continue
         at = _plain(at)
         if isinstance(at, type) and issubclass(at, BaseModel):
             inside = at
@@ -177,9 +179,8 @@ def _walk(loc: tuple[str | int, ...]) -> tuple[Path, type[BaseModel] | None]:
             path.append(part)
             at = get_args(at)[0]
         elif origin is dict:
-            if part != "[key]":
-                path.append(part)
-                at = get_args(at)[1]
+            path.append(part)
+            at = get_args(at)[1]
         elif origin in (Union, types.UnionType) and part in (tags := _by_tag(at)):
             at = tags[str(part)]
         elif at is None:

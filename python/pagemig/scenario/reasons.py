@@ -142,7 +142,9 @@ def _of_entries(
         pfn = known.frames.get(address, known.frames.get(start))
         attempts = known.attempts.get(pfn, []) if pfn is not None else []
         if attempts and attempts[-1].result == 0:
-            continue
+            if failure:
+                continue
+            attempts = []
         if attempts:
             reasons = tuple(_reason(world, number, item, pfn) for number, item in enumerate(attempts, 1))
             culprits = blame.of(pfn, pid, start, attempts)
@@ -312,9 +314,9 @@ class _Blame:
         machine = self.world.machine
         if pfn is None or pfn >= machine.frame_count:
             return tuple(found)
-        if machine.pins.get(pfn):
+        if machine.pins.get(pfn) or (attempts and pfn in self.world.holders):
             holders = self.world.holders.get(pfn, [])
-            found.append(f"pinned: {', '.join(holders) if holders else f'{machine.pins[pfn]} times'}")
+            found.append(f"pinned: {', '.join(holders) if holders else f'{machine.pins.get(pfn)} times'}")
         maps = self.mappers.get(pfn, [])
         if machine.frame(pfn).mapcount > 1:
             found.append(f"mapped by {', '.join(maps[:8])}" if maps else "mapped more than once")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .model import Page
+from .model import FILE_SYSTEMS, Page
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -20,4 +20,16 @@ def schema() -> dict[str, Any]:
     >>> schema()["required"]
     ['title', 'machine']
     """
-    return {"$schema": DIALECT, **Page.model_json_schema(mode="validation")}
+    made = {"$schema": DIALECT, **Page.model_json_schema(mode="validation")}
+    parts = made["$defs"]
+    size: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}
+    node = {"anyOf": [size, {"$ref": "#/$defs/NodePart"}]}
+    named = {"type": "object", "additionalProperties": node, "minProperties": 1}
+    listed = {"type": "array", "items": node, "minItems": 1}
+    told = parts["MachinePart"]["properties"]["nodes"].get("description", "")
+    parts["MachinePart"]["properties"]["nodes"] = {"anyOf": [listed, named], "description": told}
+    words = {"type": "string", "enum": list(FILE_SYSTEMS)}
+    told = parts["FilePart"]["properties"]["filesystem"].get("description", "")
+    table = {"$ref": "#/$defs/FileSystemPart"}
+    parts["FilePart"]["properties"]["filesystem"] = {"anyOf": [words, table], "description": told}
+    return made

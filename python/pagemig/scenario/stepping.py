@@ -188,6 +188,9 @@ class Stepper:
         if not text or "".join(f"{n}{c}" for n, c in _RUN.findall(text)) != text:
             raise UsageError(f"{runs!r} is no schedule; steps are written like '3a1b'")
         for digits, letter in _RUN.findall(text):
+            if digits and not int(digits):
+                raise UsageError(f"{runs!r}: 0 steps are none; leave them out")
+            self._call(letter)
             for _ in range(int(digits or 1)):
                 self._one(letter)
 
@@ -250,9 +253,8 @@ class Stepper:
             raise UsageError(f"{letter} ({self._ids[letter]}) is done; it has no further step")
         twin, calls = self._clone()
         try:
-            self._advance(twin, calls, letter)
-        except UsageError:
-            raise UsageError(f"{letter} ({self._ids[letter]}) {self._blocked(letter)}") from None
+            if not self._advance(twin, calls, letter):
+                raise UsageError(f"{letter} ({self._ids[letter]}) {self._blocked(letter)}")
         except InternalError as error:
             self._fallen = str(error)
         self._past.append((self._machine, self._calls, letter))
@@ -264,18 +266,22 @@ class Stepper:
             return False
         twin, calls = self._clone()
         try:
-            self._advance(twin, calls, letter)
-        except UsageError:
-            return False
+            return self._advance(twin, calls, letter)
         except InternalError:
             return True
-        return True
 
-    def _advance(self, machine: Machine, calls: dict[str, Call], letter: str) -> None:
+    def _advance(self, machine: Machine, calls: dict[str, Call], letter: str) -> bool:
+        """Let a call make a step, and time pass if all wait; return whether it went on."""
+        call = calls[letter]
+        before = len(call.history)
         flying = [name for name, one in calls.items() if not one.done]
         numbers = [calls[name].number for name in flying]
         position = chr(ord("a") + flying.index(letter))
-        drive(machine._system, lambda core: core.replay(numbers, f"1{position}"))
+        try:
+            drive(machine._system, lambda core: core.replay(numbers, f"1{position}"))
+        except UsageError:
+            return False
+        return call.done or len(call.history) > before
 
     def _clone(self) -> tuple[Machine, dict[str, Call]]:
         twin = self._machine.clone()

@@ -168,7 +168,10 @@ def test_s34_explored_in_repaired_nothing_is_stranded(merges: bool) -> None:
 
 
 def test_s45_explored_an_mbind_with_a_sibling_and_another_process() -> None:
-    """S45: the sibling never costs M an attempt; the other process may, and then M leaves the page."""
+    """S45: the sibling never costs M an attempt; the other process may, and then M leaves the page.
+
+    At most two preemptions.
+    """
     stage = shared_page(nodes=SMALL)
     policy = pm.Policy(pm.PolicyMode.BIND, [1])
     outcomes = explored(

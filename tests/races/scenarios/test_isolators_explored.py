@@ -22,6 +22,8 @@ def move(stage: Stage) -> tuple[Any, pm.Task]:
 def test_s13_explored_two_migrators_with_two_targets() -> None:
     """S13: the first wins; the other is told -EBUSY (-16), -ENOENT (-2) while there is an entry, or finds the
     page where the first has put it, in a pagevec.
+
+    At most three preemptions.
     """
     stage = shared_page(nodes=(16, 16, 16))
     outcomes = explored(
@@ -83,6 +85,8 @@ def test_s15_explored_a_scan_of_the_list_beside_a_migrator() -> None:
 def test_s16_explored_everybody_leaves_the_page(way: str) -> None:
     """S16, S17, S18: the parent copies, the child goes, at any time: the status is the target whenever M had
     isolated the page (-EAGAIN if the parent's fault had a reference in all passes); no frame is lost.
+
+    At most two preemptions.
     """
     stage = shared_page(nodes=SMALL)
     leave = pm.calls.exit() if way == "exit" else pm.calls.munmap(stage.of_child())

@@ -31,6 +31,8 @@ def both(machine: pm.Machine, stage: Merging) -> tuple[str, ...]:
 def test_s35_explored_a_scan_beside_a_migrator_of_a_read_only_page() -> None:
     """S35: KSM first: -EBUSY (-16), the merged page stays; M first: it moves, and the scan may merge it
     there; -EAGAIN if the scan's reference was there in all passes.
+
+    At most two preemptions.
     """
     stage = equal_pages(nodes=SMALL)
     stage.app.mprotect(stage.pair, pm.R)
@@ -72,7 +74,10 @@ def test_s35_explored_a_scan_beside_a_migrator_of_a_read_only_page() -> None:
 
 
 def test_s35_explored_a_scan_beside_a_migrator_of_a_writable_page() -> None:
-    """S35: a page in M's hands cannot be upgraded, and so M is refused only if the scan was there before."""
+    """S35: a page in M's hands cannot be upgraded, and so M is refused only if the scan was there before.
+
+    At most two preemptions.
+    """
     stage = equal_pages(nodes=SMALL)
     outcomes = explored(
         stage,
@@ -134,7 +139,10 @@ def test_s36_explored_offlining_of_a_merged_page_and_a_load() -> None:
 
 
 def test_s36_explored_offlining_of_a_merged_page_and_a_scan_that_is_kept_out() -> None:
-    """S36: the offliner holds the mutex, so that the scan is before or after, and the node is never stale."""
+    """S36: the offliner holds the mutex, so that the scan is before or after, and the node is never stale.
+
+    At most three preemptions.
+    """
     stage = equal_pages(merged=True, nodes=SMALL)
     outcomes = explored(
         stage,

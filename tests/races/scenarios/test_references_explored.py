@@ -58,7 +58,10 @@ def test_s02_explored_a_reader_with_a_passing_reference() -> None:
 
 
 def test_s03_explored_two_look_ups_around_the_freeze() -> None:
-    """S03, S04: two at once; each finds the old page, and then M is stuck, or the new one; not a third."""
+    """S03, S04: two at once; each finds the old page, and then M is stuck, or the new one; not a third.
+
+    At most three preemptions.
+    """
     stage = file_page(nodes=SMALL)
     third = stage.machine.spawn("third", stack=False)
     outcomes = explored(
@@ -77,7 +80,10 @@ def test_s03_explored_two_look_ups_around_the_freeze() -> None:
 
 
 def test_s04_explored_a_late_drop_and_somebody_who_wants_the_frame() -> None:
-    """S04: a drain and an allocation beside M and T: whoever wins, no frame is used twice or lost."""
+    """S04: a drain and an allocation beside M and T: whoever wins, no frame is used twice or lost.
+
+    At most two preemptions.
+    """
     stage = file_page(nodes=SMALL)
     third = stage.machine.spawn("third", stack=False)
     heap = third.mmap(pm.PAGE_SIZE)
@@ -135,7 +141,10 @@ def test_s06_explored_a_fault_of_a_cached_page_during_the_freeze() -> None:
 
 
 def test_s07_explored_two_faults_of_a_cached_page() -> None:
-    """S07: both sleep on the old page, or get the new one; the last drop frees the old frame."""
+    """S07: both sleep on the old page, or get the new one; the last drop frees the old frame.
+
+    At most three preemptions.
+    """
     stage = file_page(nodes=SMALL)
     outcomes = explored(
         stage,
@@ -153,7 +162,10 @@ def test_s07_explored_two_faults_of_a_cached_page() -> None:
 
 
 def test_s08_explored_two_loads_of_an_anonymous_page() -> None:
-    """S08: two sharers load; both see the page's bytes, and both map what M left."""
+    """S08: two sharers load; both see the page's bytes, and both map what M left.
+
+    At most two preemptions.
+    """
     stage = shared_page(nodes=SMALL)
     outcomes = explored(
         stage,
@@ -186,6 +198,8 @@ def test_s08_explored_two_loads_of_an_anonymous_page() -> None:
 def test_s09_explored_a_store_to_a_shared_page_and_a_sharer_that_leaves() -> None:
     """S09: T copies or takes the page over, as the map count says, never because of M's reference. A copy
     stays on node 0, and M moved what the child then left behind; -16: M met the copy in its pagevec (Q07).
+
+    At most two preemptions.
     """
     stage = shared_page(nodes=SMALL)
     outcomes = explored(
@@ -224,7 +238,10 @@ def test_s10_explored_a_store_to_a_page_that_is_mapped_once() -> None:
 
 
 def test_s11_explored_a_store_that_copies_the_page() -> None:
-    """S11, S12: T owns the page lock, or queues for it: it copies in the end, and M moves what is left."""
+    """S11, S12: T owns the page lock, or queues for it: it copies in the end, and M moves what is left.
+
+    At most three preemptions.
+    """
     stage = shared_page(nodes=SMALL)
     outcomes = explored(
         stage,
@@ -254,6 +271,8 @@ def test_s11_explored_a_store_that_copies_the_page() -> None:
 def test_s12_explored_two_stores_that_queue_for_the_page() -> None:
     """S12: both sharers store: one copies and the last takes the page over; or both copy, and it is freed
     (M: S16, S17). -16: M met the copy, which waits in a pagevec (Q07).
+
+    At most two preemptions.
     """
     stage = shared_page(nodes=SMALL)
     outcomes = explored(

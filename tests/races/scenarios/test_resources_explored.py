@@ -90,6 +90,8 @@ def test_s42_explored_offlining_against_a_pin() -> None:
     """S42: the pin is there first: time runs out, -EAGAIN (-11), page and frames are as before. It comes too
     late: the range is gone, and the pin is on the new frame; or the old frame is kept by the sleeper's
     reference (S08), is found on the LRU again and cannot be moved: -EAGAIN though the page is on node 1.
+
+    At most two preemptions.
     """
     stage = own_page(nodes=(32, 16), pages=17, pageblock_frames=16)
     last = stage.heap[16]

@@ -63,6 +63,8 @@ def test_s28_explored_a_page_while_it_is_being_read_ahead() -> None:
 def test_s28_explored_a_page_that_was_read_ahead_and_a_faulter() -> None:
     """S28: a faulter finds it before M, or after; bytes and slot are there either way. It is left in swap if
     M came last, for it was mapped then (Q12).
+
+    At most three preemptions.
     """
     machine, app, other, pair = swapped_pair()
     app.touch(pair[0], write=False)

@@ -74,7 +74,10 @@ def test_s23_explored_a_truncation_beside_a_clean_page() -> None:
 
 
 def test_s24_explored_a_truncation_of_a_dirty_page_of_a_file_with_buffers() -> None:
-    """S24, S27: the same with buffers and dirt; nothing dirty remains."""
+    """S24, S27: the same with buffers and dirt; nothing dirty remains.
+
+    At most three preemptions.
+    """
     stage = file_page(filesystem=EXT, write=True, nodes=SMALL)
     outcomes = explored(
         stage,
@@ -113,6 +116,8 @@ def test_s25_explored_a_truncation_that_cuts_the_page_in_its_middle() -> None:
 def test_s26_explored_a_truncation_beside_the_writeout_of_the_fallback(profile: pm.Profile) -> None:
     """S26, Q18: nothing is in the cache, all frames are free; a charge is left behind, in EXACT, if T had the
     page between WO-4 and WO-5.
+
+    At most three preemptions.
     """
     stage = file_page(filesystem=WRITTEN_FIRST, write=True, nodes=SMALL, profile=profile, charged=True)
     outcomes = explored(
@@ -154,7 +159,10 @@ def test_s27_explored_an_orphan_and_reclaim() -> None:
 
 
 def test_s31_explored_writeback_that_begins_and_ends_beside_a_migrator() -> None:
-    """S31: the page moves, before it is written or after; the disk ends it at any time (a third call)."""
+    """S31: the page moves, before it is written or after; the disk ends it at any time (a third call).
+
+    At most three preemptions.
+    """
     stage = file_page(filesystem=EXT, write=True, nodes=SMALL)
     outcomes = explored(
         stage,
@@ -177,6 +185,8 @@ def test_s31_explored_writeback_that_begins_and_ends_beside_a_migrator() -> None
 def test_s32_explored_a_reader_and_a_new_mapper() -> None:
     """S32: a reader has a passing reference; a fault maps the page that it found, or the new one, and pins it
     (a pin, because it counts none of its rounds): in the end both map one page.
+
+    At most two preemptions.
     """
     stage = file_page(write=True, nodes=SMALL)
     second = stage.app.fork("second")

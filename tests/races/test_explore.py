@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -152,6 +153,13 @@ def test_outcomes_replay_to_their_results() -> None:
         assert tuple(plain(call) for call in end.calls) == outcome.results
 
 
+def essence(outcome: pm.Outcome) -> tuple[Any, ...]:
+    """Everything but which of several equally short schedules is the example."""
+    steps = steps_of(outcome.schedule)
+    switches = sum(a != b for a, b in pairwise(steps))
+    return outcome.count, outcome.results, outcome.observed, len(steps), switches
+
+
 def test_reduction_loses_no_outcome_no_schedule_and_no_finding() -> None:
     """Thrown situations, whole and bounded: the same counts, outcomes, findings and shortest schedules."""
     compared = saved = 0
@@ -168,7 +176,7 @@ def test_reduction_loses_no_outcome_no_schedule_and_no_finding() -> None:
             saved += whole.states - reduced.states
             assert reduced.complete, f"seed {seed}"
             assert (reduced.schedules, reduced.exact) == (whole.schedules, whole.exact), f"seed {seed}"
-            assert reduced.outcomes == whole.outcomes, f"seed {seed}"
+            assert list(map(essence, reduced.outcomes)) == list(map(essence, whole.outcomes)), f"seed {seed}"
             assert reduced.findings == whole.findings == (), f"seed {seed}"
             assert reduced.states <= whole.states, f"seed {seed}"
     assert compared > 100
@@ -188,18 +196,18 @@ def stuck(stage: Stage) -> tuple[pm.Machine, Race]:
 
 
 def test_a_deadlock_is_found_with_who_waits_for_whom() -> None:
-    """Nothing ever ends the read: the shortest schedule gets the reader there, and the rest waits."""
+    """Nothing ever ends the read: the reader alone, or with the munmap behind its mmap_sem."""
     machine, race = stuck(own_page())
     verdict = pm.explore(machine, race)
     assert verdict.complete
-    (found,) = verdict.findings
-    assert found.kind is pm.ViolationKind.DEADLOCK
-    assert "waits for page_lock" in found.detail
-    assert "held by the disk" in found.detail
     assert verdict.outcomes == ()
-    replayed = found.replay()
-    (symptom,) = replayed.symptoms
-    assert (symptom.kind, symptom.rule, symptom.detail) == (found.kind, found.rule, found.detail)
+    assert len(verdict.findings) == 2
+    for found in verdict.findings:
+        assert found.kind is pm.ViolationKind.DEADLOCK
+        assert "held by the disk" in found.detail
+        (symptom,) = found.replay().symptoms
+        assert (symptom.kind, symptom.rule, symptom.detail) == (found.kind, found.rule, found.detail)
+    assert ["mmap_sem" in found.detail for found in verdict.findings].count(True) == 1
 
 
 def strand(stage: Stage) -> Race:

@@ -135,7 +135,8 @@ def test_a_check_sees_every_end_once_and_fails_in_three_ways() -> None:
     ends = []
 
     def assertion(end: pm.Replay) -> None:
-        assert end.calls[0].result.tolist() == [1], "the page did not move"
+        if end.calls[0].result.tolist() != [1]:
+            raise AssertionError("the page did not move")
 
     def text(end: pm.Replay) -> str | None:
         return None if end.calls[0].result.tolist() == [1] else "the page did not move"

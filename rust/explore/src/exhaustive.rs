@@ -19,7 +19,7 @@ struct Fork {
 }
 
 /// Machines that are kept for later.
-const SPARE_MAX: usize = 4;
+const SPARE_MAX: usize = 64;
 
 fn copy(spare: &mut Vec<Point>, point: &Point) -> Point {
     let Some(mut copy) = spare.pop() else { return point.clone() };

@@ -87,3 +87,40 @@ fn every_schedule_of_a_race_is_counted() {
     assert!(report.is_exact && report.schedules > 100);
     assert_eq!(report.ends.iter().map(|end| end.schedules).sum::<u128>(), report.schedules);
 }
+
+#[test]
+fn a_machine_that_is_written_over_is_the_other_one() {
+    let (machine, [mover, reader]) = race();
+    let after = |schedule: &str| {
+        let mut copy = machine.clone();
+        replay(&mut copy, &[mover, reader], &schedule.parse().unwrap()).unwrap();
+        copy
+    };
+    let places = [after(""), after("5a"), after("14a1b"), after("14a1b4a"), after("28a")];
+    for from in &places {
+        for to in &places {
+            let mut copy = from.clone();
+            copy.copy_from(to);
+            assert_eq!(copy.snapshot(), to.snapshot());
+            assert_eq!(Fingerprint::of(&copy), Fingerprint::of(to));
+            copy.run_all().unwrap();
+            assert_eq!(copy.audit(), []);
+        }
+    }
+}
+
+#[test]
+fn a_panic_is_a_finding_with_its_words() {
+    let fallen = crate::point::guarded(|| -> u32 { panic!("page {} unlocked twice", 7) });
+    assert_eq!(fallen.unwrap_err(), "page 7 unlocked twice");
+    assert_eq!(crate::seen::without_numbers("page 17 of 4 twice"), "page # of # twice");
+}
+
+#[test]
+fn a_sample_shrinks_what_it_finds() {
+    let (machine, calls) = race();
+    let found: Schedule = "3a1b1a".parse().unwrap();
+    let trial = crate::shrinking::try_out(&machine, &calls, found.steps());
+    assert_eq!(trial.schedule, found, "nothing is wrong, so all of it is followed");
+    assert_eq!(trial.faults, []);
+}

@@ -62,11 +62,16 @@ impl Sheet {
     /// those of the page from `from` on; shorter ones are compared as far as they go.
     pub fn first_lost(&self, from: usize, bytes: &[u8]) -> Option<(usize, u8, u8)> {
         let end = from + bytes.len();
-        let stored = self.runs().flat_map(|(start, run)| (start..).zip(run.iter().copied()));
-        let mut seen = stored.filter(|&(at, _)| (from..end).contains(&at));
-        seen.find_map(|(at, byte)| {
-            let found = bytes[at - from];
-            (found != byte).then_some((at, byte, found))
+        self.runs().find_map(|(start, run)| {
+            let (first, stop) = (start.max(from), end.min(start + run.len()));
+            let both = |at: usize| (run[at - start], bytes[at - from]);
+            // All at once: mostly nothing is lost.
+            if first >= stop || run[first - start..stop - start] == bytes[first - from..stop - from]
+            {
+                return None;
+            }
+            let at = (first..stop).find(|&at| both(at).0 != both(at).1)?;
+            Some((at, both(at).0, both(at).1))
         })
     }
 }

@@ -83,6 +83,7 @@ def test_the_schedule_of_a_walk_gives_the_same_end_again(stepper: Stepper) -> No
     stepper.finish()
     told = pm.Scenario.load("reader-meets-migration")
     report = told.run(schedule=stepper.schedule)
+    assert report.schedule == stepper.schedule
     assert report.calls[0].statuses == stepper.calls[0].came.statuses
     assert all(item.holds for item in stepper.expectations())
 

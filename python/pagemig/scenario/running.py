@@ -172,6 +172,10 @@ def _run_in_sequence(world: World, page: Page, flights: list[Flight]) -> None:
         settle(world, [flight])
 
 
+_ADVANCES = ("step", "wait", "done")
+"""What one letter of a schedule can come to."""
+
+
 def _schedule(flights: list[Flight], events: tuple[Event, ...]) -> str:
     """Write down who made which step, as a schedule that gives the same again."""
     names = {
@@ -185,7 +189,7 @@ def _schedule(flights: list[Flight], events: tuple[Event, ...]) -> str:
     }
     parts: list[tuple[str, int]] = []
     for event in events:
-        if event.event != "step" or event.call not in names:
+        if event.event not in _ADVANCES or event.call not in names:
             continue
         letter = names[event.call]
         if parts and parts[-1][0] == letter:

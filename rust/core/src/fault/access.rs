@@ -115,6 +115,9 @@ pub struct Access {
     what: What,
     at: usize,
     has_faulted: bool,
+    /// Whether the last fault met a frozen page: turning on the spot is one fault, however often
+    /// it turns, so that a search of all orders comes back to a state that it knows.
+    is_spinning: bool,
     tally: Tally,
     phase: Phase,
 }
@@ -123,7 +126,16 @@ impl Access {
     /// Accesses in the memory `mm`.
     pub fn new(mm: MmId, pages: Pages, what: What) -> Access {
         let phase = if pages.len() == 0 { Phase::Done } else { Phase::Trying };
-        Access { mm, pages, what, at: 0, has_faulted: false, tally: Tally::default(), phase }
+        Access {
+            mm,
+            pages,
+            what,
+            at: 0,
+            has_faulted: false,
+            is_spinning: false,
+            tally: Tally::default(),
+            phase,
+        }
     }
 
     /// Loads `size` bytes at `address`.
@@ -301,6 +313,7 @@ impl Access {
         kernel.unlock::<M>(me, LockId::MmapSem(self.mm));
         self.tally.minor += 1;
         self.phase = Phase::Trying;
+        let was_spinning = std::mem::replace(&mut self.is_spinning, served == Served::Frozen);
         let value = match served {
             Served::Minor => 0,
             Served::Major => {
@@ -312,7 +325,11 @@ impl Access {
                 self.tally.copy_on_write += 1;
                 2
             }
-            Served::Nothing => {
+            Served::Frozen if was_spinning => {
+                self.tally.minor -= 1;
+                3
+            }
+            Served::Nothing | Served::Frozen => {
                 self.tally.spurious += 1;
                 3
             }

@@ -14,6 +14,8 @@ enum Phase {
     Looking,
     Sleeping(Pfn),
     Done,
+    /// The page was frozen and gave no reference (EW-4).
+    TurnedAway,
 }
 
 /// One wait at one address. It holds a reference to the old page while it sleeps, which makes
@@ -36,7 +38,7 @@ impl EntryWait {
         match self.phase {
             Phase::Looking => &["EW-1", "EW-2", "EW-3", "EW-4", "EW-5"],
             Phase::Sleeping(_) => &["EW-6", "EW-7"],
-            Phase::Done => &[],
+            Phase::Done | Phase::TurnedAway => &[],
         }
     }
 
@@ -46,6 +48,11 @@ impl EntryWait {
             Phase::Sleeping(page) => Some(page),
             _ => None,
         }
+    }
+
+    /// Whether the page was frozen, so that there was nothing to sleep on (S06).
+    pub const fn was_turned_away(&self) -> bool {
+        matches!(self.phase, Phase::TurnedAway)
     }
 
     /// Makes one step.
@@ -64,7 +71,8 @@ impl EntryWait {
                     let entry = kernel.tables.get(leaf, leaf_index(self.address));
                     self.phase = match entry.as_migration() {
                         Some((page, _)) if self.may_sleep(kernel, page) => Phase::Sleeping(page),
-                        _ => Phase::Done,
+                        Some(_) => Phase::TurnedAway,
+                        None => Phase::Done,
                     };
                     kernel.unlock::<M>(me, LockId::Leaf(leaf));
                 }
@@ -75,9 +83,9 @@ impl EntryWait {
                     kernel.put_page(page);
                     self.phase = Phase::Done;
                 }
-                Phase::Done => return Progress::Done,
+                Phase::Done | Phase::TurnedAway => return Progress::Done,
             }
-            if self.phase == Phase::Done {
+            if matches!(self.phase, Phase::Done | Phase::TurnedAway) {
                 return Progress::Done;
             }
             if Point::Open.stops::<M>(me) {

@@ -27,6 +27,8 @@ pub enum Served {
     CopyOnWrite,
     /// The entry was not what it had been: the access tries again.
     Nothing,
+    /// The page is frozen, just now: the access tries again, and again (S06).
+    Frozen,
     /// No frame was to be had.
     OutOfMemory,
     /// There is no such page: beyond the end of the file, or it cannot be read.
@@ -175,7 +177,11 @@ impl Fault {
                     other => return other,
                 },
                 Phase::Waiting(wait) => match wait.advance::<M>(kernel, me) {
-                    Progress::Done => self.phase = Phase::Done(Served::Nothing),
+                    Progress::Done => {
+                        let is_frozen = wait.was_turned_away();
+                        let served = if is_frozen { Served::Frozen } else { Served::Nothing };
+                        self.phase = Phase::Done(served);
+                    }
                     other => return other,
                 },
                 Phase::Swapped(swap_in) => match swap_in.advance::<M>(kernel, me) {

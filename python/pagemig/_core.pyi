@@ -449,11 +449,7 @@ class Machine:
 
 @final
 class Exploration:
-    """A search over the schedules of calls in flight, on a copy of the machine.
-
-    ``strategy``: ("exhaustive", preemptions, 0, 0), ("random", None, runs, seed), ("pct", depth, runs, seed).
-    """
-
+    # strategy: ("exhaustive", preemptions, 0, 0), ("random", None, runs, seed), ("pct", depth, runs, seed)
     def __new__(
         cls,
         machine: Machine,
@@ -470,9 +466,8 @@ class Exploration:
     def stopped(self) -> str | None: ...
     def statistics(self) -> tuple[int, int, int, int, int, int, int]: ...
     def schedules(self) -> tuple[int, bool]: ...
-    def ends(self) -> list[tuple[int, int, int]]:
-        """(state, number of what the calls came to, schedules)."""
-
+    # (state, number of what the calls came to, schedules)
+    def ends(self) -> list[tuple[int, int, int]]: ...
     def schedule(self, state: int) -> str: ...
     def findings(self) -> list[tuple[str, str, str, str, int, str]]:
         """(kind as of ``judge`` or "assertion", rule, ids, detail, schedules, shortest schedule)."""

@@ -133,7 +133,7 @@ class Verdict:
     """Which schedules were tried."""
     statistics: ExplorationStatistics
     """How far it got."""
-    calls: Mapping[str, str]
+    calls: Mapping[str, str] = field(hash=False)
     """What each letter of a schedule stands for."""
 
     @property

@@ -92,6 +92,15 @@ VALUES = [
     *(member for kind in (pm.ZoneKind, pm.PageFamily, pm.MappingFlags, pm.BufferState) for member in kind),
     *(member for kind in (pm.IoDirection, pm.Written, pm.Advice, pm.BlockState) for member in kind),
     *(member for kind in (pm.RecordFlags, pm.Holder, pm.MigrateMethod, pm.WriteMethod) for member in kind),
+    pm.Exhaustive(),
+    pm.Exhaustive(preemptions=2),
+    pm.Random(5, 1),
+    pm.Pct(3, 5, 1),
+    pm.Outcome(3, ((1,), b"x"), None, "3a1b"),
+    pm.Raised("SyscallError", errno.EFAULT),
+    pm.Symptom(pm.ViolationKind.DEADLOCK, "rule #", "", "rule 3"),
+    pm.ExplorationStatistics(1, 2, 3, 4, 5, 6, 7),
+    *(member for kind in (pm.Stop, pm.ViolationKind) for member in kind),
     *(member for kind in (pm.DirtyMethod, pm.ReleaseMethod, pm.WriteOutcome) for member in kind),
 ]
 ERRORS = [
@@ -129,6 +138,8 @@ def test_every_public_value_and_exception_is_pickled_here() -> None:
     """Goal: a new one cannot be forgotten. Method: compare with what the package exports."""
     handles = {"Call", "Machine", "Replay", "SyscallError", "Task", "Trace", "UserMemory"}
     handles |= {"Cpuset", "File", "Ksm", "Memcg", "ModelledTime"}
+    # These carry machines; ``test_explore_claims`` sends them to another process.
+    handles |= {"ExplorationInterrupted", "Verdict", "Violation"}
     classes = {
         name
         for name in pm.__all__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -174,6 +175,20 @@ def test_what_is_observed_tells_outcomes_apart() -> None:
     assert {outcome.observed for outcome in verdict.outcomes} == {(1,)}
     with pytest.raises(pm.UsageError, match="hashable"):
         pm.explore(stage.machine, calls, observe=lambda end: bytearray(b"x"))
+
+
+def test_a_verdict_travels_with_its_machine_and_still_replays() -> None:
+    """Pickled, alone and in the exception of an interrupted search: equal, and good for a replay."""
+    stage = own_page()
+    calls = [(pm.calls.move_pages(stage.heap, 1), stage.parent), (pm.calls.drain(), stage.parent)]
+    verdict = pm.explore(stage.machine, calls, check=lambda end: False)
+    for twin in (
+        pickle.loads(pickle.dumps(verdict)),
+        pickle.loads(pickle.dumps(pm.ExplorationInterrupted(verdict))).verdict,
+    ):
+        assert (twin, hash(twin), str(twin)) == (verdict, hash(verdict), str(verdict))
+        end = twin.findings[0].replay()
+        assert end.calls[0].result.tolist() == [1]
 
 
 BAD = {

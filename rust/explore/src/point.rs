@@ -94,15 +94,15 @@ impl Point {
         }
     }
 
-    /// The fingerprint of what decides how it goes on, but for the bound on preemptions.
-    ///
-    /// # Errors
-    /// If the model panics.
-    pub(crate) fn fingerprint(&self) -> u128 {
+    /// The fingerprint of what decides how it goes on, but for the bound on preemptions; and that of
+    /// the kernel alone.
+    pub(crate) fn fingerprints(&self) -> (u128, u128) {
         let mut hasher = Fingerprint::default();
-        self.machine.hash(&mut hasher);
+        self.machine.kernel().hash(&mut hasher);
+        let kernel = hasher.value();
+        self.machine.hash_calls(&mut hasher);
         hasher.write_u128(self.results);
-        hasher.value()
+        (hasher.value(), kernel)
     }
 }
 

@@ -111,9 +111,9 @@ impl Sampling {
             // Calls rank above all changes, and each change below the one before.
             priorities.ranks = (1..=common.calls.len() as i64).collect();
             self.dice.shuffle(&mut priorities.ranks);
-            if common.deepest > 0 {
-                let after =
-                    |at: u32| (self.dice.below(common.deepest.into()) as u32 + 1, -i64::from(at));
+            // Few runs are much longer than most: changes shall fall where there are steps.
+            if let Some(steps) = common.transitions.checked_div(common.runs) {
+                let after = |at: u32| (self.dice.below(steps.max(1)) as u32 + 1, -i64::from(at));
                 priorities.changes = (0..changes).map(after).collect();
             }
         }

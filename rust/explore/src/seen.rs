@@ -73,6 +73,8 @@ pub(crate) struct Seen {
     /// What [`Mark::Broken`] counts: sets of numbers of faults.
     sets: Vec<Vec<u32>>,
     outcomes: Table,
+    /// What the audit found nothing wrong with: kernels, with what calls hold.
+    clean: Table,
     /// Ends in the order in which they were met.
     pub(crate) ends: Vec<StateId>,
     /// With a bound on preemptions, machines that differ in nothing but what is left of it, and the
@@ -101,6 +103,7 @@ impl Seen {
             faults: Vec::new(),
             sets: Vec::new(),
             outcomes: Table::default(),
+            clean: Table::default(),
             ends: Vec::new(),
             machines: is_bounded.then(Default::default),
         }
@@ -115,7 +118,11 @@ impl Seen {
     pub(crate) fn bytes(&self) -> u64 {
         let machines = self.machines.as_ref();
         let machines = machines.map_or(0, |(table, sets)| table.bytes() + sets.len() as u64 * 8);
-        self.graph.bytes() + self.outcomes.bytes() + machines + self.ends.len() as u64 * 4
+        self.graph.bytes()
+            + self.outcomes.bytes()
+            + self.clean.bytes()
+            + machines
+            + self.ends.len() as u64 * 4
     }
 
     /// The faults of a state that is marked with this number.
@@ -126,16 +133,21 @@ impl Seen {
     /// Where a search begins, or a step of it has led.
     pub(crate) fn arrive(&mut self, point: &Point, settled: Result<Settled, Fall>) -> Arrival {
         let looked = settled.and_then(|settled| {
-            let fingerprint = guarded(|| point.fingerprint())?;
-            Ok((settled, fingerprint))
+            let fingerprints = guarded(|| point.fingerprints())?;
+            Ok((settled, fingerprints))
         });
         match looked {
-            Ok((settled, fingerprint)) => self.look_up(point, settled, fingerprint),
+            Ok((settled, fingerprints)) => self.look_up(point, settled, fingerprints),
             Err(fall) => self.fall(&fall),
         }
     }
 
-    fn look_up(&mut self, point: &Point, settled: Settled, fingerprint: u128) -> Arrival {
+    fn look_up(
+        &mut self,
+        point: &Point,
+        settled: Settled,
+        (fingerprint, kernel): (u128, u128),
+    ) -> Arrival {
         let mut key = fingerprint;
         if self.machines.is_some() && settled == Settled::Ready {
             let mut hasher = Fingerprint::default();
@@ -147,7 +159,7 @@ impl Seen {
         let (state, is_new) = self.graph.state(key);
         let mut has_fallen = false;
         if is_new {
-            match self.judge_once(point, settled, fingerprint) {
+            match self.judge_once(point, settled, fingerprint, kernel) {
                 Ok(Some(set)) => self.graph.set_mark(state, Mark::Broken(set)),
                 Ok(None) if settled == Settled::Done => {
                     let (outcome, _) = self.outcomes.number(point.results);
@@ -171,20 +183,38 @@ impl Seen {
         point: &Point,
         settled: Settled,
         fingerprint: u128,
+        kernel: u128,
     ) -> Result<Option<u32>, Fall> {
-        let Some((table, _)) = &mut self.machines else { return self.judge(point, settled) };
+        let Some((table, _)) = &mut self.machines else {
+            return self.judge(point, settled, kernel);
+        };
         let (machine, is_new) = table.number(fingerprint);
         if is_new {
-            let set = self.judge(point, settled)?;
+            let set = self.judge(point, settled, kernel)?;
             self.machines.as_mut().expect("just seen").1.push(set);
         }
         Ok(self.machines.as_ref().expect("just seen").1[machine as usize])
     }
 
-    fn judge(&mut self, point: &Point, settled: Settled) -> Result<Option<u32>, Fall> {
+    /// The audit reads the kernel and what calls hold, and nothing else: what was clean once is clean.
+    fn judge(
+        &mut self,
+        point: &Point,
+        settled: Settled,
+        kernel: u128,
+    ) -> Result<Option<u32>, Fall> {
+        let holdings = guarded(|| point.machine.holdings())?;
+        let audited = Fingerprint::of(&(kernel, &holdings));
+        if settled != Settled::Stuck && self.clean.has(audited) {
+            return Ok(None);
+        }
         let faults = guarded(|| faults_of(&point.machine, settled))?;
         let faults: Vec<u32> = faults.into_iter().map(|(fault, _)| self.fault(fault)).collect();
-        Ok((!faults.is_empty()).then(|| self.set(faults)))
+        if faults.is_empty() {
+            self.clean.number(audited);
+            return Ok(None);
+        }
+        Ok(Some(self.set(faults)))
     }
 
     fn fault(&mut self, fault: Fault) -> u32 {

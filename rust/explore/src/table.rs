@@ -35,6 +35,19 @@ impl Table {
         (self.keys.len() * 16 + self.slots.len() * 4) as u64
     }
 
+    /// Whether a fingerprint is there.
+    pub(crate) fn has(&self, key: u128) -> bool {
+        let mask = self.slots.len() - 1;
+        let mut at = key as usize & mask;
+        while self.slots[at] != 0 {
+            if self.keys[self.slots[at] as usize - 1] == key {
+                return true;
+            }
+            at = (at + 1) & mask;
+        }
+        false
+    }
+
     /// The number of a fingerprint, and whether it is new.
     ///
     /// # Panics
@@ -84,6 +97,7 @@ mod tests {
             assert_eq!(table.number(key(at / 2)), (at as u32 / 2, false));
         }
         assert_eq!(table.len(), 1000);
+        assert!((0..1000).all(|at| table.has(key(at))) && !table.has(key(1000)));
         assert!(!table.is_empty());
         assert!(table.bytes() >= 1000 * 20);
     }

@@ -32,7 +32,7 @@ use crate::kernel::Kernel;
 use crate::state::pagetable::Entry;
 
 /// What calls in flight hold at this moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Holdings {
     /// Pages on the private list of a migration.
     pub isolated: Vec<Pfn>,

@@ -123,7 +123,7 @@ impl Machine {
     }
 
     /// What the calls in flight hold.
-    fn holdings(&self) -> Holdings {
+    pub fn holdings(&self) -> Holdings {
         let mut holdings = Holdings::default();
         for flight in self.flights.values().filter(|flight| !flight.is_done()) {
             holdings.is_busy = true;

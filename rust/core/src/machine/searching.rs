@@ -4,6 +4,8 @@
 //! so that a schedule means the same to both. [`Machine::step_unrecorded`] and
 //! [`Machine::take_outcome`] are cheaper ways to do what [`Machine::step`] and [`Machine::outcome`] do.
 
+use std::hash::{Hash, Hasher};
+
 use super::{Machine, Outcome, State};
 use crate::base::{CallId, Misuse};
 use crate::step::{Me, Progress, Step};
@@ -68,6 +70,12 @@ impl Machine {
         let kernel = &mut self.kernel;
         kernel.contents.look(kernel.zones.touched_spans());
         after
+    }
+
+    /// Feeds everything but the kernel to `state`: the calls, and the number of the next one.
+    pub fn hash_calls<H: Hasher>(&self, state: &mut H) {
+        self.flights.hash(state);
+        self.next_call.hash(state);
     }
 
     /// Becomes equal to `other`, which began as a copy of the same machine, in the memory that it has

@@ -1,14 +1,42 @@
 //! One page of the second memory: the bytes of it that were stored.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::sparse;
+
 /// The bytes of one page that were stored, in runs that neither overlap nor touch.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Runs", into = "Runs")]
 pub struct Sheet {
-    runs: BTreeMap<u16, Vec<u8>>,
+    runs: Runs,
+    /// Stands for the runs where a machine is told from others.
+    digest: u128,
+}
+
+type Runs = BTreeMap<u16, Vec<u8>>;
+
+impl From<Runs> for Sheet {
+    fn from(runs: Runs) -> Sheet {
+        let mut sheet = Sheet { runs, digest: 0 };
+        sheet.look();
+        sheet
+    }
+}
+
+impl From<Sheet> for Runs {
+    fn from(sheet: Sheet) -> Runs {
+        sheet.runs
+    }
+}
+
+impl Hash for Sheet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.digest.hash(state);
+    }
 }
 
 impl Sheet {
@@ -34,6 +62,18 @@ impl Sheet {
             (from, run) = (usize::from(start), whole);
         }
         self.runs.insert(from as u16, run);
+        self.look();
+    }
+
+    fn look(&mut self) {
+        // Zeroes that were stored count, too: so the places and lengths of the runs are part of it.
+        let run = |(&from, run): (&u16, &Vec<u8>)| {
+            let digest = sparse::digest(run).to_le_bytes();
+            let place = [from.to_le_bytes(), (run.len() as u16).to_le_bytes()].concat();
+            place.into_iter().chain(digest)
+        };
+        let all: Vec<u8> = self.runs.iter().flat_map(run).collect();
+        self.digest = sparse::digest(&all);
     }
 
     /// Nothing is known of a range any more.
@@ -56,6 +96,7 @@ impl Sheet {
                 self.runs.insert(start, run);
             }
         }
+        self.look();
     }
 
     /// The first byte that is not as it was stored: where, what was stored, what is there. `bytes` are

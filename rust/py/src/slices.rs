@@ -3,7 +3,7 @@
 //! The machine's lock is free then, but others are refused as they are while a call runs. What becomes of a
 //! call that Ctrl-C interrupts is the core's business: [`Machine::cut`].
 
-use pagemig_core::base::{CallId, Misuse, TaskId};
+use pagemig_core::base::{CallId, TaskId};
 use pagemig_core::machine::{Machine, Outcome, Request, Slice};
 use pyo3::prelude::*;
 

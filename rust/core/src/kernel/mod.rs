@@ -345,6 +345,7 @@ impl Kernel {
             profile,
             bugs,
             shadow,
+            fuel: _,
         } = other;
         self.frames.copy_spans(frames, spans.iter().cloned());
         self.contents.copy_spans(contents, spans.iter().cloned());

@@ -103,7 +103,7 @@ def test_a_machine_larger_than_the_host_is_refused_with_the_arithmetic() -> None
 def test_a_touch_of_more_than_the_host_can_give_is_refused_with_the_arithmetic() -> None:
     """A machine is described, not written to: it may have more frames than the host could back at once."""
     host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    frames = min(host // 32, 0xFFFF_0000)
+    frames = min(host // 40, 0xFFFF_0000)
     machine = pm.Machine(nodes=[frames * pm.PAGE_SIZE])
     task = machine.spawn()
     region = task.mmap(frames * pm.PAGE_SIZE)

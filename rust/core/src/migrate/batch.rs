@@ -1,5 +1,7 @@
 //! `migrate_pages`: ten passes over a list of isolated pages (migration 15 and 2).
 
+mod straight;
+
 use serde::{Deserialize, Serialize};
 
 use super::page_move::{Ended, Outcome, PageMove};
@@ -198,7 +200,12 @@ impl Batch {
         loop {
             // Choosing the item is no step of its own: the attempt begins in this one.
             if let Phase::Next = self.phase {
-                self.next_item(kernel);
+                if !M::STEPS {
+                    self.go_straight(kernel, me);
+                }
+                if let Phase::Next = self.phase {
+                    self.next_item(kernel);
+                }
                 if !matches!(self.phase, Phase::Moving(_)) && Point::Open.stops::<M>(me) {
                     return Progress::Ran;
                 }

@@ -10,7 +10,7 @@ use crate::base::{Pfn, sparse};
 
 /// Bits of the flag word that are flags; the other seven are the top of `index`.
 const FLAG_BITS: u32 = 25;
-const FLAG_MASK: u32 = (1 << FLAG_BITS) - 1;
+pub(super) const FLAG_MASK: u32 = (1 << FLAG_BITS) - 1;
 
 /// One page frame's descriptor. All zeroes: a free frame.
 ///
@@ -19,10 +19,10 @@ const FLAG_MASK: u32 = (1 << FLAG_BITS) - 1;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Frame {
-    word: u32,
-    count: u32,
-    mapcount: u32,
-    owner: u32,
+    pub(super) word: u32,
+    pub(super) count: u32,
+    pub(super) mapcount: u32,
+    pub(super) owner: u32,
     index_low: u32,
     /// With PG_private the number of the ring of buffers, with PG_swapcache the swap entry
     /// ([`crate::base::SwapEntry`]); free for use otherwise.
@@ -103,6 +103,13 @@ impl Frame {
         assert!(self.count > 0, "reference dropped that nobody held");
         self.count -= 1;
         self.count
+    }
+
+    /// Whether whoever asks holds the last reference to a page that will be free without it. (A poisoned
+    /// frame will not: it keeps what it has.)
+    #[inline]
+    pub fn is_about_to_be_freed(&self) -> bool {
+        self.count == 1 && !self.has(PageFlags::HWPOISON)
     }
 
     /// Ordinary entries that map the page (`page_mapcount`; the kernel stores one less).

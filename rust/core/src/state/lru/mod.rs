@@ -91,6 +91,20 @@ impl Lru {
             frame.clear(PageFlags::UNEVICTABLE);
         }
         frame.get();
+        self.add_owned(frames, zones, cpu, pfn, kind);
+    }
+
+    /// The same for a page without PG_active and PG_unevictable: the pagevec takes over a reference of
+    /// the caller's.
+    #[inline]
+    pub fn add_owned(
+        &mut self,
+        frames: &mut FrameTable,
+        zones: &mut Zones,
+        cpu: CpuId,
+        pfn: Pfn,
+        kind: ListKind,
+    ) {
         let pagevec = &mut self.pagevecs[cpu.index()].additions[kind as usize];
         if pagevec.push(pfn) {
             self.drain_additions(frames, zones, cpu, kind);
@@ -140,6 +154,9 @@ impl Lru {
     }
 
     /// Moves one pagevec's pages to their lists, then drops its references (`____pagevec_lru_add`).
+    ///
+    /// A page that only the pagevec keeps would come onto the list and at once off it again: it is freed
+    /// without, in its turn.
     fn drain_additions(
         &mut self,
         frames: &mut FrameTable,
@@ -154,6 +171,9 @@ impl Lru {
                 !frame.has(PageFlags::LRU | PageFlags::ACTIVE | PageFlags::UNEVICTABLE),
                 "a page in a pagevec is on no list (I-43, I-45)"
             );
+            if frame.is_about_to_be_freed() {
+                continue;
+            }
             frame.set(kind.flags_on_list());
             let zone = zones.zone_of(pfn);
             self.lists[zone.index()][kind as usize].push_head(frames, pfn);

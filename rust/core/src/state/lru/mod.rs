@@ -165,6 +165,7 @@ impl Lru {
         kind: ListKind,
     ) {
         let pagevec = self.pagevecs[cpu.index()].additions[kind as usize].take();
+        let mut zone = ZoneId(0);
         for &pfn in pagevec.pages() {
             let frame = &mut frames[pfn];
             debug_assert!(
@@ -175,13 +176,25 @@ impl Lru {
                 continue;
             }
             frame.set(kind.flags_on_list());
-            let zone = zones.zone_of(pfn);
+            zone = zones.zone_near(zone, pfn);
             self.lists[zone.index()][kind as usize].push_head(frames, pfn);
             zones[zone].counters.add_lru(kind as usize, 1);
         }
         for &pfn in pagevec.pages() {
-            put_page(frames, zones, self, pfn);
+            if frames[pfn].drop_reference() == 0 {
+                zone = zones.zone_near(zone, pfn);
+                if frames[pfn].has(PageFlags::LRU) {
+                    self.unlink_freed(frames, zones, pfn);
+                }
+                zones[zone].release(frames, pfn);
+            }
         }
+    }
+
+    /// A page that nobody uses any more leaves its list.
+    fn unlink_freed(&mut self, frames: &mut FrameTable, zones: &mut Zones, pfn: Pfn) {
+        self.unlink(frames, zones, pfn);
+        frames[pfn].clear(PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
     }
 
     /// Takes a page that has PG_lru off its list and clears that flag.
@@ -201,8 +214,7 @@ pub fn put_page(frames: &mut FrameTable, zones: &mut Zones, lru: &mut Lru, pfn: 
         return;
     }
     if frames[pfn].has(PageFlags::LRU) {
-        lru.unlink(frames, zones, pfn);
-        frames[pfn].clear(PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
+        lru.unlink_freed(frames, zones, pfn);
     }
     zones.release(frames, pfn);
 }

@@ -19,7 +19,10 @@ const MAX_LEN: usize = 1 << 32;
 /// finds it, and another one that says why.
 #[derive(Clone, Debug)]
 pub struct FreeFrames {
-    levels: Vec<Vec<u64>>,
+    /// Level 0.
+    words: Vec<u64>,
+    /// The levels above.
+    summaries: Vec<Vec<u64>>,
     len: usize,
     /// Frames within reach.
     reach: u64,
@@ -34,7 +37,7 @@ pub struct FreeFrames {
 
 impl Hash for FreeFrames {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        sparse::hash(&self.levels[0][..self.touched.div_ceil(64)], state);
+        sparse::hash(&self.words[..self.touched.div_ceil(64)], state);
         sparse::hash(&self.withdrawn, state);
     }
 }
@@ -45,7 +48,7 @@ type Kept = (usize, usize, Vec<sparse::Line>, Vec<sparse::Line>);
 impl Serialize for FreeFrames {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let touched = std::iter::once(0..self.touched.div_ceil(64));
-        let taken = sparse::lines(&self.levels[0], touched);
+        let taken = sparse::lines(&self.words, touched);
         let withdrawn = sparse::lines(&self.withdrawn, std::iter::once(0..self.withdrawn.len()));
         (self.len, self.touched, taken, withdrawn).serialize(to)
     }
@@ -75,13 +78,13 @@ impl FreeFrames {
         if !withdrawn.is_empty() {
             made.withdrawn = bytemuck::zeroed_vec(len.div_ceil(64));
         }
-        if !sparse::fill(&mut made.levels[0], taken)
+        if !sparse::fill(&mut made.words, taken)
             || !sparse::fill(&mut made.withdrawn, withdrawn)
         {
             return None;
         }
         for word in 0..touched.div_ceil(64) {
-            let bits = made.levels[0][word];
+            let bits = made.words[word];
             made.reach = made.reach.checked_sub(u64::from(bits.count_ones()))?;
             if bits == u64::MAX {
                 made.mark_full(word);
@@ -93,12 +96,16 @@ impl FreeFrames {
 
     /// `len` free frames.
     pub fn new(len: usize) -> FreeFrames {
-        let mut levels: Vec<Vec<u64>> = vec![bytemuck::zeroed_vec(len.div_ceil(64))];
-        while let Some(words) = levels.last().map(Vec::len).filter(|&words| words > 1) {
-            levels.push(bytemuck::zeroed_vec(words.div_ceil(64)));
+        let words: Vec<u64> = bytemuck::zeroed_vec(len.div_ceil(64));
+        let mut summaries: Vec<Vec<u64>> = Vec::new();
+        let mut below = words.len();
+        while below > 1 {
+            below = below.div_ceil(64);
+            summaries.push(bytemuck::zeroed_vec(below));
         }
         FreeFrames {
-            levels,
+            words,
+            summaries,
             len,
             reach: len as u64,
             withdrawn: Vec::new(),
@@ -144,7 +151,7 @@ impl FreeFrames {
 
     /// Whether frame `at` is free and can be taken.
     pub fn is_in_reach(&self, at: usize) -> bool {
-        self.levels[0][at / 64] >> (at % 64) & 1 == 0
+        self.words[at / 64] >> (at % 64) & 1 == 0
     }
 
     /// Whether frame `at` is free, but withdrawn.
@@ -163,7 +170,7 @@ impl FreeFrames {
             return None;
         }
         let word = self.lowest_open_word();
-        Some(word * 64 + (!self.levels[0][word]).trailing_zeros() as usize)
+        Some(word * 64 + (!self.words[word]).trailing_zeros() as usize)
     }
 
     /// Takes the lowest free frame within reach.
@@ -172,16 +179,17 @@ impl FreeFrames {
         if self.reach == 0 {
             return None;
         }
-        if self.levels[0][self.hint] == u64::MAX {
+        if self.words[self.hint] == u64::MAX {
             self.hint = self.lowest_open_word();
         }
-        let word = self.hint;
-        let bit = (!self.levels[0][word]).trailing_zeros() as usize;
-        let at = word * 64 + bit;
+        let hint = self.hint;
+        let word = &mut self.words[hint];
+        let at = hint * 64 + word.trailing_ones() as usize;
         debug_assert!(at < self.len);
-        self.levels[0][word] |= 1 << bit;
-        if self.levels[0][word] == u64::MAX {
-            self.mark_full(word);
+        // The lowest clear bit.
+        *word |= *word + 1;
+        if *word == u64::MAX {
+            self.mark_full(hint);
         }
         self.reach -= 1;
         self.touched = self.touched.max(at + 1);
@@ -193,10 +201,11 @@ impl FreeFrames {
     pub fn give_back(&mut self, at: usize) {
         let word = at / 64;
         debug_assert!(!self.is_free(at), "frame {at} given back twice");
-        if self.levels[0][word] == u64::MAX {
+        let bits = self.words[word];
+        self.words[word] = bits & !(1 << (at % 64));
+        if bits == u64::MAX {
             self.mark_open(word);
         }
-        self.levels[0][word] &= !(1 << (at % 64));
         self.reach += 1;
         self.hint = self.hint.min(word);
     }
@@ -211,15 +220,15 @@ impl FreeFrames {
     /// Withdraws the free frames among `places`.
     pub(super) fn withdraw(&mut self, places: Range<usize>) {
         if self.withdrawn.is_empty() {
-            self.withdrawn = bytemuck::zeroed_vec(self.levels[0].len());
+            self.withdrawn = bytemuck::zeroed_vec(self.words.len());
         }
         for at in places {
             let word = at / 64;
             if !self.is_in_reach(at) {
                 continue;
             }
-            self.levels[0][word] |= 1 << (at % 64);
-            if self.levels[0][word] == u64::MAX {
+            self.words[word] |= 1 << (at % 64);
+            if self.words[word] == u64::MAX {
                 self.mark_full(word);
             }
             self.reach -= 1;
@@ -254,16 +263,17 @@ impl FreeFrames {
     }
 
     /// Descends from the top summary. The caller knows that something is free.
+    #[cold]
     fn lowest_open_word(&self) -> usize {
-        let top = self.levels.len() - 1;
-        (1..=top).rev().fold(0, |word, level| {
-            word * 64 + (!self.levels[level][word]).trailing_zeros() as usize
+        self.summaries.iter().rev().fold(0, |word, level| {
+            word * 64 + (!level[word]).trailing_zeros() as usize
         })
     }
 
+    #[cold]
     fn mark_full(&mut self, word: usize) {
         let mut at = word;
-        for level in &mut self.levels[1..] {
+        for level in &mut self.summaries {
             level[at / 64] |= 1 << (at % 64);
             if level[at / 64] != u64::MAX {
                 return;
@@ -272,9 +282,10 @@ impl FreeFrames {
         }
     }
 
+    #[cold]
     fn mark_open(&mut self, word: usize) {
         let mut at = word;
-        for level in &mut self.levels[1..] {
+        for level in &mut self.summaries {
             let was_full = level[at / 64] == u64::MAX;
             level[at / 64] &= !(1 << (at % 64));
             if !was_full {

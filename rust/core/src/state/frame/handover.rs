@@ -29,6 +29,14 @@ impl Frame {
             && self.count >= 2
     }
 
+    /// Whether a page that an entry maps can be taken off its list: it is on one, and it is none of those
+    /// that are left alone (Q11).
+    #[inline]
+    pub fn can_be_isolated(&self) -> bool {
+        let decided = (PageFlags::LRU | PageFlags::RESERVED).bits();
+        self.word & decided == PageFlags::LRU.bits() && self.count > 0 && !self.is_ksm()
+    }
+
     /// Whether an isolated usual page has no user but the one that maps it (MM-1 will say yes).
     #[inline]
     pub fn is_ours_alone(&self) -> bool {

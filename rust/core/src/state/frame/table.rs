@@ -105,13 +105,6 @@ impl Frame {
         self.count
     }
 
-    /// Whether whoever asks holds the last reference to a page that will be free without it. (A poisoned
-    /// frame will not: it keeps what it has.)
-    #[inline]
-    pub fn is_about_to_be_freed(&self) -> bool {
-        self.count == 1 && !self.has(PageFlags::HWPOISON)
-    }
-
     /// Ordinary entries that map the page (`page_mapcount`; the kernel stores one less).
     #[inline]
     pub fn mapcount(&self) -> u32 {
@@ -230,6 +223,23 @@ impl Frame {
         rest == Frame::zeroed()
     }
 
+    /// Makes page `pfn`, which this is, a free frame again.
+    ///
+    /// # Panics
+    /// If the page fails the freeing check (data-model 2.2): an error of the model.
+    #[inline]
+    pub fn close(&mut self, pfn: Pfn) {
+        let is_owned = !self.is_anon() && !self.is_unowned();
+        assert!(
+            self.count == 0
+                && self.mapcount == 0
+                && !is_owned
+                && !self.has(PageFlags::CHECKED_AT_FREE),
+            "freeing check failed for frame {pfn}: {self:?}"
+        );
+        *self = Frame::zeroed();
+    }
+
     /// Whether the page is in the file LRU family (`page_is_file_cache`).
     #[inline]
     pub fn is_file_family(&self) -> bool {
@@ -264,6 +274,18 @@ impl FrameTable {
         self.len() == 0
     }
 
+    /// A descriptor, if there is one of this number.
+    #[inline]
+    pub fn get(&self, at: usize) -> Option<&Frame> {
+        self.frames.get(at)
+    }
+
+    /// All descriptors by number, to be changed: for loops that touch many.
+    #[inline]
+    pub fn as_mut_slice(&mut self) -> &mut [Frame] {
+        &mut self.frames
+    }
+
     /// The zero page: reserved, outside all zones (data-model 1.4).
     #[inline]
     pub fn zero_page(&self) -> Pfn {
@@ -276,24 +298,6 @@ impl FrameTable {
         let frame = &mut self[pfn];
         debug_assert!(*frame == Frame::zeroed(), "a free frame is all zeroes (I-03)");
         frame.count = 1;
-    }
-
-    /// Makes a page a free frame again.
-    ///
-    /// # Panics
-    /// If the page fails the freeing check (data-model 2.2): an error of the model.
-    #[inline]
-    pub fn close(&mut self, pfn: Pfn) {
-        let frame = &mut self[pfn];
-        let is_owned = !frame.is_anon() && !frame.is_unowned();
-        assert!(
-            frame.count == 0
-                && frame.mapcount == 0
-                && !is_owned
-                && !frame.has(PageFlags::CHECKED_AT_FREE),
-            "freeing check failed for frame {pfn}: {frame:?}"
-        );
-        *frame = Frame::zeroed();
     }
 
     /// A poisoned frame is nobody's any more: no check, and nothing cleared but an anonymous owner
@@ -369,7 +373,7 @@ mod tests {
         table[Pfn(2)].set_owner(Owner::Anon(AnonVmaId(3)));
         assert!(table[Pfn(2)].is_anon());
         assert_eq!(table[Pfn(2)].drop_reference(), 0);
-        table.close(Pfn(2));
+        table[Pfn(2)].close(Pfn(2));
         assert_eq!(table[Pfn(2)], Frame::zeroed());
     }
 
@@ -380,6 +384,6 @@ mod tests {
         table.open(Pfn(0));
         table[Pfn(0)].set(PageFlags::LOCKED);
         table[Pfn(0)].drop_reference();
-        table.close(Pfn(0));
+        table[Pfn(0)].close(Pfn(0));
     }
 }

@@ -243,14 +243,16 @@ impl Zone {
     /// [`Zones::release`] of one of its own pages.
     #[inline]
     pub fn release(&mut self, frames: &mut FrameTable, pfn: Pfn) {
-        if frames[pfn].has(PageFlags::HWPOISON) {
-            self.withhold(frames, pfn);
-            return;
-        }
-        if frames[pfn].take(PageFlags::MLOCKED) {
+        let frame = &mut frames[pfn];
+        if frame.has(PageFlags::HWPOISON | PageFlags::MLOCKED) {
+            if frame.has(PageFlags::HWPOISON) {
+                self.withhold(frames, pfn);
+                return;
+            }
+            frame.clear(PageFlags::MLOCKED);
             self.counters.add(Counter::Mlock, -1);
         }
-        frames.close(pfn);
+        frame.close(pfn);
         let at = pfn.index() - self.first.index();
         if self.blocks.is_isolated(pfn) {
             self.free.give_back_withdrawn(at);

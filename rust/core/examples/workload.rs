@@ -156,14 +156,31 @@ fn ext() -> FileSystem {
     }
 }
 
+/// What copying pages costs at least: from one area of memory to another, in order.
+fn copy(pages: usize, rounds: usize) {
+    const PAGE: usize = PAGE_SIZE as usize;
+    let (source, mut target) = (vec![1_u8; pages * PAGE], vec![2_u8; pages * PAGE]);
+    for _ in 0..rounds {
+        let begun = Instant::now();
+        for (from, to) in source.chunks_exact(PAGE).zip(target.chunks_exact_mut(PAGE)) {
+            to.copy_from_slice(std::hint::black_box(from));
+        }
+        println!("copy: {:.1} ns a page", begun.elapsed().as_secs_f64() * 1e9 / pages as f64);
+    }
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [name, pages, rounds] = args.as_slice() else {
         return Err("workload NAME PAGES ROUNDS, where NAME is one of: move, move-random, bytes, \
-                    bytes-random, file, buffers, query, query-random, touch, access, access-random, pinned"
+                    bytes-random, file, buffers, query, query-random, touch, copy, access, access-random, pinned"
             .into());
     };
     let (pages, rounds): (usize, usize) = (pages.parse()?, rounds.parse()?);
+    if name == "copy" {
+        copy(pages, rounds);
+        return Ok(());
+    }
     let (work, file, contents) = match name.trim_end_matches("-random") {
         "move" => (Work::Move, None, false),
         "bytes" => (Work::Move, None, true),

@@ -113,7 +113,7 @@ impl Batch {
         cost.retries += sum.failed;
     }
 
-    /// UM-1 to UM-18 for one item; tells whether it was for the straight road.
+    /// UM-1 to UM-18 for one item; tells whether the next one may be tried here, too.
     #[inline]
     fn attempt(
         &mut self,
@@ -140,8 +140,9 @@ impl Batch {
         let number = item.number as usize;
         self.next += 1;
         let Some(new) = self.target.allocate(kernel, me, old, number) else {
+            // No further attempt is made, on either road.
             self.end_attempt(kernel, Ended::starved(old, number));
-            return true;
+            return false;
         };
         let to = kernel.zones.zone_of(new);
         let result = if frame.is_ours_alone() {

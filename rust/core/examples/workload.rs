@@ -94,7 +94,8 @@ impl World {
         let request = match work {
             Work::Move | Work::Pinned => {
                 self.node ^= u8::from(work == Work::Move);
-                let nodes = vec![NodeId(if work == Work::Move { self.node } else { 1 }); addresses.len()];
+                let nodes =
+                    vec![NodeId(if work == Work::Move { self.node } else { 1 }); addresses.len()];
                 let request = move_pages::Request {
                     count,
                     addresses,

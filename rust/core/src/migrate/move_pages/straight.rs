@@ -77,9 +77,9 @@ impl MovePages {
     /// and nothing depends on what it finds.
     pub(super) fn look_ahead(&self, kernel: &Kernel) {
         let addresses = &self.request.addresses[self.start..self.start + self.len];
-        let (low, high) = addresses.iter().fold((u64::MAX, 0), |(low, high), &address| {
-            (low.min(address), high.max(address))
-        });
+        let (low, high) = addresses
+            .iter()
+            .fold((u64::MAX, 0), |(low, high), &address| (low.min(address), high.max(address)));
         if high.saturating_sub(low) < NEIGHBOURS {
             return;
         }
@@ -91,9 +91,8 @@ impl MovePages {
             if leaf.is_none_or(|(last, _)| last != range) {
                 leaf = kernel.tables.find_leaf(root, address).map(|leaf| (range, leaf));
             }
-            let entry = leaf.map_or(Entry::NONE, |(_, leaf)| {
-                kernel.tables.get(leaf, leaf_index(address))
-            });
+            let entry =
+                leaf.map_or(Entry::NONE, |(_, leaf)| kernel.tables.get(leaf, leaf_index(address)));
             *page = if entry.is_present() { entry.pfn().index() } else { 0 };
         }
         fetch(&kernel.frames, &pages[..self.len]);

@@ -78,9 +78,7 @@ impl FreeFrames {
         if !withdrawn.is_empty() {
             made.withdrawn = bytemuck::zeroed_vec(len.div_ceil(64));
         }
-        if !sparse::fill(&mut made.words, taken)
-            || !sparse::fill(&mut made.withdrawn, withdrawn)
-        {
+        if !sparse::fill(&mut made.words, taken) || !sparse::fill(&mut made.withdrawn, withdrawn) {
             return None;
         }
         for word in 0..touched.div_ceil(64) {
@@ -265,9 +263,10 @@ impl FreeFrames {
     /// Descends from the top summary. The caller knows that something is free.
     #[cold]
     fn lowest_open_word(&self) -> usize {
-        self.summaries.iter().rev().fold(0, |word, level| {
-            word * 64 + (!level[word]).trailing_zeros() as usize
-        })
+        self.summaries
+            .iter()
+            .rev()
+            .fold(0, |word, level| word * 64 + (!level[word]).trailing_zeros() as usize)
     }
 
     #[cold]

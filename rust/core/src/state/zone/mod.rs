@@ -180,7 +180,7 @@ impl Zones {
     /// `None` when no zone does: first by the LOW watermark and, unless only this node was
     /// wanted, then by MIN (supporting-paths 14). A zone that qualifies by the number of its free
     /// frames but has none within reach leaves the request to the next. The caller owns the reference.
-    #[inline]
+    #[inline(always)]
     pub fn allocate(&mut self, frames: &mut FrameTable, request: Request) -> Option<Pfn> {
         let &first = self.zonelist(&request).first()?;
         let zone = &mut self[first];

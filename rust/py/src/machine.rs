@@ -17,6 +17,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::errors::{Refusal, usage};
 use crate::gate::Gate;
+use crate::huge_pages;
 use crate::lackey::frozen;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
@@ -36,6 +37,11 @@ type FindingRow = (&'static str, &'static str, Option<u32>, String);
 pub(crate) struct PyMachine(Gate);
 
 impl PyMachine {
+    fn of(machine: Machine) -> PyMachine {
+        machine.large_stores().into_iter().for_each(huge_pages::ask_for);
+        PyMachine(Gate::new(machine))
+    }
+
     pub(crate) fn enter<T: Send>(
         &self,
         py: Python<'_>,
@@ -76,7 +82,7 @@ impl PyMachine {
             pageblock_frames: small(pageblock_frames, "frames in a pageblock", 1 << 31)?,
         };
         let machine = py.detach(|| Machine::new(&spec)).map_err(usage)?;
-        Ok(PyMachine(Gate::new(machine)))
+        Ok(PyMachine::of(machine))
     }
 
     #[allow(clippy::too_many_arguments, reason = "the arguments of spawn")]
@@ -255,14 +261,14 @@ impl PyMachine {
 
     #[pyo3(name = "do")]
     fn run_now(&self, py: Python<'_>, pid: u32, request: &PyRequest) -> PyResult<Py<PyAny>> {
-        let request = request.0.clone();
+        let request = request.take()?;
         let is_read = matches!(request, Request::Read { .. });
         let outcome = self.enter(py, |machine| machine.run(TaskId(pid), request))?;
         to_python(py, outcome, is_read)
     }
 
     fn start(&self, py: Python<'_>, pid: u32, request: &PyRequest, fine: bool) -> PyResult<u32> {
-        let request = request.0.clone();
+        let request = request.take()?;
         self.enter(py, |machine| machine.start(TaskId(pid), request, fine)).map(|call| call.0)
     }
 
@@ -381,13 +387,13 @@ impl PyMachine {
     #[staticmethod]
     fn restore(py: Python<'_>, snapshot: &[u8]) -> PyResult<PyMachine> {
         let restored = py.detach(|| Machine::restore(snapshot)).map_err(usage)?;
-        Ok(PyMachine(Gate::new(restored)))
+        Ok(PyMachine::of(restored))
     }
 
     #[pyo3(name = "clone")]
     fn copy(&self, py: Python<'_>) -> PyResult<PyMachine> {
         let copy = self.enter(py, |machine| machine.try_clone())?;
-        Ok(PyMachine(Gate::new(copy)))
+        Ok(PyMachine::of(copy))
     }
 }
 

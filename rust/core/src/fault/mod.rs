@@ -13,6 +13,7 @@ mod entry_wait;
 mod faulting;
 mod file;
 mod pin;
+mod straight;
 mod swap_in;
 mod swap_read;
 

@@ -5,6 +5,8 @@
 //! [`Frame::hand_over`] and its neighbours need to know about. Each says which steps of the long way it
 //! stands for.
 
+use bytemuck::Zeroable;
+
 use super::owner::TAG_ANON;
 use super::table::FLAG_MASK;
 use super::{Frame, Owner, PageFlags};
@@ -34,6 +36,18 @@ impl Frame {
             && self.owner & 3 == TAG_ANON
             && self.mapcount == 1
             && self.count >= 2
+    }
+
+    /// A new anonymous page with its first entry: one reference is the entry's, one whoever's puts it on
+    /// its way to a list (SP2.2-write, SP2.2-install).
+    #[inline]
+    pub fn fresh(owner: Owner, index: u64) -> Frame {
+        let flags = PageFlags::UPTODATE | PageFlags::SWAPBACKED;
+        let mut frame = Frame::zeroed();
+        (frame.word, frame.count, frame.mapcount) = (flags.bits(), 2, 1);
+        frame.owner = owner.pack();
+        frame.set_index(index);
+        frame
     }
 
     /// Whether a page that an entry maps can be taken off its list: it is on one, and it is none of those

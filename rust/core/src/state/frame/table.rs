@@ -274,6 +274,11 @@ impl FrameTable {
         self.len() == 0
     }
 
+    /// The memory behind it.
+    pub fn as_bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.frames)
+    }
+
     /// A descriptor, if there is one of this number.
     #[inline]
     pub fn get(&self, at: usize) -> Option<&Frame> {

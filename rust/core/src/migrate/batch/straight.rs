@@ -87,9 +87,6 @@ impl Batch {
             self.end_attempt(kernel, Ended::starved(old, number));
             return false;
         };
-        if let Some(next) = self.items.get(self.next) {
-            kernel.contents.look_ahead(next.page);
-        }
         let back = road.site.restored(if is_alone { new } else { old }, entry);
         kernel.tables.set(leaf, leaf_index(address), back);
         let result = if !is_alone {

@@ -49,16 +49,6 @@ impl Contents {
         }
     }
 
-    /// Reads where a frame begins, so that the host is fetching it when it is copied next. Changes
-    /// nothing.
-    #[inline]
-    pub fn look_ahead(&self, pfn: Pfn) {
-        if self.exist() {
-            let first = self.page(pfn)[..1024].iter().step_by(64);
-            std::hint::black_box(first.fold(0, |sum, &byte| sum ^ byte));
-        }
-    }
-
     /// The bytes of a frame. Empty on a machine without bytes.
     pub fn page(&self, pfn: Pfn) -> &[u8] {
         self.bytes.get(pfn.index() * PAGE..(pfn.index() + 1) * PAGE).unwrap_or_default()

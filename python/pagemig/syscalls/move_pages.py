@@ -194,7 +194,7 @@ def _readable_entries(
     else:
         asked = nodes[:entries]
         low, high = int(asked.min()), int(asked.max())
-        if 0 <= low and high < NODES_MAX and not any(verdicts[low : high + 1]):
+        if low >= 0 and high < NODES_MAX and not any(verdicts[low : high + 1]):
             return entries, None if entries == count else (entries, errno.EFAULT)
         slots = np.minimum(asked.view(np.uint32), NODES_MAX)
         refusals = table.take(slots)

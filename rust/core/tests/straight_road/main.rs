@@ -14,7 +14,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use pagemig_core::base::TaskId;
 use pagemig_core::kernel::Cost;
 use pagemig_core::machine::{Machine, Outcome, Request};
-use situations::{Situation, Verb};
+use situations::{Change, Situation, Verb};
 
 /// Everything there is to compare after a call.
 #[derive(Debug, PartialEq)]
@@ -87,6 +87,26 @@ fn every_call_comes_to_the_same_run_through_and_stepped() {
         assert!(counts.get(verb).is_some_and(|&count| count > 20), "{verb} in {counts:?}");
     }
     assert!(counts["pages moved"] > 1000 && counts["attempts in vain"] > 200, "{counts:?}");
+}
+
+#[test]
+fn clean_pages_of_files_with_and_without_buffers_end_up_the_same() {
+    let mut moved = 0;
+    for seed in 0..60 {
+        let mut situation = Situation::new(seed);
+        let machine = situation.machine();
+        let mut pair = Pair { straight: machine.clone(), stepped: machine };
+        let task = situation.task(&pair.straight);
+        pair.change(|machine| Change::MapFile(task, 24).make(machine));
+        for number in 0..6 {
+            for request in situation.read_and_move_file(&pair.straight, task) {
+                let (straight, stepped, _) = pair.run(task, &request);
+                assert_eq!(straight, stepped, "seed {seed}, round {number}: {request:?}");
+            }
+        }
+        moved += pair.straight.kernel().cost.moves;
+    }
+    assert!(moved > 2000, "{moved} pages moved");
 }
 
 /// How many histories: `PAGEMIG_SEEDS` asks for more than usual.

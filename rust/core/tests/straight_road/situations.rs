@@ -156,7 +156,7 @@ impl Situation {
         }
     }
 
-    fn task(&mut self, machine: &Machine) -> TaskId {
+    pub(crate) fn task(&mut self, machine: &Machine) -> TaskId {
         let tasks = machine.kernel().tasks.iter().map(|(pid, _)| pid);
         let tasks: Vec<_> = tasks.filter(|&pid| pid != KERNEL_TASK).collect();
         tasks[self.below(tasks.len() as u64) as usize]
@@ -324,6 +324,17 @@ impl Situation {
             request.nodes.truncate(entry as usize);
         }
         Request::MovePages { target, request }
+    }
+
+    /// Loads from the last area of a task, which maps the file, and moves of its pages.
+    pub(crate) fn read_and_move_file(&mut self, machine: &Machine, task: TaskId) -> Vec<Request> {
+        let kernel = machine.kernel();
+        let mm = kernel.tasks[task].mm.expect("every task here has memory");
+        let area = kernel.mms[mm].areas().map(|id| &kernel.vmas[id]).find(|vma| vma.file.is_some());
+        let Some(range) = area.map(|area| area.start..area.end) else { return Vec::new() };
+        let pages = ((range.end - range.start) / PAGE_SIZE) as usize;
+        let read = Pages::Range { start: range.start, pages, is_write: false };
+        vec![Request::Touch(read), Request::Drain, self.move_pages(task, range)]
     }
 
     fn migrate_frames(&mut self, machine: &Machine) -> Request {

@@ -32,7 +32,7 @@ audit_rules: tuple[tuple[str, str], ...]
 
 @final
 class Request:
-    """What a call shall do, decided and checked; not yet started."""
+    """What a call shall do, decided and checked; not yet started. It can be started once."""
 
     @staticmethod
     def move_pages(

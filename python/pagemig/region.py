@@ -82,15 +82,16 @@ class Region:
         return read_only(self._addresses())
 
     def _addresses(self) -> Addresses:
-        if len(self) > ADDRESSES_MAX:
+        start, length = self.start, self.length
+        if length > ADDRESSES_MAX * PAGE_SIZE:
             raise UsageError(
                 f"a region of {len(self)} pages; the addresses of at most {ADDRESSES_MAX} can be listed: "
                 "take a part of it"
             )
-        if self.end < 1 << 63:
-            return np.arange(self.start, self.end, PAGE_SIZE, dtype=np.uint64)
-        pages = np.arange(self.length // PAGE_SIZE, dtype=np.uint64)
-        return pages * np.uint64(PAGE_SIZE) + np.uint64(self.start)
+        if start + length < 1 << 63:
+            return np.arange(start, start + length, PAGE_SIZE, dtype=np.uint64)
+        pages = np.arange(length // PAGE_SIZE, dtype=np.uint64)
+        return pages * np.uint64(PAGE_SIZE) + np.uint64(start)
 
     def __len__(self) -> int:
         return self.length // PAGE_SIZE

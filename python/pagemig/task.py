@@ -26,7 +26,7 @@ from .calls.value import Progress, refuse, run_now, target_pid
 from .cpuset import Cpuset
 from .errors import UsageError, syscall_error
 from .file import File
-from .flags import USER_END, Advice, MbindFlags, MoveScope, Protection, VmFlags
+from .flags import MPOL_MF_MOVE, USER_END, Advice, MbindFlags, MoveScope, Protection, VmFlags
 from .memcg import Memcg
 from .policy import Policy
 from .region import HasPid, Region, Where, addresses_in
@@ -378,11 +378,11 @@ class Task(TaskView):
             The arguments make no sense, or the region lies in another task.
         """
         system, pid = self._system, self._pid
-        number = self._target_pid(target)
+        number = 0 if target is None else self._target_pid(target)
         where = addresses_in(pages, number or pid)
         count = where.size
         wanted = None if nodes is None else node_array(nodes, count)
-        flags = calls.require_scope(scope).value
+        flags = MPOL_MF_MOVE if scope is MoveScope.EXCLUSIVE else calls.require_scope(scope).value
         request = prepare(system, pid, number, count, where, wanted, 4 * count, flags)
         if isinstance(request, int):
             raise syscall_error(-request, "move_pages", np.empty(0, dtype=np.int32))

@@ -129,7 +129,7 @@ def statuses_of(outcome: tuple[int, npt.NDArray[np.int32], int]) -> npt.NDArray[
     result, statuses, written = outcome
     if result < 0:
         raise syscall_error(-result, "move_pages", read_only(statuses[: written // 4]))
-    return read_only(statuses)
+    return statuses
 
 
 # accesses --------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from .._core import Request
 from ..arguments import Addresses, Nodes, integer, register
 from ..errors import UsageError
-from ..flags import MPOL_MF_MOVE_ALL, NODES_MAX
+from ..flags import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, NODES_MAX
 from ..permissions import (
     TaskFacts,
     flags_are_known,
@@ -150,17 +150,18 @@ def prepare(
     flags &= 0xFFFF_FFFF
     pid &= 0xFFFF_FFFF
     source = system.facts(caller)
-    refusal = flags_are_known(flags) or shared_pages_are_permitted(flags, source)
-    if refusal:
-        return -refusal
+    if flags != MPOL_MF_MOVE:  # which is known, and needs no capability
+        refusal = flags_are_known(flags) or shared_pages_are_permitted(flags, source)
+        if refusal:
+            return -refusal
     target = source if pid in (0, caller) else system.find(pid)
     if target is None:
         return -errno.ESRCH
     number = pid or caller
     refusal = (
         target_has_memory(target)
-        or target_is_permitted(source, target)
-        or system.security_hook.verdict(caller, number)
+        or (target is not source and target_is_permitted(source, target))  # one's own uid is one's own
+        or (system.security_hook.verdict(caller, number) if system.security_hook.vetoes else 0)
     )
     if refusal:
         return -refusal
@@ -191,7 +192,11 @@ def _readable_entries(
             if refusal:
                 return entry, (entry, refusal)
     else:
-        slots = np.minimum(nodes[:entries].view(np.uint32), NODES_MAX)
+        asked = nodes[:entries]
+        low, high = int(asked.min()), int(asked.max())
+        if low >= 0 and high < NODES_MAX and not any(verdicts[low : high + 1]):
+            return entries, None if entries == count else (entries, errno.EFAULT)
+        slots = np.minimum(asked.view(np.uint32), NODES_MAX)
         refusals = table.take(slots)
         if refusals.any():
             entry = int((refusals != 0).argmax())

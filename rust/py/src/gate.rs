@@ -45,10 +45,10 @@ impl Gate {
 
     /// The machine of a snapshot. Whoever forged one for which its checksum is right, but that
     /// contradicts itself so that reading it is an assertion, is told so.
-    pub(crate) fn restored(py: Python<'_>, snapshot: &[u8]) -> PyResult<Gate> {
+    pub(crate) fn restored(py: Python<'_>, snapshot: &[u8]) -> PyResult<Machine> {
         let attempt = || catch_unwind(|| Machine::restore(snapshot));
         match py.detach(attempt) {
-            Ok(restored) => restored.map(Gate::new).map_err(usage),
+            Ok(restored) => restored.map_err(usage),
             Err(_) => Err(usage("a snapshot of no machine: it contradicts itself")),
         }
     }

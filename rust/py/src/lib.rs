@@ -2,7 +2,8 @@
 //!
 //! One file a class ([`machine`], [`request`], [`traces`]), [`gate`] through which every call into
 //! a machine goes, [`errors`] for what comes back wrong, [`outcome`], [`views`] and the rooms named
-//! after what they show for what comes back right. No rule of the kernel is here.
+//! after what they show for what comes back right; [`huge_pages`] asks the host for memory that is
+//! faster to reach. No rule of the kernel is here.
 
 mod areas;
 mod arrays;
@@ -11,6 +12,7 @@ mod explore;
 mod files;
 mod gate;
 mod groups;
+mod huge_pages;
 mod machine;
 mod outcome;
 mod request;

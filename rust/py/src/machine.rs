@@ -19,6 +19,7 @@ use crate::arrays::frozen;
 use crate::errors::{Refusal, usage};
 use crate::explore::{kind_name, quietly};
 use crate::gate::Gate;
+use crate::huge_pages;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
 use crate::slices;
@@ -41,6 +42,11 @@ type JudgedRow = (&'static str, String, &'static str, String);
 pub(crate) struct PyMachine(Gate);
 
 impl PyMachine {
+    fn of(machine: Machine) -> PyMachine {
+        machine.large_stores().into_iter().for_each(huge_pages::ask_for);
+        PyMachine(Gate::new(machine))
+    }
+
     pub(crate) fn enter<T: Send>(
         &self,
         py: Python<'_>,
@@ -81,7 +87,7 @@ impl PyMachine {
             pageblock_frames: small(pageblock_frames, "frames in a pageblock", 1 << 31)?,
         };
         let machine = py.detach(|| Machine::new(&spec)).map_err(usage)?;
-        Ok(PyMachine(Gate::new(machine)))
+        Ok(PyMachine::of(machine))
     }
 
     #[allow(clippy::too_many_arguments, reason = "the arguments of spawn")]
@@ -266,14 +272,14 @@ impl PyMachine {
         request: &PyRequest,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        let request = request.0.clone();
+        let request = request.take()?;
         let is_read = matches!(request, Request::Read { .. });
         let outcome = slices::run(&self.0, py, TaskId(pid), request, progress)?;
         to_python(py, outcome, is_read)
     }
 
     fn start(&self, py: Python<'_>, pid: u32, request: &PyRequest, fine: bool) -> PyResult<u32> {
-        let request = request.0.clone();
+        let request = request.take()?;
         self.enter(py, |machine| machine.start(TaskId(pid), request, fine)).map(|call| call.0)
     }
 
@@ -427,13 +433,13 @@ impl PyMachine {
 
     #[staticmethod]
     fn restore(py: Python<'_>, snapshot: &[u8]) -> PyResult<PyMachine> {
-        Gate::restored(py, snapshot).map(PyMachine)
+        Gate::restored(py, snapshot).map(PyMachine::of)
     }
 
     #[pyo3(name = "clone")]
     fn copy(&self, py: Python<'_>) -> PyResult<PyMachine> {
         let copy = self.enter(py, |machine| machine.try_clone())?;
-        Ok(PyMachine(Gate::new(copy)))
+        Ok(PyMachine::of(copy))
     }
 }
 

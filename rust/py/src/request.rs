@@ -1,5 +1,7 @@
 //! What a call shall do, made in Python.
 
+use std::sync::Mutex;
+
 use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
 use pagemig_core::base::{CpusetId, Errno, MappingId, NODES_MAX, NodeId, NodeMask, Pfn, TaskId};
 use pagemig_core::cpuset::Change;
@@ -16,9 +18,22 @@ use pyo3::prelude::*;
 use crate::errors::usage;
 use crate::machine::{PolicyRow, policy};
 
-/// One operation and its arguments, checked, not yet begun.
+/// One operation and its arguments, checked, not yet begun. Whoever begins it takes it out, so that
+/// long arrays are not copied once more.
 #[pyclass(frozen, module = "pagemig._core", name = "Request")]
-pub(crate) struct PyRequest(pub(crate) Request);
+pub(crate) struct PyRequest(Mutex<Option<Request>>);
+
+impl PyRequest {
+    fn of(request: Request) -> PyRequest {
+        PyRequest(Mutex::new(Some(request)))
+    }
+
+    /// Takes the request out: it can be begun once.
+    pub(crate) fn take(&self) -> PyResult<Request> {
+        let taken = self.0.lock().ok().and_then(|mut request| request.take());
+        taken.ok_or_else(|| usage("this request was made already; make another one"))
+    }
+}
 
 #[pymethods]
 impl PyRequest {
@@ -50,7 +65,7 @@ impl PyRequest {
             statuses_writable,
             is_shared_too: shared_too,
         };
-        Ok(PyRequest(Request::MovePages { target: TaskId(target), request }))
+        Ok(PyRequest::of(Request::MovePages { target: TaskId(target), request }))
     }
 
     #[staticmethod]
@@ -64,12 +79,12 @@ impl PyRequest {
         let mut addresses = copied(&pages);
         addresses.truncate(usize::try_from(pages_readable).unwrap_or(usize::MAX));
         let question = Question { count, addresses, status_bytes_writable };
-        PyRequest(Request::QueryPages { target: TaskId(target), question })
+        PyRequest::of(Request::QueryPages { target: TaskId(target), question })
     }
 
     #[staticmethod]
     fn migrate_pages(target: u32, old_nodes: u64, new_nodes: u64, shared_too: bool) -> PyRequest {
-        PyRequest(Request::MigratePages {
+        PyRequest::of(Request::MigratePages {
             target: TaskId(target),
             from: NodeMask(old_nodes),
             to: NodeMask(new_nodes),
@@ -96,7 +111,7 @@ impl PyRequest {
             is_shared_too: shared_too,
             may_have_holes: policy.is_none(),
         };
-        Ok(PyRequest(Request::Mbind { start, len: length, policy, wanted }))
+        Ok(PyRequest::of(Request::Mbind { start, len: length, policy, wanted }))
     }
 
     #[staticmethod]
@@ -115,12 +130,12 @@ impl PyRequest {
             2 if nodes.len() == frames.len() => Target::Exactly(node_ids(&nodes)?),
             _ => return Err(usage(format!("target {kind} with {} nodes", nodes.len()))),
         };
-        Ok(PyRequest(Request::MigrateFrames { frames, target, is_offlining: offlining }))
+        Ok(PyRequest::of(Request::MigrateFrames { frames, target, is_offlining: offlining }))
     }
 
     #[staticmethod]
     fn touch_range(start: u64, pages: usize, write: bool) -> PyRequest {
-        PyRequest(Request::Touch(Pages::Range { start, pages, is_write: write }))
+        PyRequest::of(Request::Touch(Pages::Range { start, pages, is_write: write }))
     }
 
     #[staticmethod]
@@ -133,44 +148,44 @@ impl PyRequest {
             return Err(usage(format!("{a} addresses, but {w} flags that say which are stores")));
         }
         let writes = writes.as_array().to_vec();
-        Ok(PyRequest(Request::Touch(Pages::List { addresses: copied(&addresses), writes })))
+        Ok(PyRequest::of(Request::Touch(Pages::List { addresses: copied(&addresses), writes })))
     }
 
     #[staticmethod]
     fn read(address: u64, size: usize) -> PyRequest {
-        PyRequest(Request::Read { address, size })
+        PyRequest::of(Request::Read { address, size })
     }
 
     #[staticmethod]
     fn write(address: u64, data: Vec<u8>) -> PyRequest {
-        PyRequest(Request::Write { address, data })
+        PyRequest::of(Request::Write { address, data })
     }
 
     #[staticmethod]
     fn fork(name: String) -> PyRequest {
-        PyRequest(Request::Fork { name })
+        PyRequest::of(Request::Fork { name })
     }
 
     #[staticmethod]
     fn exit() -> PyRequest {
-        PyRequest(Request::Exit)
+        PyRequest::of(Request::Exit)
     }
 
     #[staticmethod]
     fn munmap(start: u64, length: u64) -> PyRequest {
-        PyRequest(Request::Munmap { start, len: length })
+        PyRequest::of(Request::Munmap { start, len: length })
     }
 
     #[staticmethod]
     fn mprotect(start: u64, length: u64, vm_flags: u64) -> PyRequest {
         let protection = VmFlags::from_bits_truncate(vm_flags) & VmFlags::PROTECTION;
-        PyRequest(Request::Mprotect { start, len: length, protection })
+        PyRequest::of(Request::Mprotect { start, len: length, protection })
     }
 
     #[staticmethod]
     #[pyo3(signature = (start, length, new_length, to))]
     fn mremap(start: u64, length: u64, new_length: u64, to: Option<u64>) -> PyRequest {
-        PyRequest(Request::Mremap { start, len: length, new_len: new_length, to })
+        PyRequest::of(Request::Mremap { start, len: length, new_len: new_length, to })
     }
 
     #[staticmethod]
@@ -183,100 +198,100 @@ impl PyRequest {
             13 => Advice::Unmergeable,
             _ => return Err(usage(format!("no advice {advice}; 4 and 10 to 13 are known"))),
         };
-        Ok(PyRequest(Request::Madvise { start, len: length, advice }))
+        Ok(PyRequest::of(Request::Madvise { start, len: length, advice }))
     }
 
     #[staticmethod]
     fn mlock(start: u64, length: u64, lock: bool) -> PyRequest {
-        PyRequest(Request::Mlock { start, len: length, is_lock: lock })
+        PyRequest::of(Request::Mlock { start, len: length, is_lock: lock })
     }
 
     #[staticmethod]
     fn pin(address: u64, write: bool) -> PyRequest {
-        PyRequest(Request::Pin { address, is_write: write })
+        PyRequest::of(Request::Pin { address, is_write: write })
     }
 
     #[staticmethod]
     fn ksm_scan() -> PyRequest {
-        PyRequest(Request::KsmScan)
+        PyRequest::of(Request::KsmScan)
     }
 
     #[staticmethod]
     fn unpin(pfn: u32) -> PyRequest {
-        PyRequest(Request::Unpin(Pfn(pfn)))
+        PyRequest::of(Request::Unpin(Pfn(pfn)))
     }
 
     #[staticmethod]
     fn drain() -> PyRequest {
-        PyRequest(Request::Drain)
+        PyRequest::of(Request::Drain)
     }
 
     #[staticmethod]
     fn offline(first_pfn: u32, count: u32, timeout: u64) -> PyRequest {
-        PyRequest(Request::Offline { first: Pfn(first_pfn), count, timeout })
+        PyRequest::of(Request::Offline { first: Pfn(first_pfn), count, timeout })
     }
 
     #[staticmethod]
     fn soft_offline(pfn: u32) -> PyRequest {
-        PyRequest(Request::SoftOffline(Pfn(pfn)))
+        PyRequest::of(Request::SoftOffline(Pfn(pfn)))
     }
 
     #[staticmethod]
     fn set_cpuset_mems(cpuset: u16, mems: u64) -> PyRequest {
         let change = Change::Mems(NodeMask(mems));
-        PyRequest(Request::ChangeCpuset { cpuset: CpusetId(cpuset), change })
+        PyRequest::of(Request::ChangeCpuset { cpuset: CpusetId(cpuset), change })
     }
 
     #[staticmethod]
     fn attach_cpuset(cpuset: u16, pid: u32) -> PyRequest {
         let change = Change::Attach(TaskId(pid));
-        PyRequest(Request::ChangeCpuset { cpuset: CpusetId(cpuset), change })
+        PyRequest::of(Request::ChangeCpuset { cpuset: CpusetId(cpuset), change })
     }
 
     #[staticmethod]
     fn read_file(file: u32, offset: u64, size: u64) -> PyRequest {
-        PyRequest(Request::ReadFile { file: MappingId(file), offset, size })
+        PyRequest::of(Request::ReadFile { file: MappingId(file), offset, size })
     }
 
     #[staticmethod]
     #[pyo3(signature = (file, offset, size, data))]
     fn write_file(file: u32, offset: u64, size: u64, data: Option<Vec<u8>>) -> PyRequest {
-        PyRequest(Request::WriteFile { file: MappingId(file), offset, size, data })
+        PyRequest::of(Request::WriteFile { file: MappingId(file), offset, size, data })
     }
 
     #[staticmethod]
     fn truncate(file: u32, size: u64) -> PyRequest {
-        PyRequest(Request::Truncate { file: MappingId(file), size })
+        PyRequest::of(Request::Truncate { file: MappingId(file), size })
     }
 
     #[staticmethod]
     fn lookup(file: u32, page: u64) -> PyRequest {
-        PyRequest(Request::Lookup { file: MappingId(file), page })
+        PyRequest::of(Request::Lookup { file: MappingId(file), page })
     }
 
     #[staticmethod]
     fn writeback(file: u32, page: u64) -> PyRequest {
-        PyRequest(Request::Writeback { file: MappingId(file), page })
+        PyRequest::of(Request::Writeback { file: MappingId(file), page })
     }
 
     #[staticmethod]
     fn complete_io() -> PyRequest {
-        PyRequest(Request::CompleteIo)
+        PyRequest::of(Request::CompleteIo)
     }
 
     #[staticmethod]
     fn invalidate(file: u32, page: u64) -> PyRequest {
-        PyRequest(Request::Invalidate { file: MappingId(file), page })
+        PyRequest::of(Request::Invalidate { file: MappingId(file), page })
     }
 
     #[staticmethod]
     fn swap_out(address: u64) -> PyRequest {
-        PyRequest(Request::SwapOut { address })
+        PyRequest::of(Request::SwapOut { address })
     }
 
     #[staticmethod]
     fn reclaim(node: u8, pages: u32, anonymous: bool) -> PyRequest {
-        PyRequest(Request::Reclaim { node: NodeId(node), pages, is_anon: anonymous })
+        PyRequest::of(Request::Reclaim { node: NodeId(node), pages, is_anon: anonymous })
     }
 }
 
@@ -289,7 +304,12 @@ fn node_ids(nodes: &PyReadonlyArray1<'_, i32>) -> PyResult<Vec<NodeId>> {
         Ok(node) if node < NODES_MAX => Ok(NodeId::from(node)),
         _ => Err(usage(format!("no node {node}; nodes are 0 to {}", NODES_MAX - 1))),
     };
-    nodes.as_array().iter().map(id).collect()
+    match nodes.as_slice() {
+        Ok(all) if all.iter().all(|&node| (node as u32) < NODES_MAX as u32) => {
+            Ok(all.iter().map(|&node| NodeId(node as u8)).collect())
+        }
+        _ => nodes.as_array().iter().map(id).collect(),
+    }
 }
 
 fn errno(code: i32) -> PyResult<Errno> {

@@ -33,7 +33,7 @@ pub enum Pages {
 }
 
 impl Pages {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Pages::Range { pages, .. } => *pages,
             Pages::List { addresses, .. } => addresses.len(),
@@ -41,7 +41,7 @@ impl Pages {
     }
 
     #[inline]
-    fn get(&self, at: usize) -> (u64, bool) {
+    pub(super) fn get(&self, at: usize) -> (u64, bool) {
         match self {
             // The first access is at `start` itself, the others at the start of their page.
             Pages::Range { start, is_write, .. } if at == 0 => (*start, *is_write),
@@ -110,15 +110,15 @@ enum Phase {
 /// A run of accesses by one task.
 #[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Access {
-    mm: MmId,
-    pages: Pages,
+    pub(super) mm: MmId,
+    pub(super) pages: Pages,
     what: What,
-    at: usize,
+    pub(super) at: usize,
     has_faulted: bool,
     /// Whether the last fault met a frozen page: turning on the spot is one fault, however often
     /// it turns, so that a search of all orders comes back to a state that it knows.
     is_spinning: bool,
-    tally: Tally,
+    pub(super) tally: Tally,
     phase: Phase,
 }
 
@@ -248,7 +248,7 @@ impl Access {
 
     /// Loads or stores the bytes of the current page.
     #[inline]
-    fn move_bytes(&mut self, kernel: &mut Kernel, page: Pfn, address: u64) {
+    pub(super) fn move_bytes(&mut self, kernel: &mut Kernel, page: Pfn, address: u64) {
         let from = (address % PAGE_SIZE) as usize;
         match &mut self.what {
             What::Touch => {}
@@ -290,6 +290,11 @@ impl Access {
         }
         match last_area.filter(|&vma| permits(kernel.vmas[vma].flags, is_write)) {
             Some(vma) => {
+                if !M::STEPS && self.populate(kernel, me, vma) {
+                    let is_over = self.at == self.pages.len();
+                    self.phase = if is_over { Phase::Done } else { Phase::Trying };
+                    return Ok(());
+                }
                 self.has_faulted = true;
                 let page = address & !(PAGE_SIZE - 1);
                 let fault = Fault::new(kernel, vma, page, is_write);

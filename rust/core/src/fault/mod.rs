@@ -2,7 +2,8 @@
 //!
 //! An [`Access`] is a program loading and storing; where the hardware would trap, it runs a
 //! [`Fault`]. A [`Pin`] takes references through the same door (`get_user_pages`), and a
-//! [`EntryWait`] is how anybody sleeps until a page under migration is back.
+//! [`EntryWait`] is how anybody sleeps until a page under migration is back. First touches of anonymous
+//! memory take a straight road where nobody can look in between (`straight`, docs/decisions/0012).
 //!
 //! supporting-paths 1, 2 and 17; migration 5. Left out: non-linear areas, poisoned pages.
 
@@ -13,6 +14,7 @@ mod entry_wait;
 mod faulting;
 mod file;
 mod pin;
+mod straight;
 mod swap_in;
 mod swap_read;
 

@@ -12,7 +12,7 @@ use crate::step::Me;
 
 impl Kernel {
     /// Takes one frame as requested. The caller owns its only reference.
-    #[inline]
+    #[inline(always)]
     pub fn allocate(&mut self, request: Request) -> Option<Pfn> {
         let page = self.zones.allocate(&mut self.frames, request)?;
         self.cost.allocations += 1;

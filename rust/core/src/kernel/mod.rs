@@ -31,7 +31,7 @@ use crate::state::frame::{Contents, FrameTable, PageFlags};
 use crate::state::io::IoQueue;
 use crate::state::ksm::Ksm;
 use crate::state::lock::Locks;
-use crate::state::lru::{self, Lru};
+use crate::state::lru::{self, ListKind, Lru};
 use crate::state::mapping::{Mappings, Rings};
 use crate::state::memcg::Memcgs;
 use crate::state::mm::{Mms, Vmas};
@@ -187,6 +187,13 @@ impl Kernel {
     #[inline]
     pub fn put_back(&mut self, cpu: CpuId, pfn: Pfn) {
         lru::putback(&mut self.frames, &mut self.zones, &mut self.lru, cpu, pfn);
+    }
+
+    /// Sends a page that is on no list, and whose list is known, to wait for it; the pagevec takes over
+    /// the caller's reference.
+    #[inline]
+    pub fn put_back_as(&mut self, cpu: CpuId, pfn: Pfn, kind: ListKind) {
+        self.lru.add_owned(&mut self.frames, &mut self.zones, cpu, pfn, kind);
     }
 
     /// Drains one CPU's pagevecs.

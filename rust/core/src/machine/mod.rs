@@ -91,6 +91,12 @@ impl Machine {
         &self.kernel
     }
 
+    /// The memory behind the stores that grow with the machine: descriptors and bytes of frames. For
+    /// whoever can ask the host to make it faster.
+    pub fn large_stores(&self) -> [&[u8]; 2] {
+        [self.kernel.frames.as_bytes(), self.kernel.contents.as_bytes()]
+    }
+
     /// Everything there is, to be changed by hand: for tests of the rules.
     #[cfg(test)]
     pub(crate) fn kernel_mut(&mut self) -> &mut Kernel {

@@ -1,5 +1,7 @@
 //! `migrate_pages`: ten passes over a list of isolated pages (migration 15 and 2).
 
+mod straight;
+
 use serde::{Deserialize, Serialize};
 
 use super::page_move::{Ended, Outcome, PageMove};
@@ -210,10 +212,15 @@ impl Batch {
         loop {
             // Choosing the item is no step of its own: the attempt begins in this one.
             if let Phase::Next = self.phase {
-                if self.items.len() > WHOLE && kernel.pauses::<M>(1) {
-                    return Progress::Ran;
+                if !M::STEPS {
+                    self.go_straight(kernel, me);
                 }
-                self.next_item(kernel);
+                if let Phase::Next = self.phase {
+                    if self.items.len() > WHOLE && kernel.pauses::<M>(1) {
+                        return Progress::Ran;
+                    }
+                    self.next_item(kernel);
+                }
                 if !matches!(self.phase, Phase::Moving(_)) && Point::Open.stops::<M>(me) {
                     return Progress::Ran;
                 }

@@ -21,6 +21,9 @@
 //! | [`soft_offline`] | syscalls 8: one frame |
 //! | [`frames`] | the engine itself, for a list of frames |
 //!
+//! Where nobody can look in between, usual pages take a straight road beside the phases: `batch/straight`,
+//! `move_pages/straight`, `query/straight` (docs/decisions/0012).
+//!
 //! Below us: [`crate::unmap`] replaces the entries. Above us: [`crate::machine`] runs the calls.
 //! Left out: `lru_to_page` (section 0), which nothing uses; the checks of `sys_move_pages` (section
 //! 22), which are made before a call begins.

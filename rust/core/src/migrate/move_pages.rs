@@ -1,5 +1,7 @@
 //! The node-array mode of `move_pages(2)`: chunks of 169 pages (migration 18 and 19).
 
+mod straight;
+
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
@@ -242,14 +244,25 @@ impl MovePages {
         me: Me,
         from: usize,
     ) -> Result<(), LockId> {
+        if !M::STEPS {
+            self.look_ahead(kernel);
+        }
         // Neighbours mostly lie in the same area, so the last answer is kept.
         let (mut span, mut may_move) = (0..0, false);
-        for record in from..self.len {
+        let mut record = from;
+        while record < self.len {
             let address = self.request.addresses[self.start + record];
             if !span.contains(&address) {
                 let found;
                 (span, found) = kernel.mms[self.mm].find_span(&kernel.vmas, address);
                 may_move = found.is_some_and(|vma| is_migratable(kernel, vma));
+            }
+            if !M::STEPS && may_move {
+                let next = self.look_straight(kernel, record, &span);
+                if next > record {
+                    record = next;
+                    continue;
+                }
             }
             let status = if may_move {
                 self.look::<M>(kernel, me, record, address)?
@@ -259,7 +272,8 @@ impl MovePages {
             let status = status.unwrap_or_else(Errno::negative);
             self.chunk_statuses.push(status);
             self.pointers.pass(record);
-            self.phase = Phase::Looking(record + 1);
+            record += 1;
+            self.phase = Phase::Looking(record);
             if M::STEPS {
                 break;
             }

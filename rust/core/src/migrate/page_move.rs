@@ -80,6 +80,20 @@ pub struct Ended {
     pub has_wasted_frame: bool,
 }
 
+impl Ended {
+    /// There was no target frame for a page (UM-1).
+    pub const fn starved(page: Pfn, item: usize) -> Ended {
+        Ended {
+            outcome: Err(Errno::NoMemory),
+            item,
+            target: page,
+            is_starved: true,
+            has_let_go: false,
+            has_wasted_frame: false,
+        }
+    }
+}
+
 /// One attempt to move one isolated page.
 #[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 pub struct PageMove {

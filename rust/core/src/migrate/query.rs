@@ -1,5 +1,7 @@
 //! The query mode of `move_pages(2)`: where are these pages? (migration 20 and 21)
 
+mod straight;
+
 use serde::{Deserialize, Serialize};
 
 use super::collect::is_left_alone;
@@ -114,6 +116,9 @@ impl QueryPages {
                 Phase::Reading => {
                     if kernel.pauses::<M>(CHUNK) {
                         return Progress::Ran;
+                    }
+                    if !M::STEPS {
+                        self.look_straight(kernel);
                     }
                     self.read();
                     if let Phase::Entering = self.phase {

@@ -29,7 +29,7 @@ pub enum Target {
 
 impl Target {
     /// One frame for `page`, which is item number `item`. The caller owns its only reference.
-    #[inline]
+    #[inline(always)]
     pub fn allocate(&self, kernel: &mut Kernel, me: Me, page: Pfn, item: usize) -> Option<Pfn> {
         let all = NodeMask(u64::MAX);
         let from = |node, mems_allowed, is_this_node_only| Request {
@@ -49,6 +49,7 @@ impl Target {
 }
 
 /// The policy at the page's place; that of the task if it has none.
+#[inline(never)]
 fn by_place(kernel: &mut Kernel, me: Me, mm: MmId, from: u64, page: Pfn) -> Request {
     let index = kernel.frames[page].index();
     let areas = kernel.mms[mm].areas_from(from);

@@ -35,6 +35,11 @@ impl Contents {
         !self.bytes.is_empty()
     }
 
+    /// The memory behind them.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Makes a frame all zeroes.
     #[inline]
     pub fn clear(&mut self, pfn: Pfn) {

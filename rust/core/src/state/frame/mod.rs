@@ -7,6 +7,7 @@
 
 mod contents;
 mod flags;
+mod handover;
 mod owner;
 mod table;
 

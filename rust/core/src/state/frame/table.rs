@@ -10,7 +10,7 @@ use crate::base::{Pfn, sparse};
 
 /// Bits of the flag word that are flags; the other seven are the top of `index`.
 const FLAG_BITS: u32 = 25;
-const FLAG_MASK: u32 = (1 << FLAG_BITS) - 1;
+pub(super) const FLAG_MASK: u32 = (1 << FLAG_BITS) - 1;
 
 /// One page frame's descriptor. All zeroes: a free frame.
 ///
@@ -19,10 +19,10 @@ const FLAG_MASK: u32 = (1 << FLAG_BITS) - 1;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Frame {
-    word: u32,
-    count: u32,
-    mapcount: u32,
-    owner: u32,
+    pub(super) word: u32,
+    pub(super) count: u32,
+    pub(super) mapcount: u32,
+    pub(super) owner: u32,
     index_low: u32,
     /// With PG_private the number of the ring of buffers, with PG_swapcache the swap entry
     /// ([`crate::base::SwapEntry`]); free for use otherwise.
@@ -223,6 +223,23 @@ impl Frame {
         rest == Frame::zeroed()
     }
 
+    /// Makes page `pfn`, which this is, a free frame again.
+    ///
+    /// # Panics
+    /// If the page fails the freeing check (data-model 2.2): an error of the model.
+    #[inline]
+    pub fn close(&mut self, pfn: Pfn) {
+        let is_owned = !self.is_anon() && !self.is_unowned();
+        assert!(
+            self.count == 0
+                && self.mapcount == 0
+                && !is_owned
+                && !self.has(PageFlags::CHECKED_AT_FREE),
+            "freeing check failed for frame {pfn}: {self:?}"
+        );
+        *self = Frame::zeroed();
+    }
+
     /// Whether the page is in the file LRU family (`page_is_file_cache`).
     #[inline]
     pub fn is_file_family(&self) -> bool {
@@ -257,6 +274,23 @@ impl FrameTable {
         self.len() == 0
     }
 
+    /// The memory behind it.
+    pub fn as_bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.frames)
+    }
+
+    /// A descriptor, if there is one of this number.
+    #[inline]
+    pub fn get(&self, at: usize) -> Option<&Frame> {
+        self.frames.get(at)
+    }
+
+    /// All descriptors by number, to be changed: for loops that touch many.
+    #[inline]
+    pub fn as_mut_slice(&mut self) -> &mut [Frame] {
+        &mut self.frames
+    }
+
     /// The zero page: reserved, outside all zones (data-model 1.4).
     #[inline]
     pub fn zero_page(&self) -> Pfn {
@@ -269,24 +303,6 @@ impl FrameTable {
         let frame = &mut self[pfn];
         debug_assert!(*frame == Frame::zeroed(), "a free frame is all zeroes (I-03)");
         frame.count = 1;
-    }
-
-    /// Makes a page a free frame again.
-    ///
-    /// # Panics
-    /// If the page fails the freeing check (data-model 2.2): an error of the model.
-    #[inline]
-    pub fn close(&mut self, pfn: Pfn) {
-        let frame = &mut self[pfn];
-        let is_owned = !frame.is_anon() && !frame.is_unowned();
-        assert!(
-            frame.count == 0
-                && frame.mapcount == 0
-                && !is_owned
-                && !frame.has(PageFlags::CHECKED_AT_FREE),
-            "freeing check failed for frame {pfn}: {frame:?}"
-        );
-        *frame = Frame::zeroed();
     }
 
     /// A poisoned frame is nobody's any more: no check, and nothing cleared but an anonymous owner
@@ -371,7 +387,7 @@ mod tests {
         table[Pfn(2)].set_owner(Owner::Anon(AnonVmaId(3)));
         assert!(table[Pfn(2)].is_anon());
         assert_eq!(table[Pfn(2)].drop_reference(), 0);
-        table.close(Pfn(2));
+        table[Pfn(2)].close(Pfn(2));
         assert_eq!(table[Pfn(2)], Frame::zeroed());
     }
 
@@ -382,6 +398,6 @@ mod tests {
         table.open(Pfn(0));
         table[Pfn(0)].set(PageFlags::LOCKED);
         table[Pfn(0)].drop_reference();
-        table.close(Pfn(0));
+        table[Pfn(0)].close(Pfn(0));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::frame::{FrameTable, Link, PageFlags};
+use super::super::frame::{Frame, FrameTable, Link, PageFlags};
 use crate::base::Pfn;
 
 /// The five lists of a zone, under their numbers.
@@ -76,36 +76,37 @@ impl Default for List {
 impl List {
     /// Adds a page at the head.
     #[inline]
-    pub(super) fn push_head(&mut self, frames: &mut FrameTable, pfn: Pfn) {
-        frames[pfn].link = Link { next: self.head, prev: END };
+    pub(super) fn push_head(&mut self, frames: &mut [Frame], pfn: Pfn) {
+        frames[pfn.index()].link = Link { next: self.head, prev: END };
         match self.head {
             END => self.tail = pfn.0,
-            head => frames[Pfn(head)].link.prev = pfn.0,
+            head => frames[head as usize].link.prev = pfn.0,
         }
         self.head = pfn.0;
     }
 
     /// Adds a page at the tail.
-    pub(super) fn push_tail(&mut self, frames: &mut FrameTable, pfn: Pfn) {
-        frames[pfn].link = Link { next: END, prev: self.tail };
+    #[inline]
+    pub(super) fn push_tail(&mut self, frames: &mut [Frame], pfn: Pfn) {
+        frames[pfn.index()].link = Link { next: END, prev: self.tail };
         match self.tail {
             END => self.head = pfn.0,
-            tail => frames[Pfn(tail)].link.next = pfn.0,
+            tail => frames[tail as usize].link.next = pfn.0,
         }
         self.tail = pfn.0;
     }
 
     /// Takes a page out.
     #[inline]
-    pub(super) fn remove(&mut self, frames: &mut FrameTable, pfn: Pfn) {
-        let Link { next, prev } = frames[pfn].link;
+    pub(super) fn remove(&mut self, frames: &mut [Frame], pfn: Pfn) {
+        let Link { next, prev } = frames[pfn.index()].link;
         match prev {
             END => self.head = next,
-            prev => frames[Pfn(prev)].link.next = next,
+            prev => frames[prev as usize].link.next = next,
         }
         match next {
             END => self.tail = prev,
-            next => frames[Pfn(next)].link.prev = prev,
+            next => frames[next as usize].link.prev = prev,
         }
     }
 
@@ -133,14 +134,14 @@ mod tests {
     fn a_list_keeps_its_order_when_pages_leave_anywhere() {
         let mut frames = FrameTable::new(8).unwrap();
         let mut list = List::default();
-        (0..4).for_each(|n| list.push_head(&mut frames, Pfn(n)));
-        list.push_tail(&mut frames, Pfn(7));
+        (0..4).for_each(|n| list.push_head(frames.as_mut_slice(), Pfn(n)));
+        list.push_tail(frames.as_mut_slice(), Pfn(7));
         let order = |list: &List, frames: &FrameTable| {
             list.pages(frames).map(|pfn| pfn.0).collect::<Vec<_>>()
         };
         assert_eq!(order(&list, &frames), [3, 2, 1, 0, 7]);
         for (gone, rest) in [(1, vec![3, 2, 0, 7]), (3, vec![2, 0, 7]), (7, vec![2, 0])] {
-            list.remove(&mut frames, Pfn(gone));
+            list.remove(frames.as_mut_slice(), Pfn(gone));
             assert_eq!(order(&list, &frames), rest);
             let backwards = list.pages_from_tail(&frames).map(|pfn| pfn.0);
             assert_eq!(backwards.collect::<Vec<_>>(), rest.into_iter().rev().collect::<Vec<_>>());

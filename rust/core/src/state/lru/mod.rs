@@ -91,6 +91,20 @@ impl Lru {
             frame.clear(PageFlags::UNEVICTABLE);
         }
         frame.get();
+        self.add_owned(frames, zones, cpu, pfn, kind);
+    }
+
+    /// The same for a page without PG_active and PG_unevictable: the pagevec takes over a reference of
+    /// the caller's.
+    #[inline]
+    pub fn add_owned(
+        &mut self,
+        frames: &mut FrameTable,
+        zones: &mut Zones,
+        cpu: CpuId,
+        pfn: Pfn,
+        kind: ListKind,
+    ) {
         let pagevec = &mut self.pagevecs[cpu.index()].additions[kind as usize];
         if pagevec.push(pfn) {
             self.drain_additions(frames, zones, cpu, kind);
@@ -123,8 +137,8 @@ impl Lru {
             if flags.contains(PageFlags::LRU) && !is_busy {
                 let kind = ListKind::of(flags);
                 let list = &mut self.lists[zones.zone_of(pfn).index()][kind as usize];
-                list.remove(frames, pfn);
-                list.push_tail(frames, pfn);
+                list.remove(frames.as_mut_slice(), pfn);
+                list.push_tail(frames.as_mut_slice(), pfn);
             }
         }
         for &pfn in rotate.pages() {
@@ -140,6 +154,9 @@ impl Lru {
     }
 
     /// Moves one pagevec's pages to their lists, then drops its references (`____pagevec_lru_add`).
+    ///
+    /// A page that only the pagevec keeps would come onto the list and at once off it again: it is freed
+    /// without, in its turn.
     fn drain_additions(
         &mut self,
         frames: &mut FrameTable,
@@ -148,20 +165,50 @@ impl Lru {
         kind: ListKind,
     ) {
         let pagevec = self.pagevecs[cpu.index()].additions[kind as usize].take();
-        for &pfn in pagevec.pages() {
+        let mut zone = ZoneId(0);
+        let mut last_users = 0_u32;
+        for (at, &pfn) in pagevec.pages().iter().enumerate() {
             let frame = &mut frames[pfn];
             debug_assert!(
                 !frame.has(PageFlags::LRU | PageFlags::ACTIVE | PageFlags::UNEVICTABLE),
                 "a page in a pagevec is on no list (I-43, I-45)"
             );
+            if frame.count() == 1 {
+                last_users |= 1 << at;
+                // What a poisoned frame has, it keeps, and so it takes the long way.
+                if !frame.has(PageFlags::HWPOISON) {
+                    continue;
+                }
+            } else {
+                frame.drop_reference();
+            }
             frame.set(kind.flags_on_list());
-            let zone = zones.zone_of(pfn);
-            self.lists[zone.index()][kind as usize].push_head(frames, pfn);
+            zone = zones.zone_near(zone, pfn);
+            self.lists[zone.index()][kind as usize].push_head(frames.as_mut_slice(), pfn);
             zones[zone].counters.add_lru(kind as usize, 1);
         }
-        for &pfn in pagevec.pages() {
-            put_page(frames, zones, self, pfn);
+        while last_users != 0 {
+            let pfn = pagevec.pages()[last_users.trailing_zeros() as usize];
+            last_users &= last_users - 1;
+            frames[pfn].drop_reference();
+            if frames[pfn].has(PageFlags::LRU) {
+                self.unlink_freed(frames, zones, pfn);
+            }
+            zone = zones.zone_near(zone, pfn);
+            zones[zone].release(frames, pfn);
         }
+    }
+
+    /// A page that nobody uses any more leaves its list.
+    fn unlink_freed(&mut self, frames: &mut FrameTable, zones: &mut Zones, pfn: Pfn) {
+        self.unlink(frames, zones, pfn);
+        frames[pfn].clear(PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
+    }
+
+    /// Takes a page off its list, which its caller has found out; flags and counters are the caller's.
+    #[inline]
+    pub fn take_off(&mut self, frames: &mut [Frame], zone: ZoneId, kind: ListKind, pfn: Pfn) {
+        self.lists[zone.index()][kind as usize].remove(frames, pfn);
     }
 
     /// Takes a page that has PG_lru off its list and clears that flag.
@@ -169,7 +216,7 @@ impl Lru {
         let kind = ListKind::of(frames[pfn].flags());
         let zone = zones.zone_of(pfn);
         frames[pfn].clear(PageFlags::LRU);
-        self.lists[zone.index()][kind as usize].remove(frames, pfn);
+        self.lists[zone.index()][kind as usize].remove(frames.as_mut_slice(), pfn);
         zones[zone].counters.add_lru(kind as usize, -1);
     }
 }
@@ -181,8 +228,7 @@ pub fn put_page(frames: &mut FrameTable, zones: &mut Zones, lru: &mut Lru, pfn: 
         return;
     }
     if frames[pfn].has(PageFlags::LRU) {
-        lru.unlink(frames, zones, pfn);
-        frames[pfn].clear(PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
+        lru.unlink_freed(frames, zones, pfn);
     }
     zones.release(frames, pfn);
 }
@@ -231,7 +277,7 @@ pub fn putback(frames: &mut FrameTable, zones: &mut Zones, lru: &mut Lru, cpu: C
 pub fn add_unevictable(frames: &mut FrameTable, zones: &mut Zones, lru: &mut Lru, pfn: Pfn) {
     frames[pfn].set(PageFlags::UNEVICTABLE | PageFlags::LRU);
     let zone = zones.zone_of(pfn);
-    lru.lists[zone.index()][ListKind::Unevictable as usize].push_head(frames, pfn);
+    lru.lists[zone.index()][ListKind::Unevictable as usize].push_head(frames.as_mut_slice(), pfn);
     zones[zone].counters.add_lru(ListKind::Unevictable as usize, 1);
 }
 
@@ -245,8 +291,8 @@ pub fn mark_accessed(frames: &mut FrameTable, zones: &mut Zones, lru: &mut Lru, 
         let active = ListKind::evictable(frames[pfn].is_file_family(), true);
         let zone = zones.zone_of(pfn);
         let lists = &mut lru.lists[zone.index()];
-        lists[kind as usize].remove(frames, pfn);
-        lists[active as usize].push_head(frames, pfn);
+        lists[kind as usize].remove(frames.as_mut_slice(), pfn);
+        lists[active as usize].push_head(frames.as_mut_slice(), pfn);
         zones[zone].counters.add_lru(kind as usize, -1);
         zones[zone].counters.add_lru(active as usize, 1);
         frames[pfn].set(PageFlags::ACTIVE);

@@ -30,6 +30,6 @@ pub fn return_to_list(frames: &mut FrameTable, zones: &mut Zones, lru: &mut Lru,
     let kind = ListKind::of(frames[pfn].flags());
     frames[pfn].set(PageFlags::LRU);
     let zone = zones.zone_of(pfn);
-    lru.lists[zone.index()][kind as usize].push_head(frames, pfn);
+    lru.lists[zone.index()][kind as usize].push_head(frames.as_mut_slice(), pfn);
     zones[zone].counters.add_lru(kind as usize, 1);
 }

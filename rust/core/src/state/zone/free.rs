@@ -19,7 +19,10 @@ const MAX_LEN: usize = 1 << 32;
 /// finds it, and another one that says why.
 #[derive(Clone, Debug)]
 pub struct FreeFrames {
-    levels: Vec<Vec<u64>>,
+    /// Level 0.
+    words: Vec<u64>,
+    /// The levels above.
+    summaries: Vec<Vec<u64>>,
     len: usize,
     /// Frames within reach.
     reach: u64,
@@ -34,7 +37,7 @@ pub struct FreeFrames {
 
 impl Hash for FreeFrames {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        sparse::hash(&self.levels[0][..self.touched.div_ceil(64)], state);
+        sparse::hash(&self.words[..self.touched.div_ceil(64)], state);
         sparse::hash(&self.withdrawn, state);
     }
 }
@@ -45,7 +48,7 @@ type Kept = (usize, usize, Vec<sparse::Line>, Vec<sparse::Line>);
 impl Serialize for FreeFrames {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let touched = std::iter::once(0..self.touched.div_ceil(64));
-        let taken = sparse::lines(&self.levels[0], touched);
+        let taken = sparse::lines(&self.words, touched);
         let withdrawn = sparse::lines(&self.withdrawn, std::iter::once(0..self.withdrawn.len()));
         (self.len, self.touched, taken, withdrawn).serialize(to)
     }
@@ -75,18 +78,16 @@ impl FreeFrames {
         if !withdrawn.is_empty() {
             made.withdrawn = bytemuck::zeroed_vec(len.div_ceil(64));
         }
-        if !sparse::fill(&mut made.levels[0], taken)
-            || !sparse::fill(&mut made.withdrawn, withdrawn)
-        {
+        if !sparse::fill(&mut made.words, taken) || !sparse::fill(&mut made.withdrawn, withdrawn) {
             return None;
         }
         // What is withdrawn is taken, and may lie beyond what was ever touched.
-        for (taken, withdrawn) in made.levels[0].iter_mut().zip(&made.withdrawn) {
+        for (taken, withdrawn) in made.words.iter_mut().zip(&made.withdrawn) {
             *taken |= withdrawn;
         }
         let words = touched.div_ceil(64).max(made.withdrawn.len());
         for word in 0..words {
-            let bits = made.levels[0][word];
+            let bits = made.words[word];
             made.reach = made.reach.checked_sub(u64::from(bits.count_ones()))?;
             if bits == u64::MAX {
                 made.mark_full(word);
@@ -98,12 +99,16 @@ impl FreeFrames {
 
     /// `len` free frames.
     pub fn new(len: usize) -> FreeFrames {
-        let mut levels: Vec<Vec<u64>> = vec![bytemuck::zeroed_vec(len.div_ceil(64))];
-        while let Some(words) = levels.last().map(Vec::len).filter(|&words| words > 1) {
-            levels.push(bytemuck::zeroed_vec(words.div_ceil(64)));
+        let words: Vec<u64> = bytemuck::zeroed_vec(len.div_ceil(64));
+        let mut summaries: Vec<Vec<u64>> = Vec::new();
+        let mut below = words.len();
+        while below > 1 {
+            below = below.div_ceil(64);
+            summaries.push(bytemuck::zeroed_vec(below));
         }
         FreeFrames {
-            levels,
+            words,
+            summaries,
             len,
             reach: len as u64,
             withdrawn: Vec::new(),
@@ -149,7 +154,7 @@ impl FreeFrames {
 
     /// Whether frame `at` is free and can be taken.
     pub fn is_in_reach(&self, at: usize) -> bool {
-        self.levels[0][at / 64] >> (at % 64) & 1 == 0
+        self.words[at / 64] >> (at % 64) & 1 == 0
     }
 
     /// Whether frame `at` is free, but withdrawn.
@@ -168,7 +173,7 @@ impl FreeFrames {
             return None;
         }
         let word = self.lowest_open_word();
-        Some(word * 64 + (!self.levels[0][word]).trailing_zeros() as usize)
+        Some(word * 64 + (!self.words[word]).trailing_zeros() as usize)
     }
 
     /// Takes the lowest free frame within reach.
@@ -177,16 +182,17 @@ impl FreeFrames {
         if self.reach == 0 {
             return None;
         }
-        if self.levels[0][self.hint] == u64::MAX {
+        if self.words[self.hint] == u64::MAX {
             self.hint = self.lowest_open_word();
         }
-        let word = self.hint;
-        let bit = (!self.levels[0][word]).trailing_zeros() as usize;
-        let at = word * 64 + bit;
+        let hint = self.hint;
+        let word = &mut self.words[hint];
+        let at = hint * 64 + word.trailing_ones() as usize;
         debug_assert!(at < self.len);
-        self.levels[0][word] |= 1 << bit;
-        if self.levels[0][word] == u64::MAX {
-            self.mark_full(word);
+        // The lowest clear bit.
+        *word |= *word + 1;
+        if *word == u64::MAX {
+            self.mark_full(hint);
         }
         self.reach -= 1;
         self.touched = self.touched.max(at + 1);
@@ -198,10 +204,11 @@ impl FreeFrames {
     pub fn give_back(&mut self, at: usize) {
         let word = at / 64;
         debug_assert!(!self.is_free(at), "frame {at} given back twice");
-        if self.levels[0][word] == u64::MAX {
+        let bits = self.words[word];
+        self.words[word] = bits & !(1 << (at % 64));
+        if bits == u64::MAX {
             self.mark_open(word);
         }
-        self.levels[0][word] &= !(1 << (at % 64));
         self.reach += 1;
         self.hint = self.hint.min(word);
     }
@@ -210,7 +217,7 @@ impl FreeFrames {
     pub fn give_back_withdrawn(&mut self, at: usize) {
         debug_assert!(!self.is_free(at), "frame {at} given back twice");
         if self.withdrawn.is_empty() {
-            self.withdrawn = bytemuck::zeroed_vec(self.levels[0].len());
+            self.withdrawn = bytemuck::zeroed_vec(self.words.len());
         }
         self.withdrawn[at / 64] |= 1 << (at % 64);
         self.withdrawn_count += 1;
@@ -223,8 +230,8 @@ impl FreeFrames {
             if !self.is_in_reach(at) {
                 continue;
             }
-            self.levels[0][word] |= 1 << (at % 64);
-            if self.levels[0][word] == u64::MAX {
+            self.words[word] |= 1 << (at % 64);
+            if self.words[word] == u64::MAX {
                 self.mark_full(word);
             }
             self.reach -= 1;
@@ -259,16 +266,18 @@ impl FreeFrames {
     }
 
     /// Descends from the top summary. The caller knows that something is free.
+    #[cold]
     fn lowest_open_word(&self) -> usize {
-        let top = self.levels.len() - 1;
-        (1..=top).rev().fold(0, |word, level| {
-            word * 64 + (!self.levels[level][word]).trailing_zeros() as usize
-        })
+        self.summaries
+            .iter()
+            .rev()
+            .fold(0, |word, level| word * 64 + (!level[word]).trailing_zeros() as usize)
     }
 
+    #[cold]
     fn mark_full(&mut self, word: usize) {
         let mut at = word;
-        for level in &mut self.levels[1..] {
+        for level in &mut self.summaries {
             level[at / 64] |= 1 << (at % 64);
             if level[at / 64] != u64::MAX {
                 return;
@@ -277,9 +286,10 @@ impl FreeFrames {
         }
     }
 
+    #[cold]
     fn mark_open(&mut self, word: usize) {
         let mut at = word;
-        for level in &mut self.levels[1..] {
+        for level in &mut self.summaries {
             let was_full = level[at / 64] == u64::MAX;
             level[at / 64] &= !(1 << (at % 64));
             if !was_full {

@@ -22,7 +22,7 @@ pub use isolation::Span;
 
 use serde::{Deserialize, Serialize};
 
-use super::frame::FrameTable;
+use super::frame::{FrameTable, PageFlags};
 use crate::base::{CpuId, MachineSpec, NodeId, NodeMask, Pfn, Watermarks, ZoneId, ZoneKind};
 
 /// A run of frames of one node and one type.
@@ -128,6 +128,12 @@ impl Zones {
         ZoneId(zone as u8)
     }
 
+    /// The same, looking into the zone of another frame first: neighbours mostly share one.
+    #[inline]
+    pub fn zone_near(&self, near: ZoneId, pfn: Pfn) -> ZoneId {
+        if self[near].contains(pfn) { near } else { self.zone_of(pfn) }
+    }
+
     /// The node of a frame; for the zero page the lowest node with memory.
     #[inline]
     pub fn node_of(&self, pfn: Pfn) -> NodeId {
@@ -174,17 +180,18 @@ impl Zones {
     /// `None` when no zone does: first by the LOW watermark and, unless only this node was
     /// wanted, then by MIN (supporting-paths 14). A zone that qualifies by the number of its free
     /// frames but has none within reach leaves the request to the next. The caller owns the reference.
+    #[inline(always)]
     pub fn allocate(&mut self, frames: &mut FrameTable, request: Request) -> Option<Pfn> {
-        let list = self.zonelist(&request);
-        let preferred = self[*list.first()?].kind as usize;
-        let fits = |id: &ZoneId| self[*id].qualifies(&request, self[*id].marks.low, preferred);
-        let first = list.iter().copied().find(fits);
-        let page = first.and_then(|first| self[first].take(frames));
+        let &first = self.zonelist(&request).first()?;
+        let zone = &mut self[first];
+        let preferred = zone.kind as usize;
+        let is_fit = zone.qualifies(&request, zone.marks.low, preferred);
+        let page = if is_fit { zone.take(frames) } else { None };
         page.or_else(|| self.allocate_hard(frames, request, preferred))
     }
 
-    /// The first zone that qualifies by LOW had nothing to give, or there is none: all that do, then
-    /// those that do by MIN.
+    /// The first zone does not qualify by LOW, or had nothing to give: all that do, then those that do
+    /// by MIN.
     #[cold]
     fn allocate_hard(
         &mut self,
@@ -222,22 +229,8 @@ impl Zones {
     /// 2.2).
     #[inline]
     pub fn release(&mut self, frames: &mut FrameTable, pfn: Pfn) {
-        let id = self.zone_of(pfn);
-        let zone = &mut self[id];
-        if frames[pfn].has(super::frame::PageFlags::HWPOISON) {
-            zone.withhold(frames, pfn);
-            return;
-        }
-        if frames[pfn].take(super::frame::PageFlags::MLOCKED) {
-            zone.counters.add(Counter::Mlock, -1);
-        }
-        frames.close(pfn);
-        let at = pfn.index() - zone.first.index();
-        if zone.blocks.is_isolated(pfn) {
-            zone.free.give_back_withdrawn(at);
-        } else {
-            zone.free.give_back(at);
-        }
+        let zone = self.zone_of(pfn);
+        self[zone].release(frames, pfn);
     }
 
     /// The spans of frames that were ever taken: all others are free and untouched.
@@ -247,6 +240,33 @@ impl Zones {
 }
 
 impl Zone {
+    /// [`Zones::release`] of one of its own pages.
+    #[inline]
+    pub fn release(&mut self, frames: &mut FrameTable, pfn: Pfn) {
+        let frame = &mut frames[pfn];
+        if frame.has(PageFlags::HWPOISON | PageFlags::MLOCKED) {
+            if frame.has(PageFlags::HWPOISON) {
+                self.withhold(frames, pfn);
+                return;
+            }
+            frame.clear(PageFlags::MLOCKED);
+            self.counters.add(Counter::Mlock, -1);
+        }
+        frame.close(pfn);
+        let at = pfn.index() - self.first.index();
+        if self.blocks.is_isolated(pfn) {
+            self.free.give_back_withdrawn(at);
+        } else {
+            self.free.give_back(at);
+        }
+    }
+
+    /// Whether the frame is one of its own.
+    #[inline]
+    pub fn contains(&self, pfn: Pfn) -> bool {
+        pfn.index().wrapping_sub(self.first.index()) < self.free.len()
+    }
+
     /// Whether a request may be served from here, as long as more than `mark` frames are free.
     #[inline]
     fn qualifies(&self, request: &Request, mark: u64, preferred: usize) -> bool {

@@ -1,0 +1,82 @@
+//! Where the pages of one owner are mapped: the reverse map, read once for a run of neighbours.
+
+use crate::base::{PAGE_SHIFT, Pfn, TableId, VmaId};
+use crate::kernel::Kernel;
+use crate::state::frame::Owner;
+use crate::state::pagetable::Entry;
+
+/// The one place of each of a run of indices.
+#[derive(Clone, Copy)]
+pub(super) struct Site {
+    /// Whose pages.
+    owner: Owner,
+    /// The first index, how many there are, and the address of the first.
+    first: u64,
+    pages: u64,
+    start: u64,
+    /// The page table of the one area that they can be mapped in.
+    pub(super) root: TableId,
+    /// The area's protection.
+    protection: u64,
+    /// The owner once a page is mapped again: for anonymous pages the area's oldest list (Q14).
+    pub(super) owner_after: Owner,
+}
+
+impl Site {
+    /// No index has a place here.
+    pub(super) const NOWHERE: Site = Site {
+        owner: Owner::None,
+        first: 0,
+        pages: 0,
+        start: 0,
+        root: TableId(0),
+        protection: 0,
+        owner_after: Owner::None,
+    };
+
+    /// The address of the page with this owner and index: where it is mapped, if anywhere. None if it
+    /// may be mapped in several areas, of which walks would visit each.
+    #[inline]
+    pub(super) fn address_of(&mut self, kernel: &Kernel, owner: Owner, index: u64) -> Option<u64> {
+        let offset = index.wrapping_sub(self.first);
+        if self.owner == owner && offset < self.pages {
+            return Some(self.start + (offset << PAGE_SHIFT));
+        }
+        *self = Site::find(kernel, owner, index)?;
+        Some(self.start + (index.wrapping_sub(self.first) << PAGE_SHIFT))
+    }
+
+    fn find(kernel: &Kernel, owner: Owner, index: u64) -> Option<Site> {
+        let areas: &[VmaId] = match owner {
+            Owner::Anon(list) => kernel.anon_vmas.areas(list),
+            Owner::File(file) => &kernel.mappings[file].areas,
+            Owner::None | Owner::Ksm(_) => return None,
+        };
+        let fits = |&id: &VmaId| Some((id, kernel.vmas[id].address_of(index)?));
+        let mut places = areas.iter().filter_map(fits);
+        let (id, address) = places.next()?;
+        if places.next().is_some() {
+            return None;
+        }
+        let area = &kernel.vmas[id];
+        let (first, pages, start) = match areas.len() {
+            1 => (area.pgoff, area.pages(), area.start),
+            // Another index may have places in other areas.
+            _ => (index, 1, address),
+        };
+        let owner_after = match owner {
+            Owner::Anon(_) => Owner::Anon(area.oldest_anon_vma()?),
+            other => other,
+        };
+        let (root, protection) = (kernel.mms[area.mm].root, area.protection);
+        Some(Site { owner, first, pages, start, root, protection, owner_after })
+    }
+
+    /// The entry that comes back for `page` in place of `entry`: clean and unused (Q13), writable if
+    /// that was (Q27).
+    #[inline]
+    pub(super) fn restored(&self, page: Pfn, entry: Entry) -> Entry {
+        let writable = entry.0 & Entry::WRITABLE;
+        Entry::page(page, self.protection).without(Entry::ACCESSED).with(writable)
+    }
+}

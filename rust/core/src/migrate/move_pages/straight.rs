@@ -1,0 +1,116 @@
+//! The straight road of a chunk's look-up: usual pages are found and isolated in one go.
+//!
+//! DM-2 b to h for one record after the other, as [`MovePages::look_all`] makes them, for as long as
+//! nothing is unusual and nobody can look in between (mode `Run`). Each page is looked up, judged, taken
+//! off its list and queued with every value written once; the first record that is not for this road
+//! stays as it is. What holds it to the long way: `rust/core/tests/straight_road.rs`.
+//!
+//! In random order, most of the time goes by waiting for memory, one page after the other.
+//! [`MovePages::look_ahead`] has the host fetch what a chunk will touch, for all its pages at once.
+
+use super::MovePages;
+use crate::base::{PAGE_SIZE, TableId};
+use crate::kernel::Kernel;
+use crate::state::frame::{Frame, FrameTable, Link, PageFlags};
+use crate::state::lru::ListKind;
+use crate::state::pagetable::{Entry, leaf_index};
+use crate::state::zone::Counter;
+
+/// Neighbouring pages share cache lines; beyond this many bytes from first to last page, a chunk of
+/// records is taken for one in random order.
+const NEIGHBOURS: u64 = 4096 * PAGE_SIZE;
+
+impl MovePages {
+    /// Looks up the records from `record` on whose addresses lie in `span`, an area that can be migrated,
+    /// up to the first that is not for the straight road; returns that one.
+    pub(super) fn look_straight(
+        &mut self,
+        kernel: &mut Kernel,
+        mut record: usize,
+        span: &std::ops::Range<u64>,
+    ) -> usize {
+        let (start, from) = (self.start, record);
+        let root = kernel.mms[self.mm].root;
+        let Kernel { frames, zones, lru, tables, cost, .. } = kernel;
+        let frames = frames.as_mut_slice();
+        let addresses = &self.request.addresses[start..start + self.len];
+        let nodes = &self.request.nodes[start..start + self.len];
+        for (&address, &wanted) in addresses[record..].iter().zip(&nodes[record..]) {
+            let leaf = tables.leaf_of(root, address).filter(|_| span.contains(&address));
+            let Some(leaf) = leaf else { break };
+            let entry = tables.get(leaf, leaf_index(address));
+            if !entry.is_present() || entry.has(Entry::SPECIAL) {
+                break;
+            }
+            let page = entry.pfn();
+            let frame = &mut frames[page.index()];
+            if !frame.can_be_isolated() || (frame.mapcount() > 1 && !self.request.is_shared_too) {
+                break;
+            }
+            let at = zones.zone_of(page);
+            let zone = &mut zones[at];
+            if zone.node == wanted {
+                break;
+            }
+            // DM-2 e, f: the isolation keeps the reference, the look-up's own comes and goes.
+            frame.get();
+            frame.clear(PageFlags::LRU);
+            let kind = ListKind::of(frame.flags());
+            let isolated = Counter::isolated(frame.is_file_family());
+            zone.counters.add_lru(kind as usize, -1);
+            zone.counters.add(isolated, 1);
+            lru.take_off(frames, at, kind, page);
+            self.pointers.set(record, page);
+            let first = self.pointers.first(record, page);
+            self.batch.push(page, first);
+            self.chunk_statuses.push(0);
+            self.pointers.pass(record);
+            record += 1;
+        }
+        cost.walks += (record - from) as u64;
+        cost.isolations += (record - from) as u64;
+        record
+    }
+
+    /// Reads what the look-up of this chunk will touch, page by page in three rounds, each of which
+    /// waits for all its pages together: entries, descriptors, neighbours on the list. Changes nothing,
+    /// and nothing depends on what it finds.
+    pub(super) fn look_ahead(&self, kernel: &Kernel) {
+        let addresses = &self.request.addresses[self.start..self.start + self.len];
+        let (low, high) = addresses
+            .iter()
+            .fold((u64::MAX, 0), |(low, high), &address| (low.min(address), high.max(address)));
+        if high.saturating_sub(low) < NEIGHBOURS {
+            return;
+        }
+        let root = kernel.mms[self.mm].root;
+        let mut pages = [0_usize; super::CHUNK];
+        let mut leaf: Option<(u64, TableId)> = None;
+        for (page, &address) in pages.iter_mut().zip(addresses) {
+            let range = address >> 21;
+            if leaf.is_none_or(|(last, _)| last != range) {
+                leaf = kernel.tables.find_leaf(root, address).map(|leaf| (range, leaf));
+            }
+            let entry =
+                leaf.map_or(Entry::NONE, |(_, leaf)| kernel.tables.get(leaf, leaf_index(address)));
+            *page = if entry.is_present() { entry.pfn().index() } else { 0 };
+        }
+        fetch(&kernel.frames, &pages[..self.len]);
+    }
+}
+
+/// Descriptors, and then those of their neighbours.
+fn fetch(frames: &FrameTable, pages: &[usize]) {
+    let frame = |at: usize| -> Option<&Frame> { frames.get(at) };
+    let mut neighbours = [Link { next: 0, prev: 0 }; super::CHUNK];
+    for (link, &page) in neighbours.iter_mut().zip(pages) {
+        *link = frame(page).map_or(*link, |frame| frame.link);
+    }
+    let mut touched = 0;
+    for link in &neighbours[..pages.len()] {
+        for neighbour in [link.next, link.prev] {
+            touched ^= frame(neighbour as usize).map_or(0, Frame::count);
+        }
+    }
+    std::hint::black_box(touched);
+}

@@ -41,16 +41,16 @@ machine = pm.Machine(nodes=[128 * pm.MiB] * 2)
 task = machine.spawn("app")
 heap = task.mmap(20_000 * pm.PAGE_SIZE)
 task.touch(heap)
-# There and back 200 times, in one call: Python itself cannot interrupt it.
-addresses = np.tile(heap.addresses, 400)
-nodes = np.tile(np.repeat(np.array([1, 0], np.int32), len(heap)), 200)
+# There and back 300 times, in one call: Python itself cannot interrupt it.
+addresses = np.tile(heap.addresses, 600)
+nodes = np.tile(np.repeat(np.array([1, 0], np.int32), len(heap)), 300)
 sent = []
 
 def interrupt():
     sent.append(time.monotonic())
     os.kill(os.getpid(), signal.SIGINT)
 
-threading.Timer(1.0, interrupt).start()
+threading.Timer(0.15, interrupt).start()
 latency = None
 try:
     task.move_pages(addresses, nodes)

@@ -15,6 +15,17 @@ import pagemig as pm
 REGION = pm.Region(1, 0x10000, 8192)
 ADDRESSES = np.array([4096], np.uint64)
 FRAME = pm.FrameInfo(3, 0, pm.ZoneKind.NORMAL, pm.PageFlags.LRU, 1, 1, pm.Owner(pm.OwnerKind.ANON, 2), 5, 0)
+
+
+def timeline() -> pm.Timeline:
+    """Two steps of a move, as a picture."""
+    machine = pm.Machine(nodes=[pm.MiB] * 2)
+    app = machine.spawn()
+    heap = app.mmap(pm.PAGE_SIZE)
+    app.touch(heap)
+    return pm.Timeline.of(machine, [(pm.calls.move_pages(heap, 1), app)], "2a")
+
+
 VALUES = [
     REGION,
     FRAME,
@@ -100,9 +111,14 @@ VALUES = [
     pm.Raised("SyscallError", errno.EFAULT),
     pm.Symptom(pm.ViolationKind.DEADLOCK, "rule #", "", "rule 3"),
     pm.ExplorationStatistics(1, 2, 3, 4, 5, 6, 7),
-    *(member for kind in (pm.Stop, pm.ViolationKind) for member in kind),
+    *(member for kind in (pm.Stop, pm.ViolationKind, pm.Bug) for member in kind),
+    *pm.gallery.values(),
+    pm.Scenario.load("two-movers"),
+    timeline(),
     *(member for kind in (pm.DirtyMethod, pm.ReleaseMethod, pm.WriteOutcome) for member in kind),
 ]
+MAPPINGS = [pm.gallery, pm.Scenario.load("two-movers").run()]
+"""What has no hash, because it is a mapping or has one."""
 ERRORS = [
     pm.PagemigError("a"),
     pm.UsageError("a"),
@@ -125,6 +141,14 @@ def test_a_value_survives_pickling_and_copying(value: object) -> None:
         assert hash(twin) == hash(value)
 
 
+@pytest.mark.parametrize("value", MAPPINGS, ids=lambda value: type(value).__name__)
+def test_a_value_without_a_hash_survives_pickling_and_copying(value: object) -> None:
+    """Equal, with the same words."""
+    for twin in (pickle.loads(pickle.dumps(value)), copy.deepcopy(value)):
+        assert twin == value
+        assert repr(twin) == repr(value)
+
+
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_an_exception_survives_pickling(error: Exception) -> None:
     """Type, words and attributes."""
@@ -145,7 +169,7 @@ def test_every_public_value_and_exception_is_pickled_here() -> None:
         for name in pm.__all__
         if name != "inputs" and inspect.isclass(getattr(pm, name)) and name not in handles
     }
-    assert classes - {type(thing).__name__ for thing in [*VALUES, *ERRORS]} == set()
+    assert classes - {type(thing).__name__ for thing in [*VALUES, *MAPPINGS, *ERRORS]} == set()
 
 
 @pytest.mark.parametrize(

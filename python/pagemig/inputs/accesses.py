@@ -124,17 +124,7 @@ def page_accesses(
     >>> [hex(address) for address in touched], stores.tolist()
     (['0x1000', '0x1ffc', '0x2000'], [False, True, True])
     """
-    first = address_array(addresses, "addresses")
-    bytes_each = np.asarray(sizes)
-    # Recorded sizes are bytes already, and widening millions of them takes longer than all the rest.
-    if bytes_each.dtype != np.uint8:
-        bytes_each = address_array(sizes, "sizes")
-    stores = np.asarray(writes)
-    if stores.dtype != np.bool_ or not first.shape == bytes_each.shape == stores.shape:
-        raise UsageError(
-            f"{first.size} addresses, {bytes_each.size} sizes and {stores.size} writes of {stores.dtype}; "
-            "they must be as many, and writes must be bool"
-        )
+    first, bytes_each, stores = _columns(addresses, sizes, writes)
     if not first.size:
         return read_only(first.view()), read_only(stores.view())
     widest = int(bytes_each.max())
@@ -150,6 +140,24 @@ def page_accesses(
     if not straddling.size:
         return read_only(first.view()), read_only(stores.view())
     return _parted(first, bytes_each, stores, straddling)
+
+
+def _columns(
+    addresses: npt.ArrayLike, sizes: npt.ArrayLike, writes: npt.ArrayLike
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.unsignedinteger], npt.NDArray[np.bool_]]:
+    """Return the three as arrays of one length."""
+    first = address_array(addresses, "addresses")
+    bytes_each = np.asarray(sizes)
+    # Recorded sizes are bytes already, and widening millions of them takes longer than all the rest.
+    if bytes_each.dtype != np.uint8:
+        bytes_each = address_array(sizes, "sizes")
+    stores = np.asarray(writes)
+    if stores.dtype != np.bool_ or not first.shape == bytes_each.shape == stores.shape:
+        raise UsageError(
+            f"{first.size} addresses, {bytes_each.size} sizes and {stores.size} writes of {stores.dtype}; "
+            "they must be as many, and writes must be bool"
+        )
+    return first, bytes_each, stores
 
 
 def _parted(

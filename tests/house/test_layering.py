@@ -72,7 +72,7 @@ PYTHON_FLOORS = (
     ("machine_stores", "plain_values", "task"),
     ("snapshot",),
     ("machine",),
-    ("cost_model", "inputs", "replaying", "sweep"),
+    ("cost_model", "inputs", "replaying", "speed", "sweep"),
     ("verdict",),
     ("exploring", "timeline"),
     ("scenario",),

@@ -18,7 +18,7 @@ import typer
 import pagemig
 from pagemig.errors import PagemigError, UsageError
 
-from . import capture, demo, explore, numa_maps, replay, schedules, schema, step
+from . import bench, capture, demo, explore, numa_maps, replay, schedules, schema, step
 from . import run as run_verbs
 from .terminal import complain
 
@@ -38,6 +38,7 @@ Every verb takes --help. Exit codes: 0 as expected, 1 an expectation failed, 2 b
 app.command("demo")(demo.demo)
 app.command("capture")(capture.capture)
 app.command("replay")(replay.replay)
+app.command("bench")(bench.bench)
 app.command("numa-maps")(numa_maps.numa_maps)
 app.command("run")(run_verbs.run)
 app.command("scenarios")(run_verbs.scenarios)

@@ -27,6 +27,10 @@ _KINDS = ("exhaustive", "random", "pct")
 _OUTCOMES = 12
 _RUNS = 1000
 _DEPTH = 3
+_FIRST = 0
+"""Stop at the first finding."""
+_FURTHER = 200_000
+"""Steps of a second search once something was found: what comes first is seldom shortest."""
 
 
 def explore(
@@ -62,14 +66,17 @@ def explore(
     A finding is a rule of the audit that does not hold, an assertion of the model, a deadlock, a lost
     store, or something that the scenario expects and does not hold. Each comes with the shortest
     schedule that leads to it, and the command that replays it. The exit code is 1 with a finding and 0
-    without; if it could not finish it says how far it got.
+    without; if it could not finish it says how far it got. Once something is found the search goes on for
+    a while, for a shorter way to it; --all goes on to the end.
     """
     told = load(scenario)
     told = told.without_bugs() if no_bugs else told
     wanted = _strategy(told, strategy, preemptions, runs, seed, depth)
     room = None if memory is None else _memory(memory)
     try:
-        verdict = _search(told, wanted, room, stop_at_first=not show_all)
+        verdict = _search(told, wanted, room, None if show_all else _FIRST)
+        if verdict.stopped is Stop.FIRST_FINDING and isinstance(wanted, Exhaustive):
+            verdict = _search(told, wanted, room, _FURTHER)
         interrupted = False
     except ExplorationInterrupted as stopped:
         verdict, interrupted = stopped.verdict, True
@@ -119,9 +126,11 @@ def _memory(text: str) -> int:
         raise UsageError(f"--memory: {error}") from None
 
 
-def _search(told: Scenario, wanted: Strategy, room: int | None, *, stop_at_first: bool) -> Verdict:
+def _search(told: Scenario, wanted: Strategy, room: int | None, far: int | None) -> Verdict:
+    """Search to the end, so many steps far, or with `_FIRST` up to the first finding."""
+    first, steps = far == _FIRST, None if far == _FIRST else far
     if not sys.stderr.isatty():
-        return told.explore(wanted, memory=room, stop_at_first=stop_at_first)
+        return told.explore(wanted, memory=room, transitions=steps, stop_at_first=first)
     with terminal.err().status("exploring") as line:
 
         def show(now: ExplorationStatistics) -> None:
@@ -130,7 +139,7 @@ def _search(told: Scenario, wanted: Strategy, room: int | None, *, stop_at_first
                 f"{now.memory >> 20:,} MiB of {(room or MEMORY) >> 20:,}"
             )
 
-        return told.explore(wanted, memory=room, stop_at_first=stop_at_first, progress=show)
+        return told.explore(wanted, memory=room, transitions=steps, stop_at_first=first, progress=show)
 
 
 def _print(source: str, told: Scenario, verdict: Verdict, no_bugs: bool, show_all: bool) -> None:

@@ -12,7 +12,7 @@ Source: concurrency 3 and 4, invariants.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from . import calls
@@ -96,7 +96,7 @@ class Exhibit:
     """The step or window of the specification that is broken."""
     breaks: tuple[str, ...]
     """The invariants that no longer hold."""
-    situation: Callable[[Scene], Calls]
+    situation: Callable[[Scene], Calls] = field(repr=False)
     """Prepares a scene and says what races on it."""
 
     def build(self, bug_on: bool = True) -> tuple[Machine, Calls]:

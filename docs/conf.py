@@ -21,6 +21,7 @@ html_theme = "furo"
 html_title = f"{project} {release}"
 
 myst_heading_anchors = 4
+myst_enable_extensions = ["deflist"]
 # The specification is prose about code: it numbers its steps, and links by label, not by page.
 suppress_warnings = ["myst.header", "myst.xref_missing"]
 

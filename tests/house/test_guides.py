@@ -35,7 +35,9 @@ def test_the_guide_to_scenarios_has_every_key() -> None:
     rows = re.findall(r"^\|(?: \|)? `(\w+)` \|.* \| ?(.*) \|$", text_of(SCENARIOS), re.MULTILINE)
     known = {(key, said) for key, said in rows} | {(key, "") for key, _ in rows}
     missing = [
-        f"{part}.{key}: {said}" for part, key, said in keys() if key not in ("do", "by") and (key, said) not in known
+        f"{part}.{key}: {said}"
+        for part, key, said in keys()
+        if key not in ("do", "by") and (key, said) not in known
     ]
     assert rows and not missing, "\n".join(missing)
 
@@ -49,7 +51,9 @@ def test_the_guide_to_scenarios_has_every_verb() -> None:
         if "do" in part["properties"]
     }
     assert len(verbs) > 40
-    assert not [verb for verb, said in verbs.items() if not re.search(rf"\*\*`{verb}`\*\* .*{re.escape(said)}", guide)]
+    assert not [
+        verb for verb, said in verbs.items() if not re.search(rf"\*\*`{verb}`\*\* .*{re.escape(said)}", guide)
+    ]
 
 
 def test_the_guide_to_scenarios_quotes_one_as_it_is() -> None:
@@ -60,7 +64,9 @@ def test_the_guide_to_scenarios_quotes_one_as_it_is() -> None:
 
 def test_the_guide_to_the_command_line_has_every_verb_and_every_option() -> None:
     """Method: a verb has a heading, and below it are its options in code."""
-    sections = dict(re.findall(r"^### `pagemig ([\w-]+)[^\n]*\n(.*?)(?=^#|\Z)", text_of(COMMAND_LINE), re.M | re.S))
+    sections = dict(
+        re.findall(r"^### `pagemig ([\w-]+)[^\n]*\n(.*?)(?=^#|\Z)", text_of(COMMAND_LINE), re.M | re.S)
+    )
     group: Any = typer.main.get_command(app)
     missing = [verb for verb in group.commands if verb not in sections]
     for verb, command in group.commands.items():

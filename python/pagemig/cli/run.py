@@ -22,7 +22,6 @@ from pagemig.scenario import Scenario, library
 from . import terminal
 
 
-
 def complete(begun: str) -> list[str]:
     """Return the names of the library that begin with what was typed; the shell adds files by itself."""
     return [name for name in library() if name.startswith(begun)]

@@ -1,10 +1,15 @@
 """How the documentation is built: Sphinx, pages in Markdown, the reference from the docstrings.
 
-Run by ``make docs``. Left out: anything fetched from the network while building.
+Run by ``make docs``. Pictures that a page shows are made while building, by what the page is about.
+Left out: anything fetched from the network while building.
 """
 
 import tomllib
 from pathlib import Path
+
+from sphinx.application import Sphinx
+
+import pagemig
 
 ROOT = Path(__file__).resolve().parent.parent
 _project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -21,6 +26,7 @@ html_theme = "furo"
 html_title = f"{project} {release}"
 
 myst_heading_anchors = 4
+myst_enable_extensions = ["deflist"]
 # The specification is prose about code: it numbers its steps, and links by label, not by page.
 suppress_warnings = ["myst.header", "myst.xref_missing"]
 
@@ -28,3 +34,20 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autosummary_generate = False
 numpydoc_show_class_members = False
+
+
+def setup(app: Sphinx) -> None:
+    """Let the pictures be made when the pages are."""
+    app.connect("build-finished", draw)
+
+
+def draw(app: Sphinx, failed: Exception | None) -> None:
+    """Draw the shortest way to the bug that ``tutorials/finding-a-bug.md`` is about."""
+    if failed is not None or app.builder.format != "html":
+        return
+    name = "child-first"
+    finding = pagemig.gallery.explore(name).findings[0]
+    folder = Path(app.outdir) / "pictures"
+    folder.mkdir(exist_ok=True)
+    page = pagemig.Timeline.of_finding(finding).to_html()
+    (folder / f"{name}.html").write_text(page, encoding="utf-8")

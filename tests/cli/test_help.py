@@ -74,6 +74,25 @@ def test_without_its_extra_it_says_how_to_install_it(missing: str) -> None:
     assert missing in done.stderr and "pip install 'pagemig[cli]'" in done.stderr
 
 
+def completed(line: str) -> list[str]:
+    """What bash is offered after a line that has been typed."""
+    installed = Path(sys.executable).with_name("pagemig")
+    asked = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_PAGEMIG_COMPLETE": "complete_bash"}
+    done = subprocess.run(
+        [str(installed)], env={**os.environ, **asked}, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_a_shell_completes_verbs_options_and_the_names_of_scenarios() -> None:
+    """Goal: ``pagemig --install-completion`` installs something that knows our words."""
+    assert completed("pagemig exp") == ["explore"]
+    assert completed("pagemig explore --preem") == ["--preemptions"]
+    assert completed("pagemig run two-") == ["two-movers"]
+    assert completed("pagemig run gallery/no-fr") == ["gallery/no-freeze"]
+
+
 def test_a_reader_that_leaves_early_is_no_error_worth_a_traceback() -> None:
     """Method: nobody holds the other end of the pipe, as after ``| head``."""
     reader, writer = os.pipe()

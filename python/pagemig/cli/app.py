@@ -3,7 +3,7 @@
 Start with :func:`run`: the one place where an exception turns into a line and an exit code. Each verb
 is one function in its own module; below, :mod:`pagemig.errors`.
 
-Left out: shell completion.
+Shell completion is typer's: ``pagemig --install-completion``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ simulated machine, and explains page by page what the kernel would have answered
 
 Every verb takes --help. Exit codes: 0 as expected, 1 an expectation failed, 2 bad input.""",
     no_args_is_help=False,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )

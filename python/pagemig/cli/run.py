@@ -21,9 +21,20 @@ from pagemig.scenario import Scenario, library
 
 from . import terminal
 
+
+def complete(begun: str) -> list[str]:
+    """Return the names of the library that begin with what was typed; the shell adds files by itself."""
+    return [name for name in library() if name.startswith(begun)]
+
+
 SCENARIO = Annotated[
     str,
-    typer.Argument(metavar="SCENARIO", help="A TOML file, or a name of the library.", show_default=False),
+    typer.Argument(
+        metavar="SCENARIO",
+        help="A TOML file, or a name of the library.",
+        show_default=False,
+        autocompletion=complete,
+    ),
 ]
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 

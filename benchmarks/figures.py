@@ -129,7 +129,7 @@ class Bench:
         yield "mapped", resident(self.sizes.pages)
         yield "touch", touch(self.sizes.pages)
         yield "explore", us_per_state("writer", self.sizes.search_steps)
-        yield "explore fork", us_per_state("fork", self.sizes.search_steps)
+        yield "explore read", us_per_state("reader", self.sizes.search_steps)
         yield "accesses", self._recorded.million_accesses()
         yield "records", self._recorded.million_records()
         yield "import", import_seconds("pagemig") * 1e3

@@ -94,7 +94,7 @@ def rows(sizes: Sizes) -> tuple[Row, ...]:
         Row("P11", "accesses of a recorded trace", "accesses", None, 50, **rate),
         Row("P12", "records of lackey text", "records", None, 20, **rate),
         Row("P13", "explore move and write, a state", "explore", None, 10, "us"),
-        Row("P13", "explore move and fork, a state", "explore fork", None, 10, "us"),
+        Row("P13", "explore move and read, a state", "explore read", None, 10, "us"),
         Row("P14", "pinned, ten passes, against moving", "pinned", "move", 10),
         Row("P15", "import", "import", "numpy: import", 2, "ms"),
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,48 @@ def test_ctrl_c_is_heard_in_the_middle_of_a_search() -> None:
     timer.join()
     assert not caught.value.verdict.complete
     assert caught.value.verdict.states > 1
+
+
+def test_ctrl_c_is_heard_within_a_second() -> None:
+    """A search is advanced in slices, and even with an unoptimized core none of them is long."""
+    stage = shared_page()
+    sent: list[float] = []
+
+    def interrupt() -> None:
+        sent.append(time.monotonic())
+        signal.raise_signal(signal.SIGINT)
+
+    timer = threading.Timer(1.0, interrupt)
+    timer.start()
+    with pytest.raises(pm.ExplorationInterrupted) as caught:
+        pm.explore(stage.machine, race(stage))
+    heard = time.monotonic()
+    timer.join()
+    assert heard - sent[0] < 1.0
+    assert caught.value.verdict.stopped is pm.Stop.INTERRUPTED
+
+
+def test_a_panic_of_the_core_is_a_finding_with_its_schedule(capfd: pytest.CaptureFixture[str]) -> None:
+    """The search goes on behind it, nothing is printed, and the machine can still be used (W7)."""
+    machine, calls = pm.gallery["new-unlocked"].build()
+    verdict = pm.explore(machine, calls)
+    assert verdict.complete
+    assert not verdict.holds
+    assert verdict.outcomes, "orders in which nobody meets the new page come to an end"
+    finding = next(one for one in verdict.findings if one.kind is pm.ViolationKind.ASSERTION)
+    assert finding.rule == "new page # was locked"
+    assert set(re.findall("[a-z]", finding.schedule)) == {"a", "b"}
+    assert finding.count >= 1
+    symptoms = pm.replay(machine, calls, finding.schedule).symptoms
+    assert [(one.kind, one.rule) for one in symptoms] == [(finding.kind, finding.rule)]
+    out, error = capfd.readouterr()
+    assert out == ""
+    assert "panicked" not in error
+    machine.check()
+    again = pm.explore(machine, calls)
+    assert [(one.rule, one.schedule) for one in again.findings] == [
+        (one.rule, one.schedule) for one in verdict.findings
+    ]
 
 
 def test_the_machine_is_left_as_it_is() -> None:

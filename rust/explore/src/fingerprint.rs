@@ -1,7 +1,8 @@
 //! 128 bits that stand for a state: a hash of our own, the same on every host and in every process.
 //!
-//! Start with [`Fingerprint::of`]. Two lanes of folded multiplication, each word mixed into both. It
-//! keeps honest states apart; it is no defence against somebody who chooses them.
+//! Start with [`Fingerprint::of`]. Four lanes of folded multiplication, which take words in turn; each
+//! word is mixed into both halves of its lane. It keeps honest states apart; it is no defence against
+//! somebody who chooses them.
 
 use std::hash::{Hash, Hasher};
 
@@ -9,11 +10,18 @@ use std::hash::{Hash, Hasher};
 const LEFT: u64 = 0x6A09_E667_F3BC_C909;
 const RIGHT: u64 = 0xBB67_AE85_84CA_A73B;
 
-/// A hasher with 128 bits of state.
+/// Words that wait until they are mixed in together.
+const WAITING: usize = 8;
+/// Lanes that mix next to each other: a multiplication need not wait for the one before.
+const LANES: usize = 4;
+
+/// A hasher with four lanes of 128 bits; each word is in one of them, by its turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Fingerprint {
-    left: u64,
-    right: u64,
+    lanes: [(u64, u64); LANES],
+    waiting: [u64; WAITING],
+    /// Words so far. Those beyond the last multiple of [`WAITING`] wait.
+    len: usize,
 }
 
 #[inline(always)]
@@ -22,9 +30,20 @@ fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
+#[inline(always)]
+fn mixed((left, right): (u64, u64), word: u64) -> (u64, u64) {
+    // Each half sees the word in its own way, so that a word that one of them swallows
+    // (its product is zero) is kept by the other.
+    (
+        fold(left ^ word, LEFT).wrapping_add(word),
+        fold(right.wrapping_add(word), RIGHT).rotate_left(23) ^ word,
+    )
+}
+
 impl Default for Fingerprint {
     fn default() -> Fingerprint {
-        Fingerprint { left: RIGHT, right: LEFT }
+        let lane = |at: usize| (RIGHT.rotate_left(at as u32), LEFT.rotate_right(at as u32));
+        Fingerprint { lanes: std::array::from_fn(lane), waiting: [0; WAITING], len: 0 }
     }
 }
 
@@ -38,17 +57,34 @@ impl Fingerprint {
 
     #[inline(always)]
     fn mix(&mut self, word: u64) {
-        // Each lane sees the word in its own way, so that a word that one of them swallows
-        // (its product is zero) is kept by the other.
-        self.left = fold(self.left ^ word, LEFT).wrapping_add(word);
-        self.right = fold(self.right.wrapping_add(word), RIGHT).rotate_left(23) ^ word;
+        self.waiting[self.len % WAITING] = word;
+        self.len += 1;
+        if self.len % WAITING == 0 {
+            self.mix_waiting();
+        }
+    }
+
+    #[inline(never)]
+    fn mix_waiting(&mut self) {
+        for words in self.waiting.chunks_exact(LANES) {
+            for (lane, &word) in self.lanes.iter_mut().zip(words) {
+                *lane = mixed(*lane, word);
+            }
+        }
     }
 
     /// All 128 bits.
     pub fn value(&self) -> u128 {
-        let left = fold(self.left ^ self.right.rotate_left(32), RIGHT);
-        let right = fold(self.right ^ self.left.rotate_left(17), LEFT);
-        u128::from(left) << 64 | u128::from(right ^ self.left)
+        let mut last = (self.len as u64, LEFT);
+        for &word in &self.waiting[..self.len % WAITING] {
+            last = mixed(last, word);
+        }
+        for (left, right) in self.lanes {
+            last = mixed(mixed(last, left), right);
+        }
+        let left = fold(last.0 ^ last.1.rotate_left(32), RIGHT);
+        let right = fold(last.1 ^ last.0.rotate_left(17), LEFT);
+        u128::from(left) << 64 | u128::from(right ^ last.0)
     }
 }
 
@@ -142,5 +178,5 @@ mod tests {
     }
 
     /// Kept from the first run: no host, process or release of the compiler may change it.
-    const GOLDEN: u128 = 179525198060417991788426408376881474562;
+    const GOLDEN: u128 = 90856498474116410527180190012270353361;
 }

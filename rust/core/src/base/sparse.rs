@@ -29,15 +29,27 @@ pub fn is_zero(bytes: &[u8]) -> bool {
     rest && words.fold(0, |all, bytes| all | word(bytes)) == 0
 }
 
+/// How many items of a sort are in a line.
+pub const fn per_line<T>() -> usize {
+    LINE / size_of::<T>()
+}
+
 /// Feeds the non-zero lines of `items` to `state`.
 pub fn hash<T: Pod, H: Hasher>(items: &[T], state: &mut H) {
+    hash_lines(items, 0, state);
+    // A number that no line has: here the array ends.
+    state.write_usize(usize::MAX);
+}
+
+/// Feeds the non-zero lines of a part of an array to `state`; the part begins with line `first`.
+pub fn hash_lines<T: Pod, H: Hasher>(items: &[T], first: usize, state: &mut H) {
     let bytes: &[u8] = bytemuck::cast_slice(items);
     for (block_at, block) in bytes.chunks(BLOCK_LINES * LINE).enumerate() {
         if is_zero(block) {
             continue;
         }
         let lines = block.chunks_exact(LINE);
-        let (first, rest) = (block_at * BLOCK_LINES, lines.remainder());
+        let (first, rest) = (first + block_at * BLOCK_LINES, lines.remainder());
         let rest_at = first + lines.len();
         lines.enumerate().for_each(|(at, line)| hash_line(first + at, line, state));
         if !rest.is_empty() {
@@ -46,8 +58,6 @@ pub fn hash<T: Pod, H: Hasher>(items: &[T], state: &mut H) {
             hash_line(rest_at, &line, state);
         }
     }
-    // A number that no line has: here the array ends.
-    state.write_usize(usize::MAX);
 }
 
 #[inline]

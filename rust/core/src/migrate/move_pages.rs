@@ -77,15 +77,17 @@ pub struct MovePages {
 impl MovePages {
     /// Will move pages of `mm`, of which the caller has taken a use that this call gives back.
     pub fn new(mm: MmId, request: Request) -> MovePages {
-        let batch = Batch::new(Target::Exactly(Vec::with_capacity(CHUNK)), CHUNK);
+        // The first chunk is the longest.
+        let room = request.count.min(CHUNK as u64) as usize;
+        let batch = Batch::new(Target::Exactly(Vec::with_capacity(room)), room);
         MovePages {
             mm,
             statuses: Vec::with_capacity(request.addresses.len()),
             request,
             start: 0,
             len: 0,
-            pointers: Pointers::new(CHUNK),
-            chunk_statuses: Vec::with_capacity(CHUNK),
+            pointers: Pointers::new(room),
+            chunk_statuses: Vec::with_capacity(room),
             batch,
             result: Ok(()),
             phase: Phase::Preparing,

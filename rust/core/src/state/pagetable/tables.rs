@@ -35,6 +35,8 @@ const fn slot(address: u64, level: u32) -> usize {
 #[derive(Debug)]
 pub struct Tables {
     tables: Vec<[Entry; ENTRIES]>,
+    /// For each table, a bit for each stretch that may have an entry: the others need not be read.
+    used: Vec<u8>,
     vacant: Vec<TableId>,
     /// No more tables than this: the kernel's own data take no frames (data-model 1.4), so
     /// nothing else would bound them where the zero page is mapped everywhere.
@@ -43,18 +45,29 @@ pub struct Tables {
     last_walk: Option<(TableId, u64, TableId)>,
 }
 
-/// The walk that is remembered saves time and decides nothing.
+/// The walk that is remembered saves time and decides nothing, and so do bits of empty stretches.
 impl Hash for Tables {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        sparse::hash(self.tables.as_flattened(), state);
+        for (table, (entries, &used)) in self.tables.iter().zip(&self.used).enumerate() {
+            for stretch in bits(used) {
+                let first = stretch * STRETCH;
+                let line = (table * ENTRIES + first) / sparse::per_line::<Entry>();
+                sparse::hash_lines(&entries[first..first + STRETCH], line, state);
+            }
+        }
+        state.write_usize(usize::MAX);
         self.vacant.hash(state);
     }
 }
 
 impl Clone for Tables {
     fn clone(&self) -> Tables {
+        // A copy that makes some tables more need not move those that it has.
+        let mut tables = Vec::with_capacity(self.tables.len() + ROOM);
+        tables.extend_from_slice(&self.tables);
         Tables {
-            tables: self.tables.clone(),
+            tables,
+            used: self.used.clone(),
             vacant: self.vacant.clone(),
             limit: self.limit,
             last_walk: self.last_walk,
@@ -63,7 +76,16 @@ impl Clone for Tables {
 
     /// The same, in the memory that it has already.
     fn clone_from(&mut self, other: &Tables) {
-        self.tables.clone_from(&other.tables);
+        self.tables.truncate(other.tables.len());
+        let common = self.tables.len();
+        for (table, entries) in self.tables.iter_mut().enumerate() {
+            for stretch in bits(self.used[table] | other.used[table]) {
+                let span = stretch * STRETCH..(stretch + 1) * STRETCH;
+                entries[span.clone()].copy_from_slice(&other.tables[table][span]);
+            }
+        }
+        self.tables.extend_from_slice(&other.tables[common..]);
+        self.used.clone_from(&other.used);
         self.vacant.clone_from(&other.vacant);
         (self.limit, self.last_walk) = (other.limit, other.last_walk);
     }
@@ -91,12 +113,15 @@ impl<'de> Deserialize<'de> for Tables {
         if !sparse::fill(tables.as_flattened_mut(), &lines) {
             return Err(bad());
         }
-        Ok(Tables { tables, vacant, limit, last_walk: None })
+        let used = tables.iter().map(used_stretches).collect();
+        Ok(Tables { tables, used, vacant, limit, last_walk: None })
     }
 }
 
-/// Entries that are looked at together.
+/// Entries that are looked at together: an eighth of a table.
 const STRETCH: usize = 64;
+/// Tables that a copy has room for besides those that it begins with.
+const ROOM: usize = 8;
 /// Tables that every machine may have.
 const TABLES_MIN: usize = 1 << 16;
 /// Tables that no machine may exceed: 8 GiB of the host's memory.
@@ -106,13 +131,14 @@ impl Tables {
     /// No table yet, and no more than a machine of `frames` frames can make use of.
     pub fn new(frames: usize) -> Tables {
         let limit = (TABLES_MIN + 8 * (frames / ENTRIES)).min(TABLES_MAX);
-        Tables { tables: Vec::new(), vacant: Vec::new(), limit, last_walk: None }
+        Tables { tables: Vec::new(), used: Vec::new(), vacant: Vec::new(), limit, last_walk: None }
     }
 
     /// A new, empty table. Roots are made whatever the limit.
     pub fn create(&mut self) -> TableId {
         self.vacant.pop().unwrap_or_else(|| {
             self.tables.push([Entry::NONE; ENTRIES]);
+            self.used.push(0);
             TableId::from(self.tables.len() - 1)
         })
     }
@@ -155,7 +181,7 @@ impl Tables {
             let at = slot(address, level);
             table = self.below(table, at).unwrap_or_else(|| {
                 let new = self.create();
-                self.tables[table.index()][at] = pointer_to(new);
+                self.set(table, at, pointer_to(new));
                 new
             });
         }
@@ -178,6 +204,7 @@ impl Tables {
     #[inline]
     pub fn set(&mut self, leaf: TableId, at: usize, entry: Entry) {
         self.tables[leaf.index()][at % ENTRIES] = entry;
+        self.used[leaf.index()] |= 1 << (at % ENTRIES / STRETCH);
     }
 
     /// Frees the tables under `root` that lie wholly in `gap`, where nothing is mapped any more;
@@ -191,6 +218,7 @@ impl Tables {
     pub fn free_root(&mut self, root: TableId) {
         self.last_walk = None;
         self.tables[root.index()] = [Entry::NONE; ENTRIES];
+        self.used[root.index()] = 0;
         self.vacant.push(root);
     }
 
@@ -236,12 +264,11 @@ impl Tables {
 
     /// The entries of a table that are not empty, ascending; a stretch of empty ones costs one glance.
     fn used_in(&self, table: TableId) -> impl Iterator<Item = (usize, Entry)> {
-        let stretches = self.tables[table.index()].chunks(STRETCH).enumerate();
-        let used = stretches
-            .filter(|(_, stretch)| stretch.iter().fold(0, |all, entry| all | entry.0) != 0);
-        used.flat_map(|(number, stretch)| {
-            let entries = stretch.iter().enumerate().filter(|(_, entry)| !entry.is_none());
-            entries.map(move |(at, &entry)| (number * STRETCH + at, entry))
+        let entries = &self.tables[table.index()];
+        bits(self.used[table.index()]).flat_map(move |number| {
+            let stretch = entries[number * STRETCH..(number + 1) * STRETCH].iter().enumerate();
+            let used = stretch.filter(|(_, entry)| !entry.is_none());
+            used.map(move |(at, &entry)| (number * STRETCH + at, entry))
         })
     }
 
@@ -264,7 +291,8 @@ impl Tables {
                 freed += self.free_below(below, level - 1, start, gap);
             }
             let is_inside = gap.start <= start && start + span <= gap.end;
-            if is_inside && self.tables[below.index()].iter().all(|entry| entry.is_none()) {
+            if is_inside && self.used_in(below).next().is_none() {
+                self.used[below.index()] = 0;
                 self.vacant.push(below);
                 self.tables[table.index()][at] = Entry::NONE;
                 freed += 1;
@@ -272,6 +300,18 @@ impl Tables {
         }
         freed
     }
+}
+
+/// The numbers of the bits that are set, ascending.
+fn bits(set: u8) -> impl Iterator<Item = usize> {
+    (0..8).filter(move |bit| set >> bit & 1 != 0)
+}
+
+/// The stretches of a table that have an entry.
+fn used_stretches(table: &[Entry; ENTRIES]) -> u8 {
+    let stretches = table.chunks_exact(STRETCH).enumerate();
+    let used = stretches.filter(|(_, stretch)| stretch.iter().any(|entry| !entry.is_none()));
+    used.fold(0, |bits, (number, _)| bits | 1 << number)
 }
 
 /// An upper entry: present, writable, user, accessed and dirty, as the hardware leaves it.
@@ -303,6 +343,33 @@ mod tests {
         assert_eq!(tables.free_range(root, 0..1 << 47), 3);
         assert_eq!(tables.in_use(), 1);
         assert_eq!(tables.entry(root, near), Entry::NONE);
+    }
+
+    #[test]
+    fn a_copy_in_place_equals_the_original_and_bits_of_empty_stretches_do_not_count() {
+        use std::hash::DefaultHasher;
+        let hash = |tables: &Tables| {
+            let mut hasher = DefaultHasher::new();
+            tables.hash(&mut hasher);
+            hasher.finish()
+        };
+        let mut one = Tables::new(0);
+        let root = one.create();
+        let leaf = one.make_leaf(root, 0).unwrap();
+        one.set(leaf, 3, Entry::page(Pfn(1), Entry::PRESENT));
+        let (mut other, before) = (one.clone(), hash(&one));
+        one.set(leaf, 500, Entry::page(Pfn(2), Entry::PRESENT));
+        assert_ne!(hash(&one), before);
+        other.make_leaf(root, 1 << 30).unwrap();
+        other.set(leaf, 200, Entry::page(Pfn(3), Entry::PRESENT));
+        other.clone_from(&one);
+        assert_eq!(other.tables, one.tables, "more tables, and other stretches, than it had");
+        assert_eq!(hash(&other), hash(&one));
+        one.set(leaf, 500, Entry::NONE);
+        assert_eq!(hash(&one), before, "set and taken back");
+        other.clone_from(&Tables::new(0));
+        other.clone_from(&one);
+        assert_eq!((other.tables.as_slice(), hash(&other)), (one.tables.as_slice(), before));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod isolation;
 mod zonelist;
 
 use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 pub use blocks::{MigrateType, Pageblocks};
@@ -64,7 +65,7 @@ pub struct Request {
 }
 
 /// All zones, the zone lists of all nodes, and which CPU is where.
-#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Zones {
     zones: Vec<Zone>,
     /// First zone that a block of frames can belong to; blocks are `1 << block_shift` frames.
@@ -74,6 +75,16 @@ pub struct Zones {
     cpu_nodes: Vec<NodeId>,
     fallback: Vec<Vec<ZoneId>>,
     this_node: Vec<Vec<ZoneId>>,
+}
+
+/// The lists of zones and the frame-to-zone table were made from the description, like the zones, and
+/// never change: machines that can be compared have the same.
+impl Hash for Zones {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Zones { zones, by_block: _, block_shift, nodes, cpu_nodes, fallback: _, this_node: _ } =
+            self;
+        (zones, block_shift, nodes, cpu_nodes).hash(state);
+    }
 }
 
 /// No more entries than this in the frame-to-zone table.

@@ -47,11 +47,16 @@ class TraceWriter:
     53
     """
 
-    __slots__ = ("_open", "_packets", "_time", "_tracks")
+    __slots__ = ("_open", "_packets", "_sequence", "_time", "_tracks")
 
-    def __init__(self) -> None:
+    def __init__(self, *, part: int = 0) -> None:
+        """Begin a trace, or a further part of one.
+
+        Parts have tracks and a time of their own; their bytes, one after the other, are one trace.
+        """
         self._packets: list[bytes] = []
-        self._tracks = 0
+        self._tracks = part << 32
+        self._sequence = part + 1
         self._open: dict[int, int] = {}
         """How many slices are open on each track."""
         self._time = 0
@@ -120,7 +125,7 @@ class TraceWriter:
 
     def _add(self, fields: bytes) -> None:
         flags = b"" if self._packets else _number(_FLAGS, _STATE_CLEARED)
-        self._packets.append(fields + _number(_SEQUENCE, 1) + flags)
+        self._packets.append(fields + _number(_SEQUENCE, self._sequence) + flags)
 
 
 def _described(name: str, category: str, notes: Mapping[str, str | int]) -> bytes:

@@ -27,8 +27,12 @@ Progress: TypeAlias = Callable[[int, int], None]
 _RUNS_MAX = 10_000_000
 
 
-def combinations(parameters: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
+def combinations(
+    parameters: Mapping[str, Iterable[Any]], *, is_name: Callable[[str], bool] = str.isidentifier
+) -> list[dict[str, Any]]:
     """Return every combination of the values, the last parameter changing fastest.
+
+    ``is_name`` says what can be the name of a parameter.
 
     >>> combinations({"pages": [1, 2], "node": [0, 1]})[1]
     {'pages': 1, 'node': 1}
@@ -37,7 +41,7 @@ def combinations(parameters: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]
         raise UsageError(f"parameters is {parameters!r}; it must map names to their values")
     values = {}
     for name, of_name in parameters.items():
-        if not isinstance(name, str) or not name.isidentifier():
+        if not isinstance(name, str) or not is_name(name):
             raise UsageError(f"parameters holds {name!r}; a parameter has a name that Python can call")
         if isinstance(of_name, (str, bytes)) or not isinstance(of_name, Iterable):
             raise UsageError(f"parameters[{name!r}] is {of_name!r}; it must be a list of values")
@@ -102,9 +106,18 @@ def sweep(
     """
     if not callable(function):
         raise UsageError(f"function is {function!r}; it must be one that can be called")
+    return run_all(function, combinations(parameters), executor, progress)
+
+
+def run_all(
+    function: Callable[..., Any],
+    runs: list[dict[str, Any]],
+    executor: concurrent.futures.Executor | None,
+    progress: Progress | None,
+) -> Table:
+    """Make runs that were chosen already; as `sweep` for everything else."""
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise UsageError(f"executor is {executor!r}; it must be a concurrent.futures.Executor")
-    runs = combinations(parameters)
     if executor is None:
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as threads:
             results = _results(function, runs, threads, progress)

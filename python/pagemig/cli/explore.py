@@ -7,6 +7,7 @@ standard error where that is a terminal.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,10 +19,11 @@ from pagemig.scenario.judging import told_outcome
 from pagemig.scenario.naming import bytes_in
 from pagemig.scenario.searching import MEMORY, strategy_of
 from pagemig.strategies import Exhaustive, Pct, Random, Strategy
+from pagemig.timeline import Timeline
 from pagemig.verdict import ExplorationStatistics, Outcome, Stop, Verdict
 
 from . import terminal
-from .run import JSON, SCENARIO, load
+from .run import JSON, SCENARIO, TIMELINE, load
 
 _KINDS = ("exhaustive", "random", "pct")
 _OUTCOMES = 12
@@ -59,6 +61,7 @@ def explore(
     show_all: Annotated[
         bool, typer.Option("--all", help="Go on after the first finding, and show all outcomes.")
     ] = False,
+    timeline: TIMELINE = None,
     as_json: JSON = False,
 ) -> None:
     """Try every order in which the calls of a scenario can run, and judge each end.
@@ -68,6 +71,9 @@ def explore(
     schedule that leads to it, and the command that replays it. The exit code is 1 with a finding and 0
     without; if it could not finish it says how far it got. Once something is found the search goes on for
     a while, for a shorter way to it; --all goes on to the end.
+
+    With --timeline the first finding is shown step by step in a web page; without a finding none is
+    written.
     """
     told = load(scenario)
     told = told.without_bugs() if no_bugs else told
@@ -80,14 +86,26 @@ def explore(
         interrupted = False
     except ExplorationInterrupted as stopped:
         verdict, interrupted = stopped.verdict, True
+    shown = None if timeline is None else _write_timeline(timeline, verdict)
     if as_json:
         terminal.emit(_document(told, verdict))
     else:
         _print(scenario, told, verdict, no_bugs, show_all)
+    if shown is not None:
+        terminal.err().print(escape(shown), soft_wrap=True)
     if verdict.findings:
         raise typer.Exit(1)
     if interrupted:
         raise typer.Exit(130)
+
+
+def _write_timeline(file: Path, verdict: Verdict) -> str:
+    """Write the first finding that has a schedule as a page; return what to say about it."""
+    found = next((finding for finding in verdict.findings if finding.schedule), None)
+    if found is None:
+        return f"{file}: not written, there is no finding with a schedule to show"
+    file.write_text(Timeline.of_finding(found).to_html(), encoding="utf-8")
+    return f"{file}: the first finding, step by step"
 
 
 def _strategy(

@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 from rich.padding import Padding
 
+from pagemig.cost_model import CostModel, presets
 from pagemig.errors import UsageError
 from pagemig.report import Report
 from pagemig.report.text import chain, histogram, outcome_of, status_name
@@ -34,6 +35,21 @@ SCENARIO = Annotated[
         help="A TOML file, or a name of the library.",
         show_default=False,
         autocompletion=complete,
+    ),
+]
+PERFETTO = Annotated[
+    Path | None,
+    typer.Option(
+        "--perfetto", help="Also write a trace for ui.perfetto.dev.", metavar="FILE", show_default=False
+    ),
+]
+TIMELINE = Annotated[
+    Path | None,
+    typer.Option(
+        "--timeline",
+        help="Also write a web page that shows the race step by step.",
+        metavar="FILE",
+        show_default=False,
     ),
 ]
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
@@ -59,6 +75,17 @@ def run(
         str | None,
         typer.Option(help="Who makes how many steps: 3a1b2a; then in turn.", show_default=False),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Also write a web page with pictures.", metavar="FILE", show_default=False),
+    ] = None,
+    perfetto: PERFETTO = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help=f"On the page, modelled time: {', '.join(presets)}.", metavar="NAME", show_default=False
+        ),
+    ] = None,
     as_json: JSON = False,
 ) -> None:
     """Run a scenario once: what each call came to, what moved, what stayed and why.
@@ -66,13 +93,29 @@ def run(
     The exit code is 0 if everything that the scenario expects holds and the audit finds nothing, and 1
     if not. A scenario is a TOML file, or a name of the library: **pagemig scenarios** lists them.
     """
+    priced = _model(model, html)
     report = load(scenario).run(schedule=schedule)
+    if html is not None:
+        html.write_text(report.to_html(priced), encoding="utf-8")
+    if perfetto is not None:
+        perfetto.write_bytes(report.to_perfetto())
     if as_json:
         terminal.emit(report.to_dict())
     else:
         _print(report)
     if not report.ok:
         raise typer.Exit(1)
+
+
+def _model(name: str | None, html: Path | None) -> CostModel | None:
+    """Return the preset of a name, None for none."""
+    if name is None:
+        return None
+    if name not in presets:
+        raise UsageError(f"--model is {name!r}; it must be {' or '.join(presets)}")
+    if html is None:
+        raise UsageError("--model is for the page that --html writes")
+    return presets[name]
 
 
 def scenarios(as_json: JSON = False) -> None:

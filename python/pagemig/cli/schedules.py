@@ -6,6 +6,7 @@ Asks and prints; `pagemig.scenario.stepping` makes the steps.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,9 +15,10 @@ from rich.markup import escape
 from pagemig.errors import UsageError
 from pagemig.report import Expectation
 from pagemig.scenario.stepping import Stepper
+from pagemig.timeline import Timeline
 
 from . import terminal
-from .run import JSON, SCENARIO, load
+from .run import JSON, PERFETTO, SCENARIO, TIMELINE, load
 
 _RUN = re.compile(r"(\d+)([a-z])")
 _STEPS_MAX = 100_000
@@ -30,6 +32,8 @@ def replay_schedule(
     no_bugs: Annotated[
         bool, typer.Option("--no-bugs", help="Repair what the scenario breaks on purpose.")
     ] = False,
+    timeline: TIMELINE = None,
+    perfetto: PERFETTO = None,
     as_json: JSON = False,
 ) -> None:
     """Run the calls of a scenario in one order, and show every step.
@@ -48,6 +52,8 @@ def replay_schedule(
     failed: tuple[Expectation, ...] = ()
     if stepper.done and stepper.fallen is None:
         failed = tuple(item for item in stepper.expectations() if not item.holds)
+    if timeline is not None or perfetto is not None:
+        _write(told.timeline(stepper.schedule), timeline, perfetto)
     if as_json:
         terminal.emit(
             {
@@ -63,6 +69,14 @@ def replay_schedule(
         _print(told.title, stepper, made, found, failed)
     if found or failed:
         raise typer.Exit(1)
+
+
+def _write(shown: Timeline, page: Path | None, trace: Path | None) -> None:
+    """Write the pictures that are asked for."""
+    if page is not None:
+        page.write_text(shown.to_html(), encoding="utf-8")
+    if trace is not None:
+        trace.write_bytes(shown.to_perfetto())
 
 
 def _letters(schedule: str) -> str:

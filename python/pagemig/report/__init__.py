@@ -1,19 +1,22 @@
 """What happened, for people and for machines: a report is a frozen value.
 
 Start with `Report`, what `pagemig.Scenario.run` answers with, and its parts in `.run`. `.text`
-prints one. `.statuses` explains the statuses of a single ``move_pages`` call: `tally` sorts them
-into `Outcome` rows.
+prints one, `.page` draws one. `.statuses` explains the statuses of a single ``move_pages`` call:
+`tally` sorts them into `Outcome` rows.
 
-Below: numpy and `pagemig.errors`; a report knows no machine. Above: `pagemig.scenario`, which
-makes reports, and the pictures and pages that show them.
+Below: pictures, tables, traces, the cost model and timelines; a report knows no machine. Above:
+`pagemig.scenario`, which makes reports, and the pages about demonstrations.
 """
 
 from __future__ import annotations
 
 from .run import (
+    Asked,
     CallReport,
     CounterChange,
     Expectation,
+    Film,
+    History,
     Placement,
     Reason,
     RegionReport,
@@ -23,9 +26,12 @@ from .run import (
 from .statuses import Kind, Outcome, kinds, tally
 
 __all__ = [
+    "Asked",
     "CallReport",
     "CounterChange",
     "Expectation",
+    "Film",
+    "History",
     "Kind",
     "Outcome",
     "Placement",

@@ -1,17 +1,61 @@
 """The report of a scenario: what each call came to, what moved, what stayed and why.
 
 Frozen values without a machine: they compare, pickle, and turn into plain data with
-`Report.to_dict`. `pagemig.report.text` writes them for people.
-
-Left out here: pictures.
+`Report.to_dict`. `pagemig.report.text` writes them for people, `.page` draws them, `.rows` makes a
+table of the pages, `.trace` a trace for Perfetto, `.costs` reads the ledger.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from ..cost_model import ModelledTime, Pricing
+    from ..tables import Table
+    from ..timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The pages that a call was asked to move, or asked about; one entry each in every tuple."""
+
+    addresses: tuple[int, ...]
+    """0 where the call has only a frame, such as for memory that goes offline."""
+    statuses: tuple[int, ...]
+    """What the call answered, or would have: a node or a negative errno. Where it ended before it got
+    there its own errno, where it is not done -EINPROGRESS."""
+    before: tuple[int, ...]
+    """The node when the call began, -1 where no page was present."""
+    after: tuple[int, ...]
+    """The node when it had ended; of calls at once, when all had."""
+    is_query: bool = False
+    """Whether the call only asked where they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Where the pages of all regions were as the calls went on."""
+
+    steps: tuple[int, ...]
+    """How many steps had been made at each moment; the first is 0."""
+    nodes: tuple[tuple[int, ...], ...]
+    """At each moment the node of every page, -1 where none was present, region after region."""
+    order: tuple[tuple[str, str], ...] = ()
+    """Who made each step: the id of the call, and the label of the specification."""
+
+
+class Film(Protocol):
+    """What can show a run again, step by step."""
+
+    def history(self) -> History:
+        """Return where the pages were at some moments."""
+
+    def timeline(self) -> Timeline | None:
+        """Return the race step by step; None if the calls did not run at once, or for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +67,8 @@ class CallReport:
     """How a schedule names it; None if its checks refused it, or if calls ran one after the other."""
     by: str
     """The task that made it."""
+    verb: str
+    """What it does, in a word: ``move_pages``."""
     text: str
     """What was asked for."""
     done: bool
@@ -40,6 +86,10 @@ class CallReport:
     """How often it was advanced."""
     labels: tuple[str, ...]
     """Where it has been: the first step of the specification of each advance."""
+    asked: Asked | None
+    """Its pages; None for a call that moves none."""
+    cost: Mapping[str, int] | None
+    """How many of each elementary operation it made; None for calls at once, which share a ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +192,8 @@ class Expectation:
 class Report:
     """What a scenario came to.
 
-    `str` gives the report for people, `to_dict` plain data for JSON.
+    `str` gives the report for people, `to_html` a page with pictures, `table` the pages for a dataframe,
+    `to_perfetto` a trace, `to_dict` plain data and `to_json` the same as text.
     """
 
     title: str
@@ -166,8 +217,12 @@ class Report:
     """Steps made by the calls together."""
     ticks: int
     """Virtual milliseconds that passed during the calls."""
+    cpus: int
+    """Of the machine."""
     seconds: float = field(compare=False, default=0.0)
     """What it took on the host; takes no part in comparisons."""
+    film: Film | None = field(compare=False, repr=False, default=None)
+    """Runs the scenario again to see it step by step; takes no part in comparisons."""
 
     @property
     def ok(self) -> bool:
@@ -188,11 +243,97 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as dicts, lists, numbers and text, ready for JSON."""
         plain: dict[str, Any] = {
-            item.name: _plain(getattr(self, item.name)) for item in dataclasses.fields(self)
+            item.name: _plain(getattr(self, item.name))
+            for item in dataclasses.fields(self)
+            if item.name != "film"
         }
         plain["ok"] = self.ok
         plain["statuses"] = {str(status): pages for status, pages in self.statuses.items()}
         return plain
+
+    def to_json(self) -> str:
+        """Return `to_dict` as a JSON document."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+
+    @property
+    def table(self) -> Table:
+        """One row for each page that a call was asked to move, or asked about.
+
+        Columns: ``call``, ``address`` (uint64), ``status`` (int32; a node or a negative errno),
+        ``before`` and ``after`` (int32; the node, -1 where no page was present) and ``reason``. See
+        `Asked` for statuses of calls that ended early.
+        """
+        from .rows import table
+
+        return table(self)
+
+    def __arrow_c_schema__(self) -> object:
+        """Return the types of the columns of `table`, for dataframes (Arrow PyCapsule interface)."""
+        return self.table.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the columns of `table`, for dataframes: ``polars.DataFrame(report)``."""
+        return self.table.__arrow_c_stream__(requested_schema)
+
+    def history(self) -> History | None:
+        """Return where the pages were as the calls went on; None for a report without its scenario.
+
+        The scenario runs again for it, with the same outcome.
+        """
+        return None if self.film is None else self.film.history()
+
+    def timeline(self) -> Timeline | None:
+        """Return the race step by step; None if the calls ran one after the other, or for too long.
+
+        The scenario runs again for it, with the same outcome.
+        """
+        return None if self.film is None else self.film.timeline()
+
+    def modelled_time(self, pricing: Pricing, *, call: str | None = None) -> ModelledTime:
+        """Return how long the calls take, as modelled.
+
+        Parameters
+        ----------
+        pricing
+            A `pagemig.CostModel`, such as ``pagemig.presets["two-socket-2010"]``, or a function.
+        call
+            The id of one call; by default all together.
+
+        Raises
+        ------
+        UsageError
+            There is no such call, or it shared its ledger with others; or the pricing is none.
+        """
+        from .costs import time_of
+
+        return time_of(self, pricing, call)
+
+    def to_html(self, model: Pricing | None = None) -> str:
+        """Return one web page that needs nothing from elsewhere.
+
+        Parameters
+        ----------
+        model
+            A `pagemig.CostModel` or a function: adds the modelled time.
+        """
+        from .page import page
+
+        return page(self, model)
+
+    def to_perfetto(self) -> bytes:
+        """Return a trace that ui.perfetto.dev and other readers of Perfetto traces can show.
+
+        Calls with their steps, of a race its locks and pages, and how many pages each node has. One
+        step is one microsecond.
+        """
+        from .trace import trace
+
+        return trace(self)
+
+    def _repr_html_(self) -> str:
+        from .page import fragment
+
+        return fragment(self, None)
 
     def __str__(self) -> str:
         from .text import told

@@ -87,6 +87,19 @@ _REASONS: dict[int, tuple[Kind, str]] = {
 
 _MOVED = "Copied to a new frame on the target node; its page-table entry follows, the old frame is free."
 _ALREADY = "The page was on the target node before the call; nothing was done."
+_OTHER = "The migration method of the page's mapping failed with this code."
+
+
+def reason_for(status: int, before: int) -> str:
+    """Return why an entry of a ``move_pages`` call ended with a status, in one sentence.
+
+    >>> reason_for(1, 1)
+    'The page was on the target node before the call; nothing was done.'
+    """
+    if status >= 0:
+        return _ALREADY if status == before else _MOVED
+    known = _REASONS.get(status)
+    return known[1] if known else _OTHER
 
 
 def kinds(statuses: npt.NDArray[np.int32], before: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
@@ -144,9 +157,5 @@ def tally(statuses: npt.NDArray[np.int32], before: npt.NDArray[np.int32]) -> tup
             rows.append(Outcome(kind, None, len(of_kind), _MOVED if kind is Kind.MOVED else _ALREADY))
             continue
         for status, pages in zip(*np.unique(of_kind, return_counts=True), strict=True):
-            known = _REASONS.get(int(status))
-            reason = (
-                known[1] if known else "The migration method of the page's mapping failed with this code."
-            )
-            rows.append(Outcome(kind, int(status), int(pages), reason))
+            rows.append(Outcome(kind, int(status), int(pages), reason_for(int(status), -1)))
     return tuple(rows)

@@ -93,7 +93,7 @@ def histogram(pages: dict[int, int]) -> str:
     return ", ".join(words) if words else "no pages"
 
 
-def chain(why: WhyNot) -> str:
+def chain(why: WhyNot, *, blame: bool = True) -> str:
     """Return the reasons why a page stayed, equal neighbours told once, and who is to blame."""
     parts: list[tuple[str, int, int]] = []
     for number, reason in enumerate(why.reasons, 1):
@@ -107,5 +107,5 @@ def chain(why: WhyNot) -> str:
         tried = why.reasons[0].attempt is not None
         span = f"attempt {first}: " if first == last else f"attempts {first} to {last}: "
         shown.append((span if tried else "") + text)
-    culprits = f" [{'; '.join(why.culprits)}]" if why.culprits else ""
+    culprits = f" [{'; '.join(why.culprits)}]" if why.culprits and blame else ""
     return "; then ".join(shown) + culprits

@@ -18,6 +18,7 @@ from ..region import Region
 from ..report import CallReport, CounterChange, Expectation, Placement, RegionReport, Report
 from ..trace import Event
 from . import acting
+from .asking import Entries, Tried, asked, nodes_at, read_tried, remember_asked
 from .judging import Before, Came, judge, placement, plain_result, remember_before
 from .model import CallPart, Page
 from .reasons import why_not
@@ -35,6 +36,10 @@ class Flight:
     call: Call | None
     """None if its checks refused it."""
     refused: Came | None = None
+    entries: Entries | None = None
+    """The pages of a ``move_pages`` call, and where they were."""
+    cost: Mapping[str, int] | None = None
+    """What it alone has cost, if nothing else ran meanwhile."""
 
     @property
     def came(self) -> Came:
@@ -66,16 +71,19 @@ def start(world: World, part: CallPart, where: str) -> Flight:
     UsageError
         It makes no sense on this machine.
     """
+    entries = None
     try:
+        entries = remember_asked(world, part)
         code = acting.refused_pointer(world, part)
         if code:
-            return Flight(part, None, Came(True, None, syscall_error(code, str(getattr(part, "do", "")))))
+            failed = syscall_error(code, str(getattr(part, "do", "")))
+            return Flight(part, None, Came(True, None, failed), entries)
         value = acting.value_of(world, part)
         by = world.kernel if part.by is None else world.task(part.by).pid
         fineness = Granularity[part.granularity.upper()]
-        return Flight(part, world.machine.start(value, by=by or 0, granularity=fineness))
+        return Flight(part, world.machine.start(value, by=by or 0, granularity=fineness), None, entries)
     except (SyscallError, OutOfMemoryError) as error:
-        return Flight(part, None, Came(True, None, error))
+        return Flight(part, None, Came(True, None, error), entries)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
 
@@ -118,14 +126,18 @@ def run(page: Page, *, schedule: str | None = None) -> Report:
         raise UsageError("schedule: the calls run one after the other; only calls at once have an order")
     before = remember_before(world)
     costs, ticks, steps = world.machine.cost, world.machine.now, world.machine.steps
-    views = _views(world)
+    earlier = {(name, task): _placed(world, name, task) for name, task in views(world)}
     world.machine.record(EVENTS_MAX)
     deadlock = None
     flights: list[Flight] = []
     try:
         if page.order == "together":
             flights = take_off(world, page)
-            _run_at_once(world, flights, order or "")
+            try:
+                _run_at_once(world, flights, order or "")
+            finally:
+                for flight in flights:
+                    _land(world, flight)
         else:
             _run_in_sequence(world, page, flights)
     except DeadlockError as error:
@@ -143,7 +155,7 @@ def run(page: Page, *, schedule: str | None = None) -> Report:
         order=page.order,
         schedule=_schedule(flights, events) if page.order == "together" else "",
         calls=_call_reports(page, world, flights, events),
-        regions=_regions(world, before, views),
+        regions=_regions(world, earlier),
         why_not=why_not(world, flights, events),
         cost=_difference(costs, world.machine.cost),
         counters=_changes(world, before),
@@ -152,6 +164,7 @@ def run(page: Page, *, schedule: str | None = None) -> Report:
         deadlock=deadlock,
         steps=world.machine.steps - steps,
         ticks=world.machine.now - ticks,
+        cpus=len(world.machine.cpus),
         seconds=time.perf_counter() - began,
     )
 
@@ -165,11 +178,22 @@ def _run_at_once(world: World, flights: list[Flight], schedule: str) -> None:
 
 def _run_in_sequence(world: World, page: Page, flights: list[Flight]) -> None:
     for position, part in enumerate(page.calls):
+        before = world.machine.cost
         flight = start(world, part, f"calls[{position}]")
         flights.append(flight)
-        if flight.call is not None:
-            flight.call.run()
+        try:
+            if flight.call is not None:
+                flight.call.run()
+        finally:
+            flight.cost = _difference(before, world.machine.cost)
+            _land(world, flight)
         settle(world, [flight])
+
+
+def _land(world: World, flight: Flight) -> None:
+    """Note where the pages of a call are now."""
+    if flight.entries is not None:
+        flight.entries.after = nodes_at(world, flight.entries.pid, flight.entries.addresses)
 
 
 _ADVANCES = ("step", "wait", "done")
@@ -207,17 +231,25 @@ def _call_reports(
 ) -> tuple[CallReport, ...]:
     named = letters(flights) if page.order == "together" else {}
     made = {flight.part.id: flight for flight in flights}
-    return tuple(_call_report(world, part, made.get(part.id), named.get(part.id)) for part in page.calls)
+    tried = read_tried(events)
+    return tuple(_call_report(world, part, made.get(part.id), named, tried) for part in page.calls)
 
 
-def _call_report(world: World, part: CallPart, flight: Flight | None, letter: str | None) -> CallReport:
+def _call_report(
+    world: World,
+    part: CallPart,
+    flight: Flight | None,
+    letters: Mapping[str, str],
+    tried: dict[int, Tried],
+) -> CallReport:
     came = flight.came if flight is not None else Came(False)
     call = flight.call if flight is not None else None
     waits = call.waiting_for if call is not None else None
     return CallReport(
         id=part.id,
-        letter=letter,
+        letter=letters.get(part.id),
         by=part.by or "kernel",
+        verb=str(getattr(part, "do", "")),
         text=told_call(part),
         done=came.done,
         result=plain_result(came),
@@ -227,6 +259,8 @@ def _call_report(world: World, part: CallPart, flight: Flight | None, letter: st
         waiting_for=None if waits is None else repr(waits)[len("WaitFor(") : -1],
         steps=0 if call is None else len(call.history),
         labels=() if call is None else call.history,
+        asked=asked(world, flight, tried),
+        cost=None if flight is None else flight.cost,
     )
 
 
@@ -243,17 +277,17 @@ def told_call(part: CallPart) -> str:
     return " ".join([str(getattr(part, "do", "")), *words])
 
 
-def _views(world: World) -> list[tuple[str, str]]:
+def views(world: World) -> list[tuple[str, str]]:
     """Return which task sees which region: its own, and its children's of it."""
-    views = []
+    found = []
     for name, region in world.regions.items():
         owner = world.task_name(region.task)
-        views.append((name, owner))
+        found.append((name, owner))
         for task, pid in world.tasks.items():
             areas = () if pid == region.task else _areas(world, pid)
             if any(area.start <= region.start and region.end <= area.end for area in areas):
-                views.append((name, task))
-    return views
+                found.append((name, task))
+    return found
 
 
 def _areas(world: World, pid: int) -> tuple[Region, ...]:
@@ -261,19 +295,14 @@ def _areas(world: World, pid: int) -> tuple[Region, ...]:
     return () if task.is_kernel_thread else task.regions
 
 
-def _regions(world: World, before: Before, views: list[tuple[str, str]]) -> tuple[RegionReport, ...]:
-    reports = []
-    for name, task in views:
-        region, pid = world.regions[name], world.tasks[task]
-        frames = tuple(before.frames.get((pid, page.start), -1) for page in region)
-        nodes = tuple(-1 if pfn < 0 else _node_of(world, pfn) for pfn in frames)
-        reports.append(RegionReport(name, task, Placement(nodes, frames), placement(world, pid, region)))
-    return tuple(reports)
+def _placed(world: World, name: str, task: str) -> Placement:
+    return placement(world, world.tasks[task], world.regions[name])
 
 
-def _node_of(world: World, pfn: int) -> int:
-    """Return the node of a frame; the zero page, which is beyond the last, is on none."""
-    return world.machine.frame(pfn).node if pfn < world.machine.frame_count else -1
+def _regions(world: World, earlier: Mapping[tuple[str, str], Placement]) -> tuple[RegionReport, ...]:
+    return tuple(
+        RegionReport(name, task, was, _placed(world, name, task)) for (name, task), was in earlier.items()
+    )
 
 
 def _difference(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

@@ -6,15 +6,21 @@ does. What the verbs of the command line do is here, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import concurrent.futures
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from ..report import Report
 from ..strategies import Strategy
+from ..sweep import Progress
+from ..tables import Table
+from ..timeline import Timeline
 from ..verdict import Verdict
-from . import running, searching
+from . import running, searching, sweeping
+from .filming import Film, timeline_of
 from .model import Page
 from .naming import nearest
 from .reading import BYTES_MAX, page_from, page_from_toml
@@ -184,7 +190,64 @@ class Scenario:
         UsageError
             The setup failed, or the schedule cannot be followed.
         """
-        return running.run(self.page, schedule=schedule)
+        report = running.run(self.page, schedule=schedule)
+        return dataclasses.replace(report, film=Film(self.page, report.schedule, report.steps))
+
+    def timeline(self, schedule: str) -> Timeline:
+        """Return one order of its calls step by step, to be looked at.
+
+        Parameters
+        ----------
+        schedule
+            Who makes how many steps, such as ``3a1b2a``: what `explore` gives with each finding.
+
+        Raises
+        ------
+        UsageError
+            Its calls run one after the other, or the schedule cannot be followed or shown.
+        """
+        return timeline_of(searching.Race.of(self.page), schedule)
+
+    def sweep(
+        self,
+        parameters: Mapping[str, Iterable[Any]],
+        executor: concurrent.futures.Executor | None = None,
+        *,
+        measure: Callable[[Report], Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Table:
+        """Run it with every combination of some of its values, and return a table of what came of it.
+
+        Parameters
+        ----------
+        parameters
+            Values by the place that they are put in, written as messages write it:
+            ``regions.heap.pages``, ``calls[0].nodes``, ``machine.nodes[1]``; ``calls.ID.nodes`` for the
+            call with that id. A place that the scenario leaves out is added.
+        executor, progress
+            As for `pagemig.sweep`.
+        measure
+            Told each report, returns a number, a bool or text, or several by name; one from a module
+            where processes or Dask run. By default: ``ok``, ``moved`` and ``stayed`` (pages),
+            ``copies``, ``steps``, ``ticks``, and ``errnos`` of the calls that failed.
+
+        Returns
+        -------
+        Table
+            One row a run: the parameters, then the results. The same for every executor.
+
+        Raises
+        ------
+        UsageError
+            A place is none of the scenario's, or a run makes no sense: before the first one runs.
+
+        Examples
+        --------
+        >>> table = Scenario.load("pinned-page").sweep({"calls[0].nodes": [0, 1]})
+        >>> table["moved"].tolist(), table["stayed"].tolist()
+        ([0, 3], [0, 1])
+        """
+        return sweeping.sweep(self.page, parameters, executor, measure=measure, progress=progress)
 
     def explore(
         self,

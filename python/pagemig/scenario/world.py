@@ -136,6 +136,10 @@ class World:
         page = self.machine.task(region.task).page_at(region.start)
         return None if page is None else page.pfn
 
+    def node_of(self, pfn: int) -> int:
+        """Return the node of a frame; the zero page, which is beyond the last, is on none."""
+        return self.machine.frame(pfn).node if pfn < self.machine.frame_count else -1
+
     def frames(self, text: str | tuple[str, ...]) -> list[int]:
         """Return the frames that references mean, page by page."""
         listed: list[int] = []

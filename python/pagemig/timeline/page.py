@@ -78,10 +78,11 @@ def page(shown: Timeline) -> str:
     )
 
 
-def fragment(shown: Timeline) -> str:
-    """Return the part of the page that another page can hold."""
+def fragment(shown: Timeline, *, heading: str = "h1") -> str:
+    """Return the part of the page that another page can hold; its first heading is an ``h1`` or lower."""
+    title = f"<{heading}>{escape(_title(shown))}</{heading}>"
     return (
-        f"<style>{_STYLE}{_colours(shown)}</style>\n<div class='pm'>\n<h1>{escape(_title(shown))}</h1>\n"
+        f"<style>{_STYLE}{_colours(shown)}</style>\n<div class='pm'>\n{title}\n"
         f"<p>Schedule <code>{escape(shown.schedule) or 'of no step'}</code></p>\n"
         f"{_verdict(shown)}\n<h2>At a glance</h2>\n{_strips(shown)}\n"
         f"<h2>Step by step</h2>\n{_table(shown)}\n</div>"

@@ -222,7 +222,7 @@ class Scenario:
         ----------
         parameters
             Values by the place that they are put in, written as messages write it:
-            ``regions.heap.pages``, ``calls[0].nodes``, ``machine.nodes[1]``; ``calls.ID.nodes`` for the
+            ``regions.heap.pages``, ``calls[0].nodes``, ``machine.nodes[1].memory``; ``calls.ID.nodes`` for the
             call with that id. A place that the scenario leaves out is added.
         executor, progress
             As for `pagemig.sweep`.

@@ -112,7 +112,8 @@ def _put(data: dict[str, Any], name: str, value: Any) -> None:
     at: Any = data
     *way, last = parts_of(name)
     for number, part in enumerate(way):
-        if isinstance(at, dict) and part not in at and isinstance(way[number + 1 :] or last, (list, str)):
+        after = [*way, last][number + 1]
+        if isinstance(at, dict) and isinstance(part, str) and part not in at and isinstance(after, str):
             at[part] = {}
         at = at[_key(at, part, name)]
     if isinstance(at, dict) and isinstance(last, str):
@@ -123,8 +124,8 @@ def _put(data: dict[str, Any], name: str, value: Any) -> None:
 
 def _key(at: Any, part: str | int, name: str) -> str | int:
     """Return the key or position that a part of a place means; a call or step may be named by its id."""
-    if isinstance(at, dict) and part in at:
-        return part
+    if isinstance(at, dict) and (part in at or str(part) in at):
+        return part if part in at else str(part)  # Nodes have numbers for names.
     if isinstance(at, list):
         if isinstance(part, int):
             if part < len(at):

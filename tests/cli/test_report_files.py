@@ -41,7 +41,7 @@ def test_run_writes_a_page_a_trace_and_json_at_once(pagemig: Run, tmp_path: Path
 def test_run_writes_its_page_also_when_an_expectation_fails(pagemig: Run, tmp_path: Path) -> None:
     """That is when it is wanted most; the exit code is still 1."""
     told = pm.Scenario.load("first-move").changed(expect={"pages": [{"page": "heap[0]", "node": 0}]})
-    told.save(tmp_path / "mine.toml")
+    told.dump(tmp_path / "mine.toml")
     done = pagemig("run", "mine.toml", "--html", "page.html")
     assert done.returncode == 1
     assert "Not as expected" in whole(tmp_path / "page.html").words

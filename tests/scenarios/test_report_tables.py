@@ -85,14 +85,13 @@ def test_every_caller_of_the_engine_has_rows() -> None:
 
 
 def test_a_page_that_a_call_did_not_get_to_has_the_errno_of_the_call(plain: dict[str, Any]) -> None:
-    """ENOMEM on the way: one moved, one was tried, two were not (S40)."""
+    """ENOMEM on the way: one moved, three did not (S40)."""
     plain["machine"]["nodes"] = ["1MiB", "4KiB"]
     table = pm.Scenario(**plain).run().table
     assert table["status"].tolist() == [-errno.ENOMEM] * 4
     assert table["after"].tolist() == [1, 0, 0, 0]
     assert table["reason"][0] == "The page was moved; the call ended with an error all the same."
-    assert table["reason"][1] == "attempt 1: the target node had no frame to give"
-    assert table["reason"][3].startswith("the call ended before: ENOMEM")
+    assert all(reason.startswith("the call ended before: ENOMEM") for reason in table["reason"][1:])
 
 
 def test_pages_of_a_call_that_waits_for_ever_are_pending() -> None:

@@ -222,8 +222,8 @@ class Scenario:
         ----------
         parameters
             Values by the place that they are put in, written as messages write it:
-            ``regions.heap.pages``, ``calls[0].nodes``, ``machine.nodes[1].memory``; ``calls.ID.nodes`` for the
-            call with that id. A place that the scenario leaves out is added.
+            ``regions.heap.pages``, ``calls[0].nodes``, ``machine.nodes[1].memory``; ``calls.ID.nodes`` for
+            the call with that id. A place that the scenario leaves out is added.
         executor, progress
             As for `pagemig.sweep`.
         measure

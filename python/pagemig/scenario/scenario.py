@@ -245,7 +245,7 @@ class Scenario:
         --------
         >>> table = Scenario.load("pinned-page").sweep({"calls[0].nodes": [0, 1]})
         >>> table["moved"].tolist(), table["stayed"].tolist()
-        ([0, 3], [0, 1])
+        ([4, 4], [0, 1])
         """
         return sweeping.sweep(self.page, parameters, executor, measure=measure, progress=progress)
 

@@ -16,7 +16,7 @@ MATURIN_DEVELOP := VIRTUAL_ENV=$(VENV) $(BIN)/maturin develop
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-rust test-python lint format bench costs accept-costs asv performance docs wheel smoke ci lock clean tools
+.PHONY: help demo test test-rust test-python browser lint format bench costs accept-costs asv performance docs wheel smoke ci lock clean tools
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ test-rust: | tools
 
 test-python: $(STAMPS)/dev
 	$(BIN)/python -m pytest -n auto
+
+browser: $(STAMPS)/dev ## open reports and timelines in headless Chromium, wide and narrow
+	PAGEMIG_BROWSER=1 $(BIN)/python -m pytest tests/reports/test_browser.py
 
 lint: $(STAMPS)/dev ## formatting, clippy, ruff, mypy, and the stub against the extension
 	cargo fmt --all --check

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -72,19 +69,28 @@ def test_a_search_that_runs_out_of_memory_says_how_far_it_got(pagemig: Run) -> N
     assert "It did not finish: the limit of memory was reached after" in " ".join(done.stdout.split())
 
 
-def test_an_interrupted_search_says_how_far_it_got(tmp_path: Path) -> None:
-    """Ctrl-C: the statistics so far, and exit code 130."""
-    command = [str(Path(sys.executable).with_name("pagemig")), "explore", "truncation-race"]
-    command += ["--strategy", "random", "--runs", "1000000000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        for _ in range(3):
-            try:
-                running.wait(timeout=2)
-            except subprocess.TimeoutExpired:
-                os.kill(running.pid, signal.SIGINT)
-        out, err = running.communicate(timeout=60)
-    assert running.returncode == 130, (out, err)
-    assert "it was interrupted after" in " ".join(out.split())
+INTERRUPTED = """
+import os, signal, sys, threading
+import pagemig
+from pagemig.cli import main
+
+search = pagemig.Scenario.explore
+
+def interrupted(*words, **more):
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    return search(*words, **more)
+
+pagemig.Scenario.explore = interrupted
+sys.argv = ["pagemig", *"explore truncation-race --strategy random --runs 1000000000".split()]
+sys.exit(main())
+"""
+
+
+def test_an_interrupted_search_says_how_far_it_got() -> None:
+    """Ctrl-C half a second into the search: the statistics so far, and exit code 130."""
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 130, (done.stdout, done.stderr)
+    assert "it was interrupted after" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(

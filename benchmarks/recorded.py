@@ -30,7 +30,7 @@ class Recorded:
         self._text = lzma.decompress(RECORDING.read_bytes())
         lines = self._text.count(b"\n")
         self._times = max(1, round(records / lines))
-        addresses, sizes, kinds = _core.LackeyParser(instructions=False).feed(self._text)
+        addresses, sizes, kinds = _core.TraceParser("lackey", instructions=False).feed(self._text)
         where, writes = page_accesses(addresses, sizes, kinds != 0)
         self._where = np.resize(where, accesses)
         self._writes = np.resize(writes, accesses)
@@ -52,7 +52,7 @@ class Recorded:
 
     def _read(self) -> None:
         for _ in range(self._times):
-            parser = _core.LackeyParser(instructions=False)
+            parser = _core.TraceParser("lackey", instructions=False)
             for start in range(0, len(self._text), PIECE):
                 parser.feed(self._text[start : start + PIECE])
             parser.finish()

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, create_model, field_validator, model_validator
+from pydantic import Field, PlainValidator, create_model, field_validator
 
 from ..bugs import Bug
 from ..filesystems import DirtyMethod, MigrateMethod, ReleaseMethod, WriteMethod, WriteOutcome
 from ..flags import NODES_MAX
 from .expectations import CallExpectation, Expectations
+from .mapped import Mapped
 from .part import Part, Step
-from .setup_steps import require_length
 from .steps import CALLS, STEPS, discriminated, verb_of
 from .values import (
     AnyNode,
-    AreaFlags,
     Bool,
     Capabilities,
     CpusetName,
-    FileName,
     Fineness,
     Int,
     MemcgName,
@@ -33,10 +31,8 @@ from .values import (
     OneOf,
     PageSize,
     Profile,
-    Protection,
     Shown,
     Size,
-    Start,
     TaskName,
     Text,
 )
@@ -212,32 +208,11 @@ class TaskPart(Part):
     """Whether 16 untouched pages are mapped just below the top of user space."""
 
 
-class RegionPart(Part):
+class RegionPart(Mapped):
     """A mapping, made before the setup begins."""
 
     task: TaskName
     """Whose memory it is in."""
-    size: Size | None = None
-    """How long it is, or..."""
-    pages: Int | None = None
-    """... how many pages it has."""
-    at: Start | None = None
-    """Where; the kernel chooses if left out."""
-    protection: Protection = "rw"
-    """What accesses are permitted."""
-    file: FileName | None = None
-    """What it maps; anonymous memory if left out."""
-    offset: PageSize = 0
-    """From which byte of the file on."""
-    shared: Bool = False
-    """Whether stores reach the file, or children."""
-    flags: AreaFlags = ()
-    """Further flags of the area."""
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> RegionPart:
-        require_length(self.size, self.pages)
-        return self
 
 
 class CallPart(Step):

@@ -161,17 +161,6 @@ class Names:
             raise ValueError(f"{name!r} is a {other}, not a {what}{nearest(name, known)}")
         raise ValueError(f"there is no {what} {name!r}{nearest(name, known)}")
 
-    def is_child(self, task: str, ancestor: str) -> bool:
-        """Whether a task is another one or was forked from it, directly or not."""
-        seen: set[str] = set()
-        at: str | None = task
-        while at is not None and at not in seen:
-            if at == ancestor:
-                return True
-            seen.add(at)
-            at = self.tasks.get(at)
-        return False
-
     def take(self, kind: str, name: object, where: tuple[str | int, ...]) -> bool:
         """Enter a name; note it if it is none or taken. Returns whether it was entered."""
         if not is_name(name):

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import model_validator
-
 from .call_steps import PolicyPart
+from .mapped import Mapped
 from .part import ByTask, Step
 from .values import (
-    AreaFlags,
     Bool,
     Capabilities,
     ErrnoWord,
@@ -22,10 +20,6 @@ from .values import (
     NewName,
     Node,
     PageFlag,
-    PageSize,
-    Protection,
-    Size,
-    Start,
     TaskName,
 )
 
@@ -38,41 +32,12 @@ class SetMempolicy(ByTask):
     """Its policy."""
 
 
-class Mmap(ByTask):
+class Mmap(Mapped, ByTask):
     """Map memory after the regions were mapped; the keys are those of a region."""
 
     do: Literal["mmap"]
     name: NewName
     """What the region is called."""
-    size: Size | None = None
-    """How long it is, or..."""
-    pages: Int | None = None
-    """... how many pages it has."""
-    at: Start | None = None
-    """Where; the kernel chooses if left out."""
-    protection: Protection = "rw"
-    """What accesses are permitted."""
-    file: FileName | None = None
-    """What it maps; anonymous memory if left out."""
-    offset: PageSize = 0
-    """From which byte of the file on."""
-    shared: Bool = False
-    """Whether stores reach the file, or children."""
-    flags: AreaFlags = ()
-    """Further flags of the area."""
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Mmap:
-        require_length(self.size, self.pages)
-        return self
-
-
-def require_length(size: int | None, pages: int | None) -> None:
-    """Refuse a region that says neither or both."""
-    if (size is None) == (pages is None):
-        raise ValueError("a region wants either size or pages")
-    if not (size if pages is None else pages) or (pages is not None and pages < 0):
-        raise ValueError("a region has at least one page")
 
 
 class Advance(Step):

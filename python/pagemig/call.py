@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from . import _core
-from .errors import DeadlockError, OutOfMemoryError, SyscallError, UsageError
+from .errors import OutOfMemoryError, PagemigError, SyscallError, UsageError
 
 if TYPE_CHECKING:
     from .system import System
@@ -139,13 +140,34 @@ class _Ended:
     error: Exception | None
 
 
+@dataclass(frozen=True, slots=True)
+class SystemCall:
+    """What is left of a system call of `pagemig.syscalls` that Ctrl-C found under way."""
+
+    name: str
+
+    def _request(self, system: System, pid: int) -> _core.Request:
+        raise UsageError(f"{self.name} is under way already; make the system call again")
+
+    def _result(self, system: System, pid: int, outcome: Any) -> int:
+        return int(outcome if isinstance(outcome, int) else outcome[0])
+
+    def _deliver(self, core: _core.Machine, number: int, done: int) -> int:
+        return done
+
+    def _for_clone(self) -> SystemCall:
+        return self
+
+
 def drive(system: System, how: Callable[[_core.Machine], Any]) -> Any:
     """Let calls in flight go on as ``how`` says, then take the outcome of those that ended."""
     with system.alone():
         try:
             answer = how(system.core)
-        except (DeadlockError, KeyboardInterrupt):
-            system.settle_calls()
+        except BaseException:
+            # Also of what a signal's handler raises. A machine that is busy does not say what ended.
+            with suppress(PagemigError):
+                system.settle_calls()
             raise
         system.settle_calls()
         return answer

@@ -8,15 +8,15 @@ handles, such as Task, Machine, File and Call, hold one `System` and no other st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 from . import _core
 from .arguments import integer, node_mask, nodes_in
-from .call import Call, KeptCall
-from .errors import MachineBusyError, UsageError
+from .call import Call, CallValue, KeptCall
+from .errors import MachineBusyError, PagemigError, UsageError
 from .filesystems import FileSystem
 from .flags import Profile, ZoneKind
 from .permissions import CpusetFacts, SecurityHook, TaskFacts, allowed_nodes, cpuset_nodes
@@ -223,6 +223,27 @@ class System:
     def cpu(self, value: object) -> int:
         """Return the number of a CPU that this machine has."""
         return integer(value, "cpu", high=len(self.plan.cpu_nodes) - 1)
+
+    def do(
+        self,
+        pid: int,
+        request: _core.Request,
+        what: Callable[[], CallValue],
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Any:
+        """Run a call to its end and return the core's outcome.
+
+        A call that Ctrl-C interrupts and that cannot end early is in flight afterwards: ``what`` says
+        what its handle is told that it does.
+        """
+        try:
+            return self.core.do(pid, request, progress)
+        except BaseException:
+            # A machine that is busy or broken does not say what is in flight: then it was not this call.
+            with suppress(PagemigError):
+                for number in set(self.core.calls()) - self.calls.keys():
+                    Call(self, number, pid, what())
+            raise
 
     def settle_calls(self) -> None:
         """Take the outcome of every call that has ended."""

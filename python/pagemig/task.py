@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -386,7 +386,8 @@ class Task(TaskView):
         request = prepare(system, pid, number, count, where, wanted, 4 * count, flags)
         if isinstance(request, int):
             raise syscall_error(-request, "move_pages", np.empty(0, dtype=np.int32))
-        return calls.statuses_of(system.core.do(pid, request, progress))
+        what = partial(calls.move_pages, pages, nodes, target=target, scope=scope)
+        return calls.statuses_of(system.do(pid, request, what, progress))
 
     def migrate_pages(
         self,
@@ -432,8 +433,17 @@ class Task(TaskView):
         code = replace_policy(self._system, self._pid, require_policy(policy))
         refuse(code, "set_mempolicy")
 
-    def mbind(self, region: Region, policy: Policy, *, flags: MbindFlags = MbindFlags.NONE) -> None:
+    def mbind(
+        self,
+        region: Region,
+        policy: Policy,
+        *,
+        flags: MbindFlags = MbindFlags.NONE,
+        progress: Progress | None = None,
+    ) -> None:
         """Set where new pages of a region go.
+
+        ``progress`` is as for `touch`, of the pages that move; if it raises, the call stays in flight.
 
         Raises
         ------
@@ -442,8 +452,9 @@ class Task(TaskView):
             region has holes; EIO: ``STRICT`` was given, and a page is elsewhere already or, with
             ``MOVE`` or ``MOVE_ALL``, did not move.
         """
-        made = calls.mbind(region, policy, flags=flags).prepare(self._system, self._pid)
-        refuse(made if isinstance(made, int) else self._system.core.do(self._pid, made), "mbind")
+        system, what = self._system, calls.mbind(region, policy, flags=flags)
+        made = what.prepare(system, self._pid)
+        refuse(made if isinstance(made, int) else system.do(self._pid, made, lambda: what, progress), "mbind")
 
     def _run(self, what: Any) -> Any:
         return run_now(self._system, self._pid, what)
@@ -459,7 +470,8 @@ class Task(TaskView):
             system = self._system
             free = system.core.vmstat()["nr_free_pages"]
             require_room_to_touch(len(where), free, contents=system.contents)
-        return calls.accesses_of(self._system.core.do(self._pid, request, progress))
+        what = partial(calls.access, where, writes)
+        return calls.accesses_of(self._system.do(self._pid, request, what, progress))
 
 
 def _area_flags(flags: VmFlags | Iterable[VmFlags]) -> VmFlags:

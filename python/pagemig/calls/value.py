@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from .. import _core
-from ..call import Call, CallValue
-from ..errors import PagemigError, UsageError, syscall_error
+from ..call import CallValue
+from ..errors import UsageError, syscall_error
 from ..region import HasPid
 from ..syscalls.move_pages import signed_pid
 
@@ -22,19 +21,8 @@ _Value = TypeVar("_Value", bound="Plain")
 
 
 def run_now(system: System, pid: int, what: CallValue, progress: Progress | None = None) -> Any:
-    """Run a call to its end and return what its verb returns.
-
-    A call that Ctrl-C interrupts and that cannot end early is in flight afterwards, with a handle.
-    """
-    request = what._request(system, pid)
-    try:
-        outcome = system.core.do(pid, request, progress)
-    except BaseException:
-        # A machine that is busy or broken does not say what is in flight: then it was not this call.
-        with suppress(PagemigError):
-            for number in set(system.core.calls()) - system.calls.keys():
-                system.calls[number] = Call(system, number, pid, what)
-        raise
+    """Run a call to its end and return what its verb returns."""
+    outcome = system.do(pid, what._request(system, pid), lambda: what, progress)
     return what._result(system, pid, outcome)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from .._core import Request
 from ..arguments import register
+from ..call import SystemCall
 from ..flags import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT, PAGE_SIZE, PolicyMode
 from ..permissions import (
     mbind_flags_are_known,
@@ -74,7 +75,7 @@ def mbind(
     request = prepare(system, by, first, size, policy, word)
     if isinstance(request, int):
         return request
-    return int(system.core.do(by, request))
+    return int(system.do(by, request, lambda: SystemCall("mbind")))
 
 
 def prepare(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from .._core import Request
 from ..arguments import register
+from ..call import SystemCall
 from ..permissions import (
     has_nice,
     new_nodes_are_permitted,
@@ -60,7 +61,7 @@ def migrate_pages(caller: Caller, pid: int, maxnode: int, old_nodes: NodeMask, n
     request = prepare(system, by, target, old, new)
     if isinstance(request, int):
         return request
-    return int(system.core.do(by, request))
+    return int(system.do(by, request, lambda: SystemCall("migrate_pages")))
 
 
 def prepare(system: System, caller: int, pid: int, old_mask: int, new_mask: int) -> Request | int:

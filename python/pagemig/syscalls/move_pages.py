@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from .._core import Request
 from ..arguments import Addresses, Nodes, integer, register
+from ..call import SystemCall
 from ..errors import UsageError
 from ..flags import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, NODES_MAX
 from ..permissions import (
@@ -114,7 +115,7 @@ def move_pages(
     request = prepare(system, by, target, count, where, wanted, room, word)
     if isinstance(request, int):
         return request
-    result, statuses, written = system.core.do(by, request)
+    result, statuses, written = system.do(by, request, lambda: SystemCall("move_pages"))
     write_bytes(status, statuses, 0, written)
     return int(result)
 

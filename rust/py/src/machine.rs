@@ -288,7 +288,8 @@ impl PyMachine {
     }
 
     fn run_until(&self, py: Python<'_>, call: u32, label: &str) -> PyResult<bool> {
-        self.enter(py, |machine| machine.run_until(CallId(call), label))
+        let call = CallId(call);
+        slices::find(&self.0, py, |machine| machine.run_until_for(call, label, slices::STEPS))
     }
 
     fn finish(&self, py: Python<'_>, call: u32) -> PyResult<()> {
@@ -296,7 +297,7 @@ impl PyMachine {
     }
 
     fn run(&self, py: Python<'_>) -> PyResult<()> {
-        slices::step(&self.0, py, |machine| machine.run_all_for(slices::ROUNDS))
+        slices::step(&self.0, py, |machine| machine.run_all_for(slices::STEPS))
     }
 
     fn calls(&self) -> PyResult<Vec<u32>> {
@@ -357,7 +358,7 @@ impl PyMachine {
     }
 
     fn advance(&self, py: Python<'_>, ticks: u64) -> PyResult<()> {
-        self.enter(py, |machine| machine.advance_time(ticks))
+        slices::pass_time(&self.0, py, ticks)
     }
 
     #[getter]
@@ -387,14 +388,11 @@ impl PyMachine {
         self.look(|machine| Ok(machine.kernel().shadow.is_on()))
     }
 
-    fn audit(&self) -> PyResult<Vec<FindingRow>> {
-        self.look(|machine| {
-            let findings = machine.audit().into_iter();
-            let row = |f: pagemig_core::audit::Finding| {
-                (f.rule, f.ids, f.frame.map(|frame| frame.0), f.detail)
-            };
-            Ok(findings.map(row).collect())
-        })
+    fn audit(&self, py: Python<'_>) -> PyResult<Vec<FindingRow>> {
+        let row = |f: pagemig_core::audit::Finding| {
+            (f.rule, f.ids, f.frame.map(|frame| frame.0), f.detail)
+        };
+        slices::audit(&self.0, py).map(|findings| findings.into_iter().map(row).collect())
     }
 
     fn locks(&self) -> PyResult<Vec<views::LockRow>> {

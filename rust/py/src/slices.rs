@@ -3,7 +3,8 @@
 //! The machine's lock is free then, but others are refused as they are while a call runs. What becomes of a
 //! call that Ctrl-C interrupts is the core's business: [`Machine::cut`].
 
-use pagemig_core::base::{CallId, TaskId};
+use pagemig_core::audit::Finding;
+use pagemig_core::base::{CallId, Misuse, TaskId};
 use pagemig_core::machine::{Machine, Outcome, Request, Slice};
 use pyo3::prelude::*;
 
@@ -12,10 +13,10 @@ use crate::gate::{Between, Gate};
 
 /// Pages of a slice: some milliseconds, and some tens in a debug build.
 const PAGES: u64 = 1 << 14;
-/// Steps, and rounds of steps, of a slice of stepped calls.
-pub(crate) const STEPS: u64 = 1 << 13;
-/// See [`STEPS`].
-pub(crate) const ROUNDS: u64 = 1 << 12;
+/// Steps of a slice of stepped calls. One step can be a whole leaf table.
+pub(crate) const STEPS: u64 = 1 << 10;
+/// Transfers that end in a slice of passing time.
+const TRANSFERS: u64 = 1 << 14;
 
 /// Runs a call to its end, unless a signal handler or `progress(done, total)` raises.
 pub(crate) fn run(
@@ -28,15 +29,15 @@ pub(crate) fn run(
     let (mut slice, between) =
         gate.enter_first(py, |machine| machine.run_for(task, request, PAGES))?;
     loop {
-        let call = match slice {
+        let paused = match slice {
             Slice::Done(outcome) => return Ok(outcome),
-            Slice::Paused(call) => call,
+            Slice::Paused(paused) => paused,
         };
-        if let Err(stop) = look_up(py, &between, call, progress) {
-            between.enter(py, |machine| machine.cut(call))?;
+        if let Err(stop) = look_up(py, &between, paused.call(), progress) {
+            between.enter(py, |machine| machine.cut(paused))?;
             return Err(stop);
         }
-        slice = between.enter(py, |machine| machine.resume_for(call, PAGES))?;
+        slice = between.enter(py, |machine| machine.resume_for(paused, PAGES))?;
     }
 }
 
@@ -46,12 +47,48 @@ pub(crate) fn step<E: Into<Refusal>>(
     py: Python<'_>,
     slice: impl Fn(&mut Machine) -> Result<bool, E> + Send + Sync,
 ) -> PyResult<()> {
-    let (mut is_done, between) = gate.enter_first(py, &slice)?;
-    while !is_done {
+    find(gate, py, |machine| slice(machine).map(|is_done| is_done.then_some(())))
+}
+
+/// Makes slices of steps until one comes to something.
+pub(crate) fn find<T: Send, E: Into<Refusal>>(
+    gate: &Gate,
+    py: Python<'_>,
+    slice: impl Fn(&mut Machine) -> Result<Option<T>, E> + Send + Sync,
+) -> PyResult<T> {
+    let (mut found, between) = gate.enter_first(py, &slice)?;
+    loop {
+        if let Some(found) = found {
+            return Ok(found);
+        }
         py.check_signals()?;
-        is_done = between.enter(py, &slice)?;
+        found = between.enter(py, &slice)?;
     }
-    Ok(())
+}
+
+/// Looks for broken rules; signals are handled between two rules, while the machine is busy.
+pub(crate) fn audit(gate: &Gate, py: Python<'_>) -> PyResult<Vec<Finding>> {
+    let mut stop = None;
+    let mut look_up = || {
+        stop = Python::attach(|py| py.check_signals()).err();
+        stop.is_none()
+    };
+    let found = gate.enter(py, |machine| Ok::<_, Misuse>(machine.audit_while(&mut look_up)))?;
+    match stop {
+        Some(stop) => Err(stop),
+        None => Ok(found.unwrap_or_default()),
+    }
+}
+
+/// Lets time pass, some transfers a slice.
+pub(crate) fn pass_time(gate: &Gate, py: Python<'_>, ticks: u64) -> PyResult<()> {
+    let now = gate.look(|machine| Ok(machine.kernel().now))?;
+    let Some(until) = now.checked_add(ticks) else {
+        return Err(
+            Refusal::from(Misuse::Other(format!("{ticks} ticks more than the clock has"))).into()
+        );
+    };
+    step(gate, py, |machine| Ok::<_, Misuse>(machine.advance_time_for(until, TRANSFERS)))
 }
 
 /// Handles signals and shows how far the call is.

@@ -255,13 +255,25 @@ pub const RULES: &[Rule] = &[
 
 /// Checks every rule; an empty answer is a sound machine.
 pub fn audit(kernel: &Kernel, holdings: &Holdings) -> Vec<Finding> {
+    audit_while(kernel, holdings, &mut || true).expect("nobody ends it")
+}
+
+/// The same, for as long as `goes_on` says so: it is asked before each rule. None if it did not.
+pub fn audit_while(
+    kernel: &Kernel,
+    holdings: &Holdings,
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Option<Vec<Finding>> {
     let census = Census::take(kernel, holdings);
     let view = View { kernel, holdings, census: &census };
     let mut findings = Vec::new();
     for rule in RULES {
+        if !goes_on() {
+            return None;
+        }
         (rule.check)(&view, &mut |frame, detail| {
             findings.push(Finding { rule: rule.name, ids: rule.ids, frame, detail });
         });
     }
-    findings
+    Some(findings)
 }

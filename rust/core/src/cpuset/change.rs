@@ -8,7 +8,7 @@ use crate::kernel::Kernel;
 use crate::migrate::batch::Batch;
 use crate::migrate::migrate_pages::MigratePages;
 use crate::mmap::MmRelease;
-use crate::state::lock::Want;
+use crate::state::lock::{AtPause, Want};
 use crate::state::policy::Policy;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
@@ -80,6 +80,15 @@ impl ChangeCpuset {
             Phase::Migrating(_, call, _) => call.mm_in_use(),
             Phase::Releasing(_, release) => release.mm_in_use(),
             _ => None,
+        }
+    }
+
+    /// The locks that it has at a pause.
+    pub fn locks_at_pause(&self) -> AtPause {
+        match &self.phase {
+            Phase::Migrating(_, call, _) => call.locks_at_pause(),
+            Phase::Releasing(_, release) => release.locks_at_pause(),
+            _ => AtPause::new(),
         }
     }
 

@@ -109,6 +109,7 @@ impl Batch {
                 }
                 Phase::Unmapping(unmapping) => match unmapping.advance::<M>(kernel, me) {
                     Progress::Done => self.phase = Phase::Dropping,
+                    // No pause while the page is locked.
                     Progress::Ran if !M::STEPS => continue,
                     other => return other,
                 },
@@ -129,6 +130,9 @@ impl Batch {
                     kernel.drain(me.cpu);
                     self.pages.drain(..).for_each(|page| kernel.put_page(page));
                     self.phase = Phase::Finding;
+                    if kernel.pauses::<M>(PAGEVEC_SIZE) {
+                        return Progress::Ran;
+                    }
                 }
                 Phase::Done => return Progress::Done,
             }

@@ -46,6 +46,18 @@ impl ReadFile {
         }
     }
 
+    /// How many pages are done, of how many, if the file is as long as that.
+    pub const fn done_of(&self) -> (u64, u64) {
+        (self.done >> PAGE_SHIFT, self.size.div_ceil(PAGE_SIZE))
+    }
+
+    /// Ends the call here, between two pages, as a fatal signal would.
+    pub fn cut(&mut self) {
+        if let Phase::Starting = self.phase {
+            self.phase = Phase::Done(Ok(()));
+        }
+    }
+
     /// The page that it holds a reference to.
     pub fn held_page(&self) -> Option<Pfn> {
         match &self.phase {
@@ -68,6 +80,7 @@ impl ReadFile {
     /// Makes one step.
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         loop {
+            let mut may_pause = false;
             self.phase = match &mut self.phase {
                 Phase::Starting => self.start(kernel),
                 Phase::Fetching(fetch) => match fetch.advance::<M>(kernel, me) {
@@ -80,6 +93,7 @@ impl ReadFile {
                 Phase::Copying(page) => {
                     let page = *page;
                     self.copy(kernel, page);
+                    may_pause = true;
                     Phase::Starting
                 }
                 Phase::Done(_) => return Progress::Done,
@@ -87,7 +101,7 @@ impl ReadFile {
             if matches!(self.phase, Phase::Done(_)) {
                 return Progress::Done;
             }
-            if Point::Open.stops::<M>(me) {
+            if Point::Open.stops::<M>(me) || (may_pause && kernel.pauses::<M>(1)) {
                 return Progress::Ran;
             }
         }

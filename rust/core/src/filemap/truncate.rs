@@ -11,6 +11,7 @@ use super::partial::PartialPage;
 use crate::base::{Errno, MappingId, PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::kernel::Kernel;
 use crate::pagecache::{swapcache, tree};
+use crate::state::lock::AtPause;
 use crate::state::mapping::FILE_BYTES_MAX;
 use crate::state::shadow::Place;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
@@ -64,6 +65,16 @@ impl Truncate {
         }
     }
 
+    /// The locks that it has at a pause.
+    pub fn locks_at_pause(&self) -> AtPause {
+        match &self.phase {
+            Phase::Unmapping(unmapping) | Phase::UnmappingAgain(unmapping) => {
+                unmapping.locks_at_pause()
+            }
+            _ => AtPause::new(),
+        }
+    }
+
     /// The steps that the next advance makes.
     pub fn labels(&self) -> &'static [Label] {
         match &self.phase {
@@ -82,33 +93,34 @@ impl Truncate {
             let progress = match &mut self.phase {
                 Phase::Resizing => {
                     self.phase = self.resize(kernel);
-                    Progress::Ran
+                    None
                 }
                 Phase::Unmapping(unmapping) | Phase::UnmappingAgain(unmapping) => {
-                    unmapping.advance::<M>(kernel, me)
+                    Some(unmapping.advance::<M>(kernel, me))
                 }
-                Phase::Passing(batch) => batch.advance::<M>(kernel, me),
-                Phase::Trimming(partial) => partial.advance::<M>(kernel, me),
+                Phase::Passing(batch) => Some(batch.advance::<M>(kernel, me)),
+                Phase::Trimming(partial) => Some(partial.advance::<M>(kernel, me)),
                 Phase::Freeing => {
                     if !tree::is_free::<M>(kernel, me, MappingId::SWAPPER) {
                         return Progress::Waiting(LockId::Tree(MappingId::SWAPPER));
                     }
-                    self.free_swap::<M>(kernel, me);
+                    if !self.free_swap::<M>(kernel, me) {
+                        return Progress::Ran;
+                    }
                     self.phase = Phase::Done;
-                    Progress::Ran
+                    None
                 }
                 Phase::Done => return Progress::Done,
             };
             match progress {
-                Progress::Done => self.phase = self.next(kernel),
-                Progress::Ran if M::STEPS => {}
-                Progress::Ran => continue,
-                waiting @ Progress::Waiting(_) => return waiting,
+                None => {}
+                Some(Progress::Done) => self.phase = self.next(kernel),
+                Some(other) => return other,
             }
             if matches!(self.phase, Phase::Done) {
                 return Progress::Done;
             }
-            if progress == Progress::Ran || Point::Open.stops::<M>(me) {
+            if Point::Open.stops::<M>(me) {
                 return Progress::Ran;
             }
         }
@@ -178,11 +190,20 @@ impl Truncate {
         host.is_some_and(|host| host.swapped.range(self.first()..).next().is_some())
     }
 
-    fn free_swap<M: Mode>(&self, kernel: &mut Kernel, me: Me) {
-        let host = kernel.mappings[self.file].host.as_mut().expect("a file");
-        for (index, slot) in host.swapped.split_off(&self.first()) {
+    /// Gives the slots back, in the order of their pages; tells whether there was fuel for all of them.
+    fn free_swap<M: Mode>(&self, kernel: &mut Kernel, me: Me) -> bool {
+        loop {
+            let host = kernel.mappings[self.file].host.as_mut().expect("a file");
+            let next = host.swapped.range(self.first()..).next();
+            let Some((index, slot)) = next.map(|(&index, &slot)| (index, slot)) else {
+                return true;
+            };
+            host.swapped.remove(&index);
             kernel.shadow.forget(Place::File(self.file, index), 0);
             swapcache::free_swap_and_cache::<M>(kernel, me, slot);
+            if kernel.pauses::<M>(1) {
+                return false;
+            }
         }
     }
 }

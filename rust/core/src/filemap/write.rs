@@ -54,6 +54,18 @@ impl WriteFile {
         }
     }
 
+    /// How many pages are done, of how many.
+    pub const fn done_of(&self) -> (u64, u64) {
+        (self.done >> PAGE_SHIFT, self.size.div_ceil(PAGE_SIZE))
+    }
+
+    /// Ends the call here, between two pages, as a fatal signal would.
+    pub fn cut(&mut self) {
+        if let Phase::Starting = self.phase {
+            self.phase = Phase::Done(Ok(()));
+        }
+    }
+
     /// The page that it holds a reference to.
     pub fn held_page(&self) -> Option<Pfn> {
         match &self.phase {
@@ -76,6 +88,7 @@ impl WriteFile {
     /// Makes one step.
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         loop {
+            let mut may_pause = false;
             self.phase = match &mut self.phase {
                 Phase::Starting => self.start(),
                 Phase::Fetching(fetch) => match fetch.advance::<M>(kernel, me) {
@@ -91,6 +104,7 @@ impl WriteFile {
                         return Progress::Waiting(LockId::Tree(self.file));
                     }
                     self.copy::<M>(kernel, me, page);
+                    may_pause = true;
                     Phase::Starting
                 }
                 Phase::Done(_) => return Progress::Done,
@@ -98,7 +112,7 @@ impl WriteFile {
             if matches!(self.phase, Phase::Done(_)) {
                 return Progress::Done;
             }
-            if Point::Open.stops::<M>(me) {
+            if Point::Open.stops::<M>(me) || (may_pause && kernel.pauses::<M>(1)) {
                 return Progress::Ran;
             }
         }

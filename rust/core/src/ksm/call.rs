@@ -12,7 +12,7 @@ use crate::base::{AnonVmaId, MmId, Pfn, RmapItemId, StableNodeId};
 use crate::kernel::Kernel;
 use crate::mmap::MmRelease;
 use crate::state::frame::Owner;
-use crate::state::lock::Want;
+use crate::state::lock::{AtPause, Want};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// How far the pass has got. `ksm_thread_mutex` is held from `Moving` on.
@@ -33,6 +33,9 @@ use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 ///   Parting     done with the page, and with the other one's address space
 ///   Leaving     done with the address space
 /// ```
+/// Looking at one page, and comparing it with others, is as long as the work on so many elsewhere.
+const PAGE_WORK: usize = 8;
+
 #[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
     Starting,
@@ -130,6 +133,15 @@ impl KsmScan {
         pages
     }
 
+    /// The locks that it has at a pause.
+    pub fn locks_at_pause(&self) -> AtPause {
+        let mut locks = vec![(LockId::KsmThread, Want::Exclusive)];
+        if let Phase::Parting(Some(release)) | Phase::Leaving(release) = &self.phase {
+            locks.extend(release.locks_at_pause());
+        }
+        locks
+    }
+
     /// Address spaces that it has a use of each.
     pub fn mms_in_use(&self) -> impl Iterator<Item = MmId> {
         let releasing = match &self.phase {
@@ -152,7 +164,12 @@ impl KsmScan {
                 }
                 _ => match self.step::<M>(kernel, me) {
                     Ok(phase) => {
+                        // Done with a page, or a place in between: nobody else's locks are held.
+                        let is_between = matches!(self.phase, Phase::Parting(_));
                         self.phase = phase;
+                        if is_between && kernel.pauses::<M>(PAGE_WORK) {
+                            return Progress::Ran;
+                        }
                         Progress::Done
                     }
                     Err(lock) => Progress::Waiting(lock),

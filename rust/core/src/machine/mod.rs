@@ -128,6 +128,11 @@ impl Machine {
         audit::audit(&self.kernel, &self.holdings())
     }
 
+    /// The same, for as long as `goes_on` says so, which is asked before each rule; none if it did not.
+    pub fn audit_while(&self, goes_on: &mut dyn FnMut() -> bool) -> Option<Vec<Finding>> {
+        audit::audit_while(&self.kernel, &self.holdings(), goes_on)
+    }
+
     /// What the calls in flight hold.
     pub fn holdings(&self) -> Holdings {
         let mut holdings = Holdings::default();

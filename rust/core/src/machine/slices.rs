@@ -5,24 +5,48 @@
 //! ordinary one in flight, at a yield point, with its locks on record; its effects are the same however it
 //! was sliced. [`Machine::cut`] is what Ctrl-C does. Decision 0011 has the reasons.
 //!
-//! Left out: a call that is stepped among others, and every verb that is short by nature, runs whole.
+//! A call beside others is stepped, and pauses between two steps. Left out: a verb about one page runs
+//! whole.
 
+use super::stepping::Among;
 use super::{Call, Deadlock, Flight, Machine, Outcome, Request, RunError, State};
 use crate::base::{CallId, CpuId, Misuse, TaskId};
-use crate::state::lock::Want;
-use crate::step::{Fuel, LockId, Me, Progress, Run, Step};
+use crate::pagecache::transfer;
+use crate::state::lock::AtPause;
+use crate::step::{Fuel, Label, Me, Progress, Run, Step};
+
+/// Pages that a call which runs through does in the time of one step, roughly.
+const PAGES_A_STEP: u64 = 16;
 
 /// What a slice came to.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a slice, taken apart at once")]
 pub enum Slice {
     /// The call is over.
     Done(Outcome),
-    /// It is in flight under this number.
-    Paused(CallId),
+    /// It is in flight.
+    Paused(Paused),
+}
+
+/// A call between two slices, and what is needed to go on with it.
+#[derive(Debug)]
+pub struct Paused {
+    call: CallId,
+    /// If it is stepped beside others.
+    among: Option<Among>,
+}
+
+impl Paused {
+    /// Its number.
+    pub const fn call(&self) -> CallId {
+        self.call
+    }
 }
 
 impl Machine {
     /// Runs a call of `task` as [`Machine::run`] does, but pauses after about `pages` pages.
+    ///
+    /// Whoever does not go on with a call that has paused [cuts](Machine::cut) it.
     ///
     /// # Errors
     /// As [`Machine::run`].
@@ -30,7 +54,8 @@ impl Machine {
         let (verb, is_exit) = (request.verb(), request.is_exit());
         self.check_caller(task, is_exit)?;
         if !self.is_alone(None) {
-            return self.run_among_others(task, request).map(Slice::Done);
+            let (call, among) = self.start_among_others(task, request)?;
+            return self.step_among_others(call, among, pages);
         }
         let cpu = self.kernel.tasks[task].cpu;
         let mut call = request.begin(&mut self.kernel, task)?;
@@ -41,14 +66,19 @@ impl Machine {
         self.next_call += 1;
         let (is_fine, state, history) = (false, State::Ready, Vec::new());
         self.pause(id, Flight { task, cpu, verb, is_fine, is_exit, call, state, history });
-        Ok(Slice::Paused(id))
+        Ok(Slice::Paused(Paused { call: id, among: None }))
     }
 
     /// Goes on with a call that has paused.
     ///
     /// # Errors
-    /// If there is no such call, it waits or is done, or others are in flight, too.
-    pub fn resume_for(&mut self, id: CallId, pages: u64) -> Result<Slice, Misuse> {
+    /// If there is no such call, it waits or is done, or others are in flight, too; of a call beside
+    /// others, as [`Machine::run`].
+    pub fn resume_for(&mut self, paused: Paused, pages: u64) -> Result<Slice, Misuse> {
+        let Paused { call: id, among } = paused;
+        if let Some(among) = among {
+            return self.step_among_others(id, among, pages);
+        }
         if self.flight(id)?.state != State::Ready || !self.is_alone(Some(id)) {
             return Err(Misuse::Other(format!("call {id} is not alone, or cannot go on")));
         }
@@ -59,16 +89,34 @@ impl Machine {
             return Ok(Slice::Done(flight.call.into_outcome()));
         }
         self.pause(id, flight);
-        Ok(Slice::Paused(id))
+        Ok(Slice::Paused(Paused { call: id, among: None }))
+    }
+
+    fn step_among_others(
+        &mut self,
+        call: CallId,
+        among: Among,
+        pages: u64,
+    ) -> Result<Slice, Misuse> {
+        Ok(match self.go_on_among_others(call, among, pages.div_ceil(PAGES_A_STEP))? {
+            Ok(outcome) => Slice::Done(outcome),
+            Err(among) => Slice::Paused(Paused { call, among: Some(among) }),
+        })
     }
 
     /// Ends a paused call early, as a fatal signal would, where that is possible between two entries:
-    /// `move_pages` and accesses. Tells whether it did; any other call stays in flight.
+    /// `move_pages`, accesses, reads and writes of files. Tells whether it did; any other call stays in
+    /// flight, and so does one beside others.
     ///
     /// # Errors
     /// If there is no such call.
-    pub fn cut(&mut self, id: CallId) -> Result<bool, Misuse> {
+    pub fn cut(&mut self, paused: Paused) -> Result<bool, Misuse> {
+        let Paused { call: id, among } = paused;
         self.flight(id)?;
+        if among.is_some() {
+            self.leave_among_others();
+            return Ok(false);
+        }
         if !self.flights[&id].call.can_be_cut() || !self.is_alone(Some(id)) {
             return Ok(false);
         }
@@ -88,6 +136,40 @@ impl Machine {
         Ok(self.flight(id)?.call.done_of())
     }
 
+    /// Steps one call as [`Machine::run_until`] does, but makes at most `steps`; what came of it, or
+    /// nothing yet.
+    ///
+    /// # Errors
+    /// As [`Machine::run_until`].
+    pub fn run_until_for(
+        &mut self,
+        call: CallId,
+        label: &str,
+        steps: u64,
+    ) -> Result<Option<bool>, Misuse> {
+        self.check_goal(call, label)?;
+        for _ in 0..steps {
+            let is_there = |labels: &[Label]| labels.contains(&label);
+            let flight = &self.flights[&call];
+            match flight.state {
+                State::Ready if is_there(flight.call.labels()) => return Ok(Some(true)),
+                State::Ready => self.advance(call, true),
+                // A call that waits in the middle of a step is before that step still.
+                State::Waiting(_) => return Ok(Some(is_there(flight.call.labels()))),
+                State::Done => return Ok(Some(false)),
+            }
+        }
+        Ok(self.flights[&call].is_done().then_some(false))
+    }
+
+    /// Lets time go on as [`Machine::advance_time`] does, but ends at most `transfers`; tells whether it
+    /// got there.
+    pub fn advance_time_for(&mut self, until: u64, transfers: u64) -> bool {
+        let is_over = transfer::pass_time_until(&mut self.kernel, until, transfers);
+        self.wake();
+        is_over
+    }
+
     /// Steps one call as [`Machine::finish`] does, but makes at most `steps`; tells whether it is done.
     ///
     /// # Errors
@@ -105,16 +187,20 @@ impl Machine {
         Ok(self.flight(call)?.is_done())
     }
 
-    /// Steps all calls as [`Machine::run_all`] does, but makes at most `rounds`; tells whether all are
-    /// done.
+    /// Steps all calls as [`Machine::run_all`] does, but begins no further round after `steps` steps;
+    /// tells whether all are done.
     ///
     /// # Errors
     /// As [`Machine::run_all`].
-    pub fn run_all_for(&mut self, rounds: u64) -> Result<bool, Deadlock> {
-        for _ in 0..rounds {
+    pub fn run_all_for(&mut self, steps: u64) -> Result<bool, Deadlock> {
+        let mut left = steps;
+        while left > 0 {
+            // A round may be nothing but time that passes.
+            let before = self.kernel.steps;
             if self.run_round()? {
                 return Ok(true);
             }
+            left = left.saturating_sub((self.kernel.steps - before).max(1));
         }
         Ok(false)
     }
@@ -134,10 +220,10 @@ impl Machine {
         }
     }
 
-    /// Puts a call in flight, with the lock that it has.
+    /// Puts a call in flight, with the locks that it has.
     fn pause(&mut self, id: CallId, flight: Flight) {
         let me = Me { call: id, task: flight.task, cpu: flight.cpu, is_fine: false };
-        if let Some((lock, want)) = flight.call.lock_at_pause() {
+        for (lock, want) in flight.call.locks_at_pause() {
             let is_taken = self.kernel.lock::<Step>(me, lock, want);
             debug_assert!(is_taken, "a call that is alone meets no lock");
         }
@@ -148,7 +234,7 @@ impl Machine {
     fn take_up(&mut self, id: CallId) -> Flight {
         let flight = self.flights.remove(&id).expect("the caller found it");
         let me = Me { call: id, task: flight.task, cpu: flight.cpu, is_fine: false };
-        if let Some((lock, _)) = flight.call.lock_at_pause() {
+        for (lock, _) in flight.call.locks_at_pause().into_iter().rev() {
             self.kernel.unlock::<Step>(me, lock);
         }
         flight
@@ -156,35 +242,53 @@ impl Machine {
 }
 
 impl Call {
-    /// Whether it pauses in mode `Run` when its fuel is spent. For any other call a pause could fall
-    /// where somebody above it holds a lock that is not on record.
+    /// Whether it pauses in mode `Run` when its fuel is spent. The others are about one page: a pause
+    /// could fall where somebody above it holds a lock that is not on record.
     const fn can_pause(&self) -> bool {
-        matches!(
+        !matches!(
             self,
-            Call::MovePages(_)
-                | Call::QueryPages(_)
-                | Call::Access(_)
-                | Call::MigratePages(_)
-                | Call::MigrateFrames(_)
-                | Call::Fork(_)
-                | Call::Munmap(_)
-                | Call::Exit(_)
+            Call::Pin(_)
+                | Call::Unpin(_)
+                | Call::Drain
+                | Call::SoftOffline(_)
+                | Call::SwapOut(_)
+                | Call::Lookup(_)
+                | Call::WritePage(_)
+                | Call::CompleteIo(_)
+                | Call::Invalidate(_)
         )
     }
 
-    /// The lock that it has at a pause, and how, without its being recorded.
-    const fn lock_at_pause(&self) -> Option<(LockId, Want)> {
+    /// The locks that it has at a pause, without their being recorded.
+    fn locks_at_pause(&self) -> AtPause {
         match self {
-            Call::MigratePages(call) => call.lock_at_pause(),
-            Call::Fork(call) => Some(call.lock_at_pause()),
-            Call::Munmap(call) => Some(call.lock_at_pause()),
-            _ => None,
+            Call::MigratePages(call) => call.locks_at_pause(),
+            Call::Mbind(call) => call.locks_at_pause(),
+            Call::Fork(call) => call.locks_at_pause(),
+            Call::Exit(call) => call.locks_at_pause(),
+            Call::Munmap(call) => call.locks_at_pause(),
+            Call::Mprotect(call) => call.locks_at_pause(),
+            Call::Mlock(call) => call.locks_at_pause(),
+            Call::Mremap(call) => call.locks_at_pause(),
+            Call::Madvise(call) => call.locks_at_pause(),
+            Call::Offline(call) => call.locks_at_pause(),
+            Call::ChangeCpuset(call) => call.locks_at_pause(),
+            Call::KsmScan(call) => call.locks_at_pause(),
+            Call::Truncate(call) => call.locks_at_pause(),
+            _ => AtPause::new(),
         }
     }
 
     /// Whether it can end early, between two entries.
     const fn can_be_cut(&self) -> bool {
-        matches!(self, Call::MovePages(_) | Call::QueryPages(_) | Call::Access(_))
+        matches!(
+            self,
+            Call::MovePages(_)
+                | Call::QueryPages(_)
+                | Call::Access(_)
+                | Call::ReadFile(_)
+                | Call::WriteFile(_)
+        )
     }
 
     fn cut(&mut self) {
@@ -192,6 +296,8 @@ impl Call {
             Call::MovePages(call) => call.cut(),
             Call::QueryPages(call) => call.cut(),
             Call::Access(call) => call.cut(),
+            Call::ReadFile(call) => call.cut(),
+            Call::WriteFile(call) => call.cut(),
             _ => {}
         }
     }
@@ -204,6 +310,9 @@ impl Call {
             Call::Access(call) => Some(call.done_of()),
             Call::MigratePages(call) => Some(call.done_of()),
             Call::MigrateFrames(call) => Some(call.done_of()),
+            Call::Mbind(call) => Some(call.done_of()),
+            Call::ReadFile(call) => Some(call.done_of()),
+            Call::WriteFile(call) => Some(call.done_of()),
             _ => None,
         }
     }

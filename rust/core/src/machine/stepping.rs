@@ -34,6 +34,14 @@ pub struct Deadlock {
 const STUCK: &str = "no call can go on";
 const HELD_UP: &str = "the call cannot go on until others do, which are paused";
 
+/// What goes with a call that is stepped beside others, from its first step to its last.
+#[derive(Debug)]
+pub(super) struct Among {
+    verb: &'static str,
+    /// The machine as it was, if the call may have to wait.
+    before: Option<Box<Machine>>,
+}
+
 /// Why running stopped before the end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
@@ -95,37 +103,55 @@ impl Machine {
             || kernel.mappings.iter().any(|(_, file)| file.kind.io_ticks.is_none())
     }
 
-    /// Steps a call through among paused ones, with the same effects as if it were alone; gives up,
-    /// with nothing changed, if it must wait for anything but time.
-    pub(super) fn run_among_others(
+    /// Begins a call that is to be stepped through among paused ones, with the same effects as if it
+    /// were alone.
+    pub(super) fn start_among_others(
         &mut self,
         task: TaskId,
         request: Request,
-    ) -> Result<Outcome, Misuse> {
+    ) -> Result<(CallId, Among), Misuse> {
         let verb = request.verb();
         let may_wait = self.flights.values().any(|flight| !flight.is_done())
             || !self.kernel.locks.is_quiet()
             || self.may_wait_for_ever();
-        let before = if may_wait { Some(self.try_clone()?) } else { None };
+        let before = if may_wait { Some(Box::new(self.try_clone()?)) } else { None };
         let id = self.start(task, request, false)?;
         self.kernel.io.has_instant_reads = true;
-        loop {
+        Ok((id, Among { verb, before }))
+    }
+
+    /// Makes at most `steps` of it; what it came to, or what is needed to go on. Gives up, with
+    /// nothing changed since it began, if it must wait for anything but time.
+    pub(super) fn go_on_among_others(
+        &mut self,
+        id: CallId,
+        among: Among,
+        steps: u64,
+    ) -> Result<Result<Outcome, Among>, Misuse> {
+        for _ in 0..steps {
             let state = self.flights[&id].state;
             match state {
                 State::Done => {
-                    self.kernel.io.has_instant_reads = false;
+                    self.leave_among_others();
                     let flight = self.flights.remove(&id).expect("just started");
-                    return Ok(flight.call.into_outcome());
+                    return Ok(Ok(flight.call.into_outcome()));
                 }
                 State::Ready => self.advance(id, false),
                 State::Waiting(_) if self.pass_time() => {}
                 State::Waiting(lock) => {
                     let holder = self.holder(lock, id).map_or("nobody".into(), name_of);
-                    *self = before.expect("a call that is alone meets no lock");
-                    return Err(Misuse::WouldWait { verb, lock: lock.to_string(), holder });
+                    *self = *among.before.expect("a call that is alone meets no lock");
+                    let (verb, lock) = (among.verb, lock.to_string());
+                    return Err(Misuse::WouldWait { verb, lock, holder });
                 }
             }
         }
+        Ok(Err(among))
+    }
+
+    /// It is done, or it stays in flight as any other call.
+    pub(super) fn leave_among_others(&mut self) {
+        self.kernel.io.has_instant_reads = false;
     }
 
     /// Begins a call of `task` without making a step. `is_fine`: stop inside critical sections, too.
@@ -223,22 +249,18 @@ impl Machine {
     /// # Errors
     /// If there is no such call or label, or the call is done.
     pub fn run_until(&mut self, call: CallId, label: &str) -> Result<bool, Misuse> {
+        loop {
+            if let Some(is_there) = self.run_until_for(call, label, u64::MAX)? {
+                return Ok(is_there);
+            }
+        }
+    }
+
+    pub(super) fn check_goal(&self, call: CallId, label: &str) -> Result<(), Misuse> {
         if !is_label(label) {
             return Err(Misuse::NoSuchLabel(label.into()));
         }
-        if self.flight(call)?.is_done() {
-            return Err(Misuse::CallDone(call));
-        }
-        loop {
-            let flight = &self.flights[&call];
-            match flight.state {
-                State::Ready if flight.call.labels().contains(&label) => return Ok(true),
-                State::Ready => self.advance(call, true),
-                // A call that waits in the middle of a step is before that step still.
-                State::Waiting(_) => return Ok(flight.call.labels().contains(&label)),
-                State::Done => return Ok(false),
-            }
-        }
+        if self.flight(call)?.is_done() { Err(Misuse::CallDone(call)) } else { Ok(()) }
     }
 
     /// Steps one call to its end, without letting others run.
@@ -365,8 +387,7 @@ impl Machine {
         let until = self.kernel.now.checked_add(ticks);
         let until =
             until.ok_or_else(|| Misuse::Other(format!("{ticks} ticks more than the clock has")))?;
-        transfer::pass_time_until(&mut self.kernel, until);
-        self.wake();
+        self.advance_time_for(until, u64::MAX);
         Ok(())
     }
 

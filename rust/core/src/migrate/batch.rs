@@ -238,6 +238,8 @@ impl Batch {
                 self.phase = Phase::PuttingBack(0, outcome);
             } else if self.put_back_one::<M>(kernel, me) {
                 return Progress::Done;
+            } else if self.items.len() > WHOLE && kernel.pauses::<M>(1) {
+                return Progress::Ran;
             }
             if Point::Open.stops::<M>(me) {
                 return Progress::Ran;

@@ -92,6 +92,9 @@ impl MigrateFrames {
                             Err(errno) => self.refused[at] = Some(errno),
                         }
                         self.phase = Phase::Isolating(at + 1);
+                        if kernel.pauses::<M>(1) {
+                            return Progress::Ran;
+                        }
                     }
                     None if self.batch.is_empty() => self.phase = Phase::Done(Ok(0)),
                     None => {

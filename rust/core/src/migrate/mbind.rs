@@ -10,7 +10,8 @@ use super::target::Target;
 use crate::base::{Errno, MmId};
 use crate::kernel::Kernel;
 use crate::mmap::area;
-use crate::state::lock::Want;
+use crate::state::lock::{AtPause, Want};
+use crate::state::pagetable::LEAF_ENTRIES;
 use crate::state::policy::Policy;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
@@ -22,7 +23,7 @@ enum Phase {
     Entering,
     /// Step 12.
     Collecting(Collect),
-    /// Step 13: what was collected goes back.
+    /// Step 13: what was collected goes back, the last one of these first.
     PuttingBack(Vec<crate::base::Pfn>),
     /// Step 14.
     Applying,
@@ -71,6 +72,16 @@ impl Mbind {
         }
     }
 
+    /// The locks that it has at a pause.
+    pub fn locks_at_pause(&self) -> AtPause {
+        vec![(LockId::MmapSem(self.mm), Want::Exclusive)]
+    }
+
+    /// How many of the pages collected are done, of how many.
+    pub fn done_of(&self) -> (u64, u64) {
+        self.batch.done_of()
+    }
+
     /// The steps that the next advance makes.
     pub fn labels(&self) -> &'static [Label] {
         match &self.phase {
@@ -104,21 +115,26 @@ impl Mbind {
                 Phase::Collecting(collect) => {
                     match collect.advance::<M>(kernel, me, &mut self.batch) {
                         Err(lock) => return Progress::Waiting(lock),
+                        Ok(Ok(false)) if kernel.pauses::<M>(LEAF_ENTRIES) => return Progress::Ran,
                         Ok(Ok(false)) => {}
                         Ok(Ok(true)) => self.phase = Phase::Applying,
                         Ok(Err(errno)) => {
                             self.result = Err(errno);
-                            self.phase = Phase::PuttingBack(self.batch.isolated());
+                            let mut pages = self.batch.isolated();
+                            pages.reverse();
+                            self.phase = Phase::PuttingBack(pages);
                         }
                     }
                 }
-                Phase::PuttingBack(pages) => {
-                    if pages.is_empty() {
-                        self.phase = Phase::Leaving;
-                    } else {
-                        kernel.put_back_isolated(me.cpu, pages.remove(0));
+                Phase::PuttingBack(pages) => match pages.pop() {
+                    None => self.phase = Phase::Leaving,
+                    Some(page) => {
+                        kernel.put_back_isolated(me.cpu, page);
+                        if kernel.pauses::<M>(1) {
+                            return Progress::Ran;
+                        }
                     }
-                }
+                },
                 Phase::Applying => {
                     let range = self.range.clone();
                     match area::apply_policy::<M>(kernel, me, self.mm, range, self.policy) {

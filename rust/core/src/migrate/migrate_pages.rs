@@ -9,7 +9,7 @@ use super::vmas::migrate_vmas;
 use crate::base::{Errno, MmId, NodeId, NodeMask, Pfn, USER_END};
 use crate::kernel::Kernel;
 use crate::mmap::MmRelease;
-use crate::state::lock::Want;
+use crate::state::lock::{AtPause, Want};
 use crate::state::pagetable::LEAF_ENTRIES;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
@@ -100,11 +100,12 @@ impl MigratePages {
         }
     }
 
-    /// The lock that a call which runs through has at a pause, and how, without its being recorded.
-    pub const fn lock_at_pause(&self) -> Option<(LockId, Want)> {
+    /// The locks that it has at a pause.
+    pub fn locks_at_pause(&self) -> AtPause {
         match &self.phase {
-            Phase::Preparing | Phase::Entering | Phase::Releasing(_) | Phase::Done => None,
-            _ => Some((LockId::MmapSem(self.mm), Want::Shared)),
+            Phase::Preparing | Phase::Entering | Phase::Done => AtPause::new(),
+            Phase::Releasing(release) => release.locks_at_pause(),
+            _ => vec![(LockId::MmapSem(self.mm), Want::Shared)],
         }
     }
 

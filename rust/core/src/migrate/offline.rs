@@ -16,6 +16,7 @@ use crate::kernel::Kernel;
 use crate::ksm;
 use crate::pagecache::transfer;
 use crate::state::frame::PageFlags;
+use crate::state::lock::{AtPause, Want};
 use crate::state::zone::Span;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::trace::EventKind;
@@ -24,6 +25,10 @@ use crate::trace::EventKind;
 const TRIES: u32 = 5;
 /// Pages that one round isolates at most.
 const BUDGET: u32 = 256;
+/// Frames that a scan looks at before it pauses, perhaps, and how many of them are as much work as one
+/// page elsewhere.
+const STRETCH: u32 = 1 << 14;
+const FRAMES_A_PAGE: u32 = 32;
 
 #[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
@@ -72,6 +77,9 @@ pub struct Offline {
     budget: u32,
     /// Frames in use that this round could not isolate.
     unmanaged: u32,
+    /// Where the next scan of a call that runs through begins: no page before it is on a list, or comes
+    /// to be on one. Otherwise the first frame.
+    settled: Pfn,
     batch: Batch,
     phase: Phase,
 }
@@ -80,6 +88,7 @@ impl Offline {
     /// Will take a span that is not empty offline, or give up after `timeout` ticks.
     pub fn new(span: Span, timeout: u64) -> Offline {
         Offline {
+            settled: span.start,
             span,
             timeout,
             zone: ZoneId(0),
@@ -112,6 +121,14 @@ impl Offline {
         match &self.phase {
             Phase::PuttingBack(pages) => pages,
             _ => &[],
+        }
+    }
+
+    /// The locks that it has at a pause: KSM is kept out from step 3 to the end.
+    pub fn locks_at_pause(&self) -> AtPause {
+        match self.phase {
+            Phase::Checking | Phase::Marking | Phase::Notifying | Phase::Done(_) => AtPause::new(),
+            _ => vec![(LockId::KsmThread, Want::Exclusive)],
         }
     }
 
@@ -154,10 +171,18 @@ impl Offline {
                     kernel.drain_all();
                     self.phase = Phase::Scanning;
                 }
-                Phase::Scanning => self.scan(kernel),
+                Phase::Scanning => {
+                    let looked = self.scan::<M>(kernel);
+                    if kernel.pauses::<M>((looked / FRAMES_A_PAGE) as usize) {
+                        return Progress::Ran;
+                    }
+                }
                 Phase::Isolating(from) => {
                     let from = *from;
-                    self.isolate::<M>(kernel, me, from);
+                    let looked = self.isolate::<M>(kernel, me, from);
+                    if kernel.pauses::<M>((1 + looked / FRAMES_A_PAGE) as usize) {
+                        return Progress::Ran;
+                    }
                 }
                 Phase::PuttingBack(pages) => match pages.pop() {
                     Some(page) => kernel.put_back_isolated(me.cpu, page),
@@ -170,7 +195,7 @@ impl Offline {
                 Phase::Yielding => {
                     self.phase = match kernel.now.checked_add(1) {
                         Some(next_tick) => {
-                            transfer::pass_time_until(kernel, next_tick);
+                            transfer::pass_time_until(kernel, next_tick, u64::MAX);
                             Phase::Judging
                         }
                         // The clock is at its end: so is every deadline.
@@ -246,10 +271,26 @@ impl Offline {
         };
     }
 
-    /// Step 5c. Frame 0 cannot be told from "none" (Q25).
-    fn scan(&mut self, kernel: &Kernel) {
-        let mut frames = (self.span.start.0..self.span.end.0).map(Pfn);
+    /// Step 5c; returns how many frames it has looked at. Frame 0 cannot be told from "none" (Q25).
+    ///
+    /// While nobody else runs, frames that were found settled after a drain stay so: the others are put
+    /// back behind them, and nobody gets a frame of an ISOLATE pageblock.
+    fn scan<M: Mode>(&mut self, kernel: &Kernel) -> u32 {
+        let (from, stop) = if M::STEPS {
+            self.settled = self.span.start;
+            (self.span.start.0, self.span.end.0)
+        } else {
+            (self.settled.0, self.span.end.0.min(self.settled.0.saturating_add(STRETCH)))
+        };
+        let mut frames = (from..stop).map(Pfn);
         let first = frames.find(|&page| kernel.frames[page].has(PageFlags::LRU));
+        if !M::STEPS {
+            self.settled = first.unwrap_or(Pfn(stop));
+            if first.is_none() && stop < self.span.end.0 {
+                return stop - from;
+            }
+        }
+        let looked = first.map_or(stop, |page| page.0) - from;
         self.phase = match first.filter(|&page| page != Pfn(0)) {
             Some(page) => {
                 self.batch = Batch::new(Target::Anywhere, 0).offlining(true);
@@ -258,12 +299,15 @@ impl Offline {
             }
             None => Phase::DrainingLast,
         };
+        looked
     }
 
-    /// Step 5d: the next frame in use, from `from` on; after the last, what was isolated moves.
-    fn isolate<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, from: Pfn) {
+    /// Step 5d: the next frame in use, from `from` on; after the last, what was isolated moves. Returns
+    /// how many frames it has passed over.
+    fn isolate<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, from: Pfn) -> u32 {
         let mut frames = (from.0..self.span.end.0).map(Pfn);
         let in_use = frames.find(|&page| kernel.frames[page].count() > 0);
+        let looked = in_use.map_or(self.span.end.0, |page| page.0) - from.0;
         let Some(page) = in_use.filter(|_| self.budget > 0) else {
             self.phase = if self.unmanaged > 0 {
                 // From the head of the list on; it is taken from its end here.
@@ -274,7 +318,7 @@ impl Offline {
             if self.unmanaged == 0 && self.batch.is_empty() {
                 self.end_round(Ok(0));
             }
-            return;
+            return looked;
         };
         if kernel.isolate_page(page).is_ok() {
             self.batch.append(page);
@@ -284,11 +328,15 @@ impl Offline {
             self.unmanaged += 1;
         }
         self.phase = Phase::Isolating(Pfn(page.0 + 1));
+        looked
     }
 
     /// The end of step 5d: five errors are enough; whatever did not move gets another chance.
     fn end_round(&mut self, moved: Result<u32, Errno>) {
-        self.must_drain = true;
+        if !std::mem::replace(&mut self.must_drain, true) {
+            // Not drained so far: what waited in a pagevec is yet to come to a list.
+            self.settled = self.span.start;
+        }
         self.phase = match moved {
             Ok(0) => Phase::Judging,
             Ok(_) => Phase::Yielding,

@@ -6,6 +6,7 @@ use super::munlock::Munlock;
 use super::teardown::Teardown;
 use crate::base::{MmId, Pfn};
 use crate::kernel::Kernel;
+use crate::state::lock::AtPause;
 use crate::state::mm::VmFlags;
 use crate::step::{Label, Me, Mode, Point, Progress};
 
@@ -59,6 +60,14 @@ impl MmRelease {
             ReleasePhase::Munlocking(_, Some(munlock)) => munlock.held_page().into_iter().collect(),
             ReleasePhase::TearingDown(teardown) => teardown.held_pages(),
             _ => Vec::new(),
+        }
+    }
+
+    /// The locks that it has at a pause.
+    pub fn locks_at_pause(&self) -> AtPause {
+        match &self.phase {
+            ReleasePhase::TearingDown(teardown) => teardown.locks_at_pause(),
+            _ => AtPause::new(),
         }
     }
 
@@ -173,6 +182,14 @@ impl Exit {
         match &self.phase {
             Phase::Releasing(release) => release.held_pages(),
             _ => Vec::new(),
+        }
+    }
+
+    /// The locks that it has at a pause.
+    pub fn locks_at_pause(&self) -> AtPause {
+        match &self.phase {
+            Phase::Releasing(release) => release.locks_at_pause(),
+            _ => AtPause::new(),
         }
     }
 

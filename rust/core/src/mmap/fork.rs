@@ -6,7 +6,7 @@ use super::{MmRelease, lists_are_free};
 use crate::base::{Bugs, Errno, MmId, PAGE_SIZE, Pfn, Profile, TableId, TaskId, VmaId};
 use crate::kernel::Kernel;
 use crate::pagecache::swapcache;
-use crate::state::lock::Want;
+use crate::state::lock::{AtPause, Want};
 use crate::state::mm::{Mm, VmFlags};
 use crate::state::pagetable::{Entry, LEAF_ENTRIES, leaf_index, leaf_span_end};
 use crate::state::rmap::{entry_is_anonymous, link_file_behind};
@@ -89,9 +89,13 @@ impl Fork {
         }
     }
 
-    /// The lock that a call which runs through has at a pause, and how, without its being recorded.
-    pub const fn lock_at_pause(&self) -> (LockId, Want) {
-        (LockId::MmapSem(self.mm), Want::Exclusive)
+    /// The locks that it has at a pause.
+    pub fn locks_at_pause(&self) -> AtPause {
+        let mut locks = vec![(LockId::MmapSem(self.mm), Want::Exclusive)];
+        if let Phase::Failing(release) = &self.phase {
+            locks.extend(release.locks_at_pause());
+        }
+        locks
     }
 
     /// Makes one step: an area linked, or at most one leaf table's entries copied.

@@ -6,8 +6,9 @@ use super::area::{self, Merge, Style};
 use super::{Unmerge, neighbours_are_free};
 use crate::base::{Errno, MmId, Pfn, VmaId};
 use crate::kernel::Kernel;
-use crate::state::lock::Want;
+use crate::state::lock::{AtPause, Want};
 use crate::state::mm::VmFlags;
+use crate::state::pagetable::LEAF_ENTRIES;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 use crate::zap::{RangeZap, Zapped};
 
@@ -91,15 +92,23 @@ impl Madvise {
         }
     }
 
+    /// How it wants `mmap_sem`.
+    fn want(&self) -> Want {
+        if self.advice == Advice::DontNeed { Want::Shared } else { Want::Exclusive }
+    }
+
+    /// The locks that it has at a pause.
+    pub fn locks_at_pause(&self) -> AtPause {
+        vec![(LockId::MmapSem(self.mm), self.want())]
+    }
+
     /// Makes one step.
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         let sem = LockId::MmapSem(self.mm);
         loop {
             match &mut self.phase {
                 Phase::Starting => {
-                    let is_reader = self.advice == Advice::DontNeed;
-                    let want = if is_reader { Want::Shared } else { Want::Exclusive };
-                    if !kernel.lock::<M>(me, sem, want) {
+                    if !kernel.lock::<M>(me, sem, self.want()) {
                         return Progress::Waiting(sem);
                     }
                     self.phase = Phase::Advising(self.start);
@@ -133,7 +142,7 @@ impl Madvise {
                 kernel.unlock::<M>(me, sem);
                 return Progress::Done;
             }
-            if Point::Open.stops::<M>(me) {
+            if Point::Open.stops::<M>(me) || kernel.pauses::<M>(LEAF_ENTRIES) {
                 return Progress::Ran;
             }
         }

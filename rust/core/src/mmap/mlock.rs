@@ -8,7 +8,7 @@ use super::neighbours_are_free;
 use crate::base::{Errno, MmId, PAGE_SIZE, Pfn};
 use crate::fault::Pin;
 use crate::kernel::Kernel;
-use crate::state::lock::Want;
+use crate::state::lock::{AtPause, Want};
 use crate::state::mm::VmFlags;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
@@ -109,6 +109,12 @@ impl Mlock {
         pages
     }
 
+    /// The locks that it has at a pause; those of its caller, if it is nested, are not among them.
+    pub fn locks_at_pause(&self) -> AtPause {
+        let sem = (LockId::MmapSem(self.mm), Want::Exclusive);
+        if self.is_nested { AtPause::new() } else { vec![sem] }
+    }
+
     /// Makes one step.
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         let sem = LockId::MmapSem(self.mm);
@@ -137,6 +143,9 @@ impl Mlock {
                         Progress::Done => {
                             let result = pin.result();
                             self.pinned(kernel, address, end, result);
+                            if kernel.pauses::<M>(1) {
+                                return Progress::Ran;
+                            }
                         }
                         other => return other,
                     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{MmId, PAGE_SIZE, Profile, TableId, VmaId};
 use crate::kernel::Kernel;
 use crate::state::lock::Want;
-use crate::state::pagetable::{Entry, leaf_index, leaf_span_end};
+use crate::state::pagetable::{Entry, LEAF_ENTRIES, leaf_index, leaf_span_end};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// Two leaf tables, and what lies in both of the part that is moved.
@@ -114,7 +114,8 @@ impl MoveEntries {
             if matches!(self.phase, Phase::Done | Phase::Failed) {
                 return Progress::Done;
             }
-            if point.stops::<M>(me) {
+            let may_pause = self.phase == Phase::Opening;
+            if point.stops::<M>(me) || (may_pause && kernel.pauses::<M>(LEAF_ENTRIES)) {
                 return Progress::Ran;
             }
         }

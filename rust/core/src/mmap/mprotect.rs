@@ -6,9 +6,9 @@ use super::area::{self, Merge, Style};
 use super::neighbours_are_free;
 use crate::base::{Bugs, Errno, MmId, PAGE_SIZE, TableId};
 use crate::kernel::Kernel;
-use crate::state::lock::Want;
+use crate::state::lock::{AtPause, Want};
 use crate::state::mm::VmFlags;
-use crate::state::pagetable::{Entry, leaf_index, leaf_span_end};
+use crate::state::pagetable::{Entry, LEAF_ENTRIES, leaf_index, leaf_span_end};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,6 +58,11 @@ impl Mprotect {
         }
     }
 
+    /// The locks that it has at a pause.
+    pub fn locks_at_pause(&self) -> AtPause {
+        vec![(LockId::MmapSem(self.mm), Want::Exclusive)]
+    }
+
     /// Makes one step.
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         let sem = LockId::MmapSem(self.mm);
@@ -97,7 +102,7 @@ impl Mprotect {
                 kernel.unlock::<M>(me, sem);
                 return Progress::Done;
             }
-            if Point::Open.stops::<M>(me) {
+            if Point::Open.stops::<M>(me) || kernel.pauses::<M>(LEAF_ENTRIES) {
                 return Progress::Ran;
             }
         }

@@ -8,7 +8,7 @@ use super::munmap::Munmap;
 use super::{Unmerge, area, lists_are_free};
 use crate::base::{Errno, MmId, PAGE_SHIFT, PAGE_SIZE, Pfn, USER_END, VmaId};
 use crate::kernel::Kernel;
-use crate::state::lock::Want;
+use crate::state::lock::{AtPause, Want};
 use crate::state::mm::VmFlags;
 use crate::state::pagetable::Entry;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
@@ -101,6 +101,17 @@ impl Mremap {
             Phase::Moving(entries) | Phase::MovingBack(entries) => entries.carried(),
             _ => None,
         }
+    }
+
+    /// The locks that it has at a pause.
+    pub fn locks_at_pause(&self) -> AtPause {
+        let mut locks = vec![(LockId::MmapSem(self.mm), Want::Exclusive)];
+        if let Phase::Clearing(munmap) | Phase::Shrinking(munmap) | Phase::Leaving(munmap, _) =
+            &self.phase
+        {
+            locks.extend(munmap.locks_at_pause());
+        }
+        locks
     }
 
     /// Makes one step.

@@ -66,6 +66,9 @@ impl Munlock {
                 kernel.put_page(page);
                 self.page = None;
                 self.next += PAGE_SIZE;
+                if kernel.pauses::<M>(1) {
+                    return Progress::Ran;
+                }
             } else if self.next == self.end {
                 return Progress::Done;
             } else {
@@ -73,6 +76,9 @@ impl Munlock {
                 let root = kernel.mms[self.mm].root;
                 if kernel.tables.find_leaf(root, self.next).is_none() {
                     self.next = leaf_span_end(self.next).min(self.end);
+                    if kernel.pauses::<M>(1) {
+                        return Progress::Ran;
+                    }
                     continue;
                 }
                 let has_fault_method = self.has_fault_method;

@@ -8,7 +8,7 @@ use super::munlock::Munlock;
 use super::teardown::Teardown;
 use crate::base::{MmId, Pfn, USER_END, VmaId};
 use crate::kernel::Kernel;
-use crate::state::lock::Want;
+use crate::state::lock::{AtPause, Want};
 use crate::state::mm::VmFlags;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
@@ -64,9 +64,14 @@ impl Munmap {
         }
     }
 
-    /// The lock that a call which runs through has at a pause, and how, without its being recorded.
-    pub const fn lock_at_pause(&self) -> (LockId, Want) {
-        (LockId::MmapSem(self.mm), Want::Exclusive)
+    /// The locks that it has at a pause; those of its caller, if it is nested, are not among them.
+    pub fn locks_at_pause(&self) -> AtPause {
+        let sem = (LockId::MmapSem(self.mm), Want::Exclusive);
+        let mut locks = if self.is_nested { AtPause::new() } else { vec![sem] };
+        if let Phase::TearingDown(teardown) = &self.phase {
+            locks.extend(teardown.locks_at_pause());
+        }
+        locks
     }
 
     /// Makes one step.

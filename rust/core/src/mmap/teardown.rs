@@ -6,7 +6,7 @@ use super::lists_are_free;
 use crate::base::{MappingId, MmId, Pfn, VmaId};
 use crate::filemap::Truncate;
 use crate::kernel::Kernel;
-use crate::state::lock::Want;
+use crate::state::lock::{AtPause, Want};
 use crate::state::pagetable::{LEAF_ENTRIES, leaf_span_end};
 use crate::state::rmap::unlink_file;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
@@ -70,6 +70,14 @@ impl Teardown {
         match &self.phase {
             Phase::Emptying(truncate) => truncate.held_pages(),
             _ => self.gather.held_pages(),
+        }
+    }
+
+    /// The locks that it has at a pause.
+    pub(super) fn locks_at_pause(&self) -> AtPause {
+        match &self.phase {
+            Phase::Emptying(truncate) => truncate.locks_at_pause(),
+            _ => AtPause::new(),
         }
     }
 

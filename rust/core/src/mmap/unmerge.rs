@@ -66,6 +66,9 @@ impl Unmerge {
                     let root = kernel.mms[self.mm].root;
                     if kernel.tables.find_leaf(root, self.next).is_none() {
                         self.next = leaf_span_end(self.next).min(self.end);
+                        if kernel.pauses::<M>(1) {
+                            return Progress::Ran;
+                        }
                         continue;
                     }
                     self.breaking = Some(BreakKsm::new(self.mm, self.next));
@@ -75,7 +78,8 @@ impl Unmerge {
             if self.breaking.is_none() && self.next >= self.end {
                 return Progress::Done;
             }
-            if Point::Open.stops::<M>(me) {
+            let may_pause = self.breaking.is_none();
+            if Point::Open.stops::<M>(me) || (may_pause && kernel.pauses::<M>(1)) {
                 return Progress::Ran;
             }
         }

@@ -170,12 +170,19 @@ pub fn pass_time(kernel: &mut Kernel) -> bool {
     true
 }
 
-/// Lets time go on to `tick`, with everything that ends until then.
-pub fn pass_time_until(kernel: &mut Kernel, tick: u64) {
+/// Lets time go on to `tick`, with everything that ends until then, but with at most `most` transfers;
+/// tells whether it got there.
+pub fn pass_time_until(kernel: &mut Kernel, tick: u64, most: u64) -> bool {
+    let mut left = most;
     while kernel.io.first_due().is_some_and(|next| next.due.is_some_and(|due| due <= tick)) {
+        if left == 0 {
+            return false;
+        }
+        left -= 1;
         pass_time(kernel);
     }
     kernel.now = kernel.now.max(tick);
+    true
 }
 
 /// Whether the page is not under writeback; if it is, queues to see the end of it, or, in mode

@@ -127,6 +127,9 @@ impl Reclaim {
                         put_back(kernel, me.cpu, page);
                     }
                     self.phase = Phase::Scanning(zone);
+                    if kernel.pauses::<M>(BATCH_PAGES as usize) {
+                        return Progress::Ran;
+                    }
                 }
                 Phase::Done => return Progress::Done,
             }

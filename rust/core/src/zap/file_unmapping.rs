@@ -8,7 +8,8 @@ use super::gather::Zapped;
 use super::range::RangeZap;
 use crate::base::{MappingId, PAGE_SHIFT, Pfn};
 use crate::kernel::Kernel;
-use crate::state::lock::Want;
+use crate::state::lock::{AtPause, Want};
+use crate::state::pagetable::LEAF_ENTRIES;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
 
 /// How far the run has got. From `Finding` on, `i_mmap_lock` is held.
@@ -55,6 +56,14 @@ impl FileUnmapping {
         }
     }
 
+    /// The locks that it has at a pause.
+    pub fn locks_at_pause(&self) -> AtPause {
+        match self.phase {
+            Phase::Starting | Phase::Done => AtPause::new(),
+            _ => vec![(LockId::FileMap(self.file), Want::Exclusive)],
+        }
+    }
+
     /// Makes one step: at most one leaf table's entries. Coarse, it is one step.
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         let lock = LockId::FileMap(self.file);
@@ -81,6 +90,7 @@ impl FileUnmapping {
                 }
                 Phase::Zapping(zap, next) => match zap.advance::<M>(kernel, me) {
                     Progress::Done => self.phase = Phase::Finding(*next),
+                    Progress::Ran if kernel.pauses::<M>(LEAF_ENTRIES) => return Progress::Ran,
                     Progress::Ran => {}
                     waiting => return waiting,
                 },

@@ -22,6 +22,10 @@ pub enum Want {
     Watch,
 }
 
+/// Locks that a call which runs through has at a pause, outermost first, and how; they are on no record
+/// while it runs.
+pub type AtPause = Vec<(LockId, Want)>;
+
 #[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 struct Record {
     holders: Vec<CallId>,

@@ -35,7 +35,6 @@ from .syscalls.move_pages import prepare
 from .syscalls.set_mempolicy import replace as replace_policy
 from .system import System
 from .task_view import TaskView
-from .topology import CHECKED_PAGES, require_room_to_touch
 
 _MAY = VmFlags.MAYREAD | VmFlags.MAYWRITE | VmFlags.MAYEXEC
 _BY_PROTECTION = VmFlags.READ | VmFlags.WRITE | VmFlags.EXEC | VmFlags.SHARED | VmFlags.MAYSHARE
@@ -466,10 +465,6 @@ class Task(TaskView):
 
     def _accesses(self, where: Where, writes: npt.ArrayLike, progress: Progress | None) -> AccessResult:
         request = calls.access_request(where, writes, self._pid)
-        if isinstance(where, Region) and len(where) >= CHECKED_PAGES:
-            system = self._system
-            free = system.core.vmstat()["nr_free_pages"]
-            require_room_to_touch(len(where), free, contents=system.contents)
         what = partial(calls.access, where, writes)
         return calls.accesses_of(self._system.do(self._pid, request, what, progress))
 

@@ -20,12 +20,6 @@ from .flags import NODES_MAX, PAGE_SIZE, GiB, ZoneKind
 DESCRIPTOR_BYTES = 32
 """What the host holds for one frame, besides its contents."""
 
-MAPPED_BYTES = 16
-"""What it holds besides, at most, for one page that a task maps: its entry, its part of tables and lists."""
-
-CHECKED_PAGES = 1 << 18
-"""Fewer pages than this are not worth asking the host for its memory: 1 GiB of contents, 12 MiB without."""
-
 FRAMES_MAX = 0xFFFF_FFF0
 """Frames of the largest machine (16 TiB less 64 KiB)."""
 
@@ -279,41 +273,4 @@ def _host_bytes() -> int | None:
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
-        return None
-
-
-def require_room_to_touch(pages: int, free_frames: int, *, contents: bool) -> None:
-    """Refuse to fault in more pages than the host can hold now.
-
-    Parameters
-    ----------
-    pages
-        Distinct pages that may be touched for the first time.
-    free_frames
-        How many frames the machine has for them.
-    contents
-        Whether frames have bytes.
-
-    Raises
-    ------
-    UsageError
-        With the arithmetic. Nothing has been touched then.
-    """
-    fresh = min(pages, free_frames)
-    available = _available_bytes()
-    each = DESCRIPTOR_BYTES + MAPPED_BYTES + (PAGE_SIZE if contents else 0)
-    if available is not None and fresh * each > available:
-        raise UsageError(
-            f"{fresh} pages with {each} bytes of the host each need {fresh * each / GiB:.1f} GiB; it has "
-            f"{available / GiB:.1f} GiB available, enough for {available // each} pages"
-        )
-
-
-def _available_bytes() -> int | None:
-    """Return how much memory the host can still give, None where it does not tell."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            fields = dict(line.split(":", 1) for line in lines)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError, IndexError):
         return None

@@ -46,6 +46,7 @@ impl Gate {
     /// The machine of a snapshot. Whoever forged one for which its checksum is right, but that
     /// contradicts itself so that reading it is an assertion, is told so.
     pub(crate) fn restored(py: Python<'_>, snapshot: &[u8]) -> PyResult<Machine> {
+        Machine::check_room_to_restore(snapshot.len()).map_err(usage)?;
         let attempt = || catch_unwind(|| Machine::restore(snapshot));
         match py.detach(attempt) {
             Ok(restored) => restored.map_err(usage),

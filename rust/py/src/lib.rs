@@ -12,6 +12,7 @@ mod explore;
 mod files;
 mod gate;
 mod groups;
+mod host_room;
 mod huge_pages;
 mod machine;
 mod outcome;

@@ -19,6 +19,7 @@ use crate::arrays::frozen;
 use crate::errors::{Refusal, usage};
 use crate::explore::{kind_name, quietly};
 use crate::gate::Gate;
+use crate::host_room;
 use crate::huge_pages;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
@@ -280,7 +281,11 @@ impl PyMachine {
 
     fn start(&self, py: Python<'_>, pid: u32, request: &PyRequest, fine: bool) -> PyResult<u32> {
         let request = request.take()?;
-        self.enter(py, |machine| machine.start(TaskId(pid), request, fine)).map(|call| call.0)
+        let start = |machine: &mut Machine| {
+            host_room::check(machine, TaskId(pid), &request)?;
+            machine.start(TaskId(pid), request, fine)
+        };
+        self.enter(py, start).map(|call| call.0)
     }
 
     fn step(&self, py: Python<'_>, call: u32) -> PyResult<bool> {
@@ -425,7 +430,10 @@ impl PyMachine {
     }
 
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = self.enter(py, |machine| Ok(machine.snapshot()))?;
+        let bytes = self.enter(py, |machine| {
+            machine.check_room_for_snapshot()?;
+            Ok(machine.snapshot())
+        })?;
         Ok(PyBytes::new(py, &bytes))
     }
 

@@ -13,6 +13,7 @@ use pagemig_core::migrate::query::Question;
 use pagemig_core::migrate::target::Target;
 use pagemig_core::mmap::Advice;
 use pagemig_core::state::mm::VmFlags;
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 
 use crate::errors::usage;
@@ -59,7 +60,7 @@ impl PyRequest {
         }
         let request = move_pages::Request {
             count,
-            addresses: copied(&pages),
+            addresses: copied(&pages)?,
             nodes,
             fill_error,
             statuses_writable,
@@ -75,11 +76,11 @@ impl PyRequest {
         pages: PyReadonlyArray1<'_, u64>,
         pages_readable: u64,
         status_bytes_writable: u64,
-    ) -> PyRequest {
-        let mut addresses = copied(&pages);
+    ) -> PyResult<PyRequest> {
+        let mut addresses = copied(&pages)?;
         addresses.truncate(usize::try_from(pages_readable).unwrap_or(usize::MAX));
         let question = Question { count, addresses, status_bytes_writable };
-        PyRequest::of(Request::QueryPages { target: TaskId(target), question })
+        Ok(PyRequest::of(Request::QueryPages { target: TaskId(target), question }))
     }
 
     #[staticmethod]
@@ -123,7 +124,7 @@ impl PyRequest {
         nodes: PyReadonlyArray1<'_, i32>,
         offlining: bool,
     ) -> PyResult<PyRequest> {
-        let frames: Vec<Pfn> = pfns.as_array().iter().map(|&pfn| Pfn(pfn)).collect();
+        let frames = collected(pfns.as_array().iter().map(|&pfn| Pfn(pfn)))?;
         let target = match kind {
             0 if usize::from(node) < NODES_MAX => Target::Preferably(NodeId(node)),
             1 => Target::Anywhere,
@@ -147,8 +148,8 @@ impl PyRequest {
             let (a, w) = (addresses.len(), writes.len());
             return Err(usage(format!("{a} addresses, but {w} flags that say which are stores")));
         }
-        let writes = writes.as_array().to_vec();
-        Ok(PyRequest::of(Request::Touch(Pages::List { addresses: copied(&addresses), writes })))
+        let (addresses, writes) = (copied(&addresses)?, copied(&writes)?);
+        Ok(PyRequest::of(Request::Touch(Pages::List { addresses, writes })))
     }
 
     #[staticmethod]
@@ -157,8 +158,8 @@ impl PyRequest {
     }
 
     #[staticmethod]
-    fn write(address: u64, data: Vec<u8>) -> PyRequest {
-        PyRequest::of(Request::Write { address, data })
+    fn write(address: u64, data: &[u8]) -> PyResult<PyRequest> {
+        Ok(PyRequest::of(Request::Write { address, data: kept(data)? }))
     }
 
     #[staticmethod]
@@ -255,8 +256,9 @@ impl PyRequest {
 
     #[staticmethod]
     #[pyo3(signature = (file, offset, size, data))]
-    fn write_file(file: u32, offset: u64, size: u64, data: Option<Vec<u8>>) -> PyRequest {
-        PyRequest::of(Request::WriteFile { file: MappingId(file), offset, size, data })
+    fn write_file(file: u32, offset: u64, size: u64, data: Option<&[u8]>) -> PyResult<PyRequest> {
+        let data = data.map(kept).transpose()?;
+        Ok(PyRequest::of(Request::WriteFile { file: MappingId(file), offset, size, data }))
     }
 
     #[staticmethod]
@@ -295,20 +297,45 @@ impl PyRequest {
     }
 }
 
-fn copied(array: &PyReadonlyArray1<'_, u64>) -> Vec<u64> {
-    array.as_slice().map_or_else(|_| array.as_array().to_vec(), <[u64]>::to_vec)
+/// An array as a vector of our own, or MemoryError: these can be the largest pieces that a call takes.
+fn copied<T: Copy + numpy::Element>(array: &PyReadonlyArray1<'_, T>) -> PyResult<Vec<T>> {
+    match array.as_slice() {
+        Ok(all) => kept(all),
+        Err(_) => collected(array.as_array().iter().copied()),
+    }
+}
+
+fn kept<T: Copy>(all: &[T]) -> PyResult<Vec<T>> {
+    let mut copy = with_room(all.len())?;
+    copy.extend_from_slice(all);
+    Ok(copy)
+}
+
+fn collected<T>(all: impl ExactSizeIterator<Item = T>) -> PyResult<Vec<T>> {
+    let mut copy = with_room(all.len())?;
+    copy.extend(all);
+    Ok(copy)
+}
+
+fn with_room<T>(len: usize) -> PyResult<Vec<T>> {
+    let mut room = Vec::new();
+    let bytes = len.saturating_mul(size_of::<T>());
+    let no_room = |_| PyMemoryError::new_err(format!("{len} entries of a call need {bytes} bytes"));
+    room.try_reserve_exact(len).map_err(no_room)?;
+    Ok(room)
 }
 
 fn node_ids(nodes: &PyReadonlyArray1<'_, i32>) -> PyResult<Vec<NodeId>> {
-    let id = |&node: &i32| match usize::try_from(node) {
-        Ok(node) if node < NODES_MAX => Ok(NodeId::from(node)),
-        _ => Err(usage(format!("no node {node}; nodes are 0 to {}", NODES_MAX - 1))),
-    };
-    match nodes.as_slice() {
-        Ok(all) if all.iter().all(|&node| (node as u32) < NODES_MAX as u32) => {
-            Ok(all.iter().map(|&node| NodeId(node as u8)).collect())
+    let is_node = |node: i32| (node as u32) < NODES_MAX as u32;
+    if let Ok(all) = nodes.as_slice() {
+        if all.iter().all(|&node| is_node(node)) {
+            return collected(all.iter().map(|&node| NodeId(node as u8)));
         }
-        _ => nodes.as_array().iter().map(id).collect(),
+    }
+    let array = nodes.as_array();
+    match array.iter().find(|&&node| !is_node(node)) {
+        Some(node) => Err(usage(format!("no node {node}; nodes are 0 to {}", NODES_MAX - 1))),
+        None => collected(array.iter().map(|&node| NodeId(node as u8))),
     }
 }
 

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 
 use crate::errors::Refusal;
 use crate::gate::{Between, Gate};
+use crate::host_room;
 
 /// Pages of a slice: some milliseconds, and some tens in a debug build.
 const PAGES: u64 = 1 << 14;
@@ -26,8 +27,10 @@ pub(crate) fn run(
     request: Request,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Outcome> {
-    let (mut slice, between) =
-        gate.enter_first(py, |machine| machine.run_for(task, request, PAGES))?;
+    let (mut slice, between) = gate.enter_first(py, |machine| {
+        host_room::check(machine, task, &request)?;
+        machine.run_for(task, request, PAGES)
+    })?;
     loop {
         let paused = match slice {
             Slice::Done(outcome) => return Ok(outcome),

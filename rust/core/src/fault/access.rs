@@ -33,15 +33,22 @@ pub enum Pages {
 }
 
 impl Pages {
-    pub(super) fn len(&self) -> usize {
+    /// How many accesses there are.
+    pub fn len(&self) -> usize {
         match self {
             Pages::Range { pages, .. } => *pages,
             Pages::List { addresses, .. } => addresses.len(),
         }
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The address of one, and whether it is a store.
     #[inline]
-    pub(super) fn get(&self, at: usize) -> (u64, bool) {
+    pub fn get(&self, at: usize) -> (u64, bool) {
         match self {
             // The first access is at `start` itself, the others at the start of their page.
             Pages::Range { start, is_write, .. } if at == 0 => (*start, *is_write),
@@ -125,7 +132,7 @@ pub struct Access {
 impl Access {
     /// Accesses in the memory `mm`.
     pub fn new(mm: MmId, pages: Pages, what: What) -> Access {
-        let phase = if pages.len() == 0 { Phase::Done } else { Phase::Trying };
+        let phase = if pages.is_empty() { Phase::Done } else { Phase::Trying };
         Access {
             mm,
             pages,

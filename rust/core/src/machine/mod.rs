@@ -12,6 +12,7 @@ mod flight;
 mod group_tests;
 mod group_verbs;
 mod request;
+mod room;
 mod searching;
 #[cfg(test)]
 mod slice_tests;
@@ -25,6 +26,7 @@ pub mod verbs;
 pub use call::{Call, Outcome};
 pub use flight::{Flight, State};
 pub use request::Request;
+pub use room::Need;
 pub use searching::Settled;
 pub use slices::Slice;
 pub use snapshot::BadSnapshot;
@@ -82,6 +84,7 @@ impl Machine {
     /// # Errors
     /// If the host has no room for it.
     pub fn try_clone(&self) -> Result<Machine, Misuse> {
+        self.check_room_for_copy()?;
         let kernel = self.kernel.try_clone()?;
         Ok(Machine { kernel, flights: self.flights.clone(), next_call: self.next_call })
     }

@@ -324,7 +324,7 @@ fn checked_bytes(kernel: &Kernel, task: TaskId, start: u64, size: usize) -> Resu
 }
 
 /// Addresses that a touch of unmapped pages may report.
-const SIGSEGV_MAX: u64 = 1 << 24;
+pub(super) const SIGSEGV_MAX: u64 = 1 << 24;
 
 /// Refuses a range that leaves user space, or whose unmapped pages would fill the host's memory
 /// with their addresses.

@@ -57,6 +57,7 @@ impl Machine {
             let (call, among) = self.start_among_others(task, request)?;
             return self.step_among_others(call, among, pages);
         }
+        self.make_room(task, &request)?;
         let cpu = self.kernel.tasks[task].cpu;
         let mut call = request.begin(&mut self.kernel, task)?;
         if self.run_slice(task, cpu, &mut call, pages) {

@@ -166,6 +166,7 @@ impl Machine {
     ) -> Result<CallId, Misuse> {
         self.check_caller(task, request.is_exit())?;
         self.check_pin_is_left(&request)?;
+        self.make_room(task, &request)?;
         let (verb, is_exit) = (request.verb(), request.is_exit());
         let call = request.begin(&mut self.kernel, task)?;
         let id = CallId(self.next_call);

@@ -109,7 +109,11 @@ impl<'de> Deserialize<'de> for Tables {
         if len > limit.max(TABLES_MAX) {
             return Err(bad());
         }
-        let mut tables = vec![[Entry::NONE; ENTRIES]; len];
+        let mut tables = Vec::new();
+        if tables.try_reserve_exact(len).is_err() {
+            return Err(serde::de::Error::custom("this host has no room for its page tables"));
+        }
+        tables.resize(len, [Entry::NONE; ENTRIES]);
         if !sparse::fill(tables.as_flattened_mut(), &lines) {
             return Err(bad());
         }
@@ -240,6 +244,30 @@ impl Tables {
             count += level.len();
         }
         count
+    }
+
+    /// Sees to it that so many tables can be made; false if the host has no room for them.
+    pub fn try_reserve(&mut self, count: usize) -> bool {
+        let more = count.saturating_sub(self.vacant.len());
+        // Half as much again is good to have, but not needed.
+        let has_tables =
+            self.tables.try_reserve(more).is_ok() || self.tables.try_reserve_exact(more).is_ok();
+        has_tables && self.used.try_reserve(more).is_ok()
+    }
+
+    /// How many tables may be made yet.
+    pub fn left(&self) -> usize {
+        self.limit.saturating_sub(self.in_use()) + UPPER_LEVELS as usize
+    }
+
+    /// How many there are, in use or not.
+    pub fn len(&self) -> usize {
+        self.tables.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
     }
 
     /// How many tables are in use.

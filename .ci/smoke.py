@@ -4,8 +4,14 @@ Run with ``python -I`` in an environment that holds the wheel alone. It moves pa
 face, and asks the console script for what only the ``cli`` extra can do.
 """
 
+import os
+import signal
+import statistics
+import struct
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +49,80 @@ def console_script_names_its_extra() -> None:
     assert len(answer.stderr.strip().splitlines()) == 1, answer
 
 
+HEARD_WITHIN = 0.1
+"""Seconds from Ctrl-C to KeyboardInterrupt, the median of some (decision 0011)."""
+SAMPLES = 7
+PAGES = 1 << 20
+
+
+class Interrupter:
+    """A process that sends SIGINT to this one a while after it was told, and says when it did."""
+
+    def __init__(self) -> None:
+        told, self.tell = os.pipe()
+        self.hear, says = os.pipe()
+        if os.fork():
+            return
+        os.close(self.tell)
+        while wanted := os.read(told, 8):
+            time.sleep(struct.unpack("d", wanted)[0])
+            now = time.monotonic()
+            os.kill(os.getppid(), signal.SIGINT)
+            os.write(says, struct.pack("d", now))
+        os._exit(0)
+
+    def seconds_to(self, long: Callable[[], object], delay: float) -> float:
+        """How long Ctrl-C took to end one of many long calls."""
+        os.write(self.tell, struct.pack("d", delay))
+        try:
+            while True:
+                long()
+        except KeyboardInterrupt:
+            heard = time.monotonic()
+        sent: float = struct.unpack("d", os.read(self.hear, 8))[0]
+        return heard - sent
+
+
+def long_calls_hear_ctrl_c(interrupter: Interrupter) -> None:
+    """Calls over a million pages end, or are in flight and can be finished, soon after it came."""
+    machine = pm.Machine(nodes=[PAGES * 6144] * 2)
+    task = machine.spawn("long")
+    heap = task.mmap(PAGES * pm.PAGE_SIZE)
+    task.touch(heap)
+    file = machine.create_file("file", pm.GiB)
+    bind = [pm.Policy(pm.PolicyMode.BIND, [node]) for node in (0, 1)]
+    move = pm.MbindFlags.MOVE
+    verbs: dict[str, Callable[[], object]] = {
+        "move_pages": lambda: [task.move_pages(heap, node) for node in (1, 0)],
+        "query": lambda: task.move_pages(heap),
+        "access": lambda: task.access(heap.addresses, True),
+        "migrate_pages": lambda: [task.migrate_pages(None, [node], [1 - node]) for node in (0, 1)],
+        "mbind": lambda: [task.mbind(heap, policy, flags=move) for policy in bind],
+        "fork and exit": lambda: task.fork().exit(),
+        "mprotect": lambda: [task.mprotect(heap, allowed) for allowed in (pm.Protection.READ, pm.RW)],
+        "madvise": lambda: [task.touch(heap), task.madvise(heap, pm.Advice.DONTNEED)],
+        "mlock": lambda: [task.mlock(heap), task.munlock(heap)],
+        "write and truncate": lambda: [file.write(0, size=pm.GiB), file.truncate(0)],
+        "step": lambda: [machine.start(pm.calls.move_pages(heap[:50_000], 1), by=task), machine.run()],
+        "audit": machine.check,
+    }
+    for name, verb in verbs.items():
+        taken = []
+        for sample in range(SAMPLES):
+            taken.append(interrupter.seconds_to(verb, 0.02 + 0.013 * sample))
+            machine.run()
+            if any(child.pid != task.pid for child in machine.tasks):
+                machine.tasks[-1].exit()
+        machine.check()
+        median, worst = statistics.median(taken), max(taken)
+        print(f"{name:20} hears Ctrl-C after {1e3 * median:6.1f} ms, at worst {1e3 * worst:6.1f}")
+        assert median < HEARD_WITHIN, f"{name}: Ctrl-C was heard after {taken} s"
+
+
 if __name__ == "__main__":
+    interrupter = Interrupter()
     moves_pages()
     is_the_installed_one()
     console_script_names_its_extra()
+    long_calls_hear_ctrl_c(interrupter)
     print(f"pagemig {pm.__version__} works with numpy {np.__version__} alone")

@@ -37,7 +37,7 @@ def machine_of(kind: str, pages: int) -> tuple[pm.Machine, pm.Task, pm.Region]:
 class MoveKind:
     """All pages of one kind to the other node."""
 
-    params = (PAGES[:3], KINDS, ("address", "random"))
+    params = (PAGES[:4], KINDS, ("address", "random"))
     param_names = ("pages", "kind", "order")
     number = 1
     rounds = 2
@@ -102,7 +102,7 @@ class MigrateTask:
 class Faults:
     """Faults other than a first write."""
 
-    params = (PAGES[:3], ("zero page", "file", "copy on write", "swap in"))
+    params = (PAGES[:4], ("zero page", "file", "copy on write", "swap in"))
     param_names = ("pages", "fault")
     number = 1
     rounds = 2

@@ -99,7 +99,7 @@ class Build:
 class Clone:
     """A snapshot of a machine with a heap."""
 
-    params = (PAGES[:3],)
+    params = (PAGES,)
     param_names = ("pages",)
 
     def setup(self, pages: int) -> None:

@@ -48,7 +48,7 @@ class MoveBytes(MoveHeap):
 class MoveNothing:
     """Pages that stay: they are where they should be, or somebody holds on to them."""
 
-    params = (PAGES[:3],)
+    params = (PAGES,)
     param_names = ("pages",)
     number = 1
     rounds = 3
@@ -73,7 +73,7 @@ class MoveNothing:
 class MoveLedger:
     """How many of each elementary operation a page costs."""
 
-    params = (PAGES[:3], LEDGER)
+    params = (PAGES, LEDGER)
     param_names = ("pages", "operation")
     unit = "operations/page"
 
@@ -102,7 +102,7 @@ class MoveDescriptors:
     unmapping, copy and restoration the frames that it is about.
     """
 
-    params = (PAGES[:3],)
+    params = (PAGES,)
     param_names = ("pages",)
     unit = "descriptors/page"
 

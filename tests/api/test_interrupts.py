@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -149,3 +151,82 @@ def test_a_call_number_does_not_tell_how_a_call_was_sliced() -> None:
         call = machine.start(pm.calls.touch(region[:1]), by=task)
         numbers.append(repr(call))
     assert numbers[0] == numbers[1]
+
+
+def test_an_mbind_shows_progress_and_stays_in_flight_when_it_is_stopped() -> None:
+    """It holds mmap_sem and isolated pages; `machine.calls` has it, and it can be finished."""
+    machine, task, region = heap()
+    policy = pm.Policy(pm.PolicyMode.BIND, [1])
+    with pytest.raises(Stop):
+        task.mbind(region, policy, flags=pm.MbindFlags.MOVE, progress=stop)
+    (call,) = machine.calls
+    assert not call.done
+    machine.check()
+    machine.run()
+    assert task.move_pages(region).tolist() == [1] * PAGES
+    machine.check()
+
+
+def test_a_verb_beside_a_call_in_flight_stays_in_flight_when_it_is_stopped() -> None:
+    """Its steps have been seen, so it is a call like the other."""
+    machine, task, region = heap()
+    other = machine.spawn("other")
+    page = other.mmap(pm.PAGE_SIZE)
+    machine.start(pm.calls.touch(page), by=other)
+    with pytest.raises(Stop):
+        task.move_pages(region, 1, progress=lambda done, total: done and stop(done, total))
+    assert [call.pid for call in machine.calls] == [other.pid, task.pid]
+    machine.check()
+    mover = machine.calls[1]
+    machine.run()
+    assert mover.result.tolist() == [1] * PAGES
+    machine.check()
+
+
+def interrupted_by_a_timer(verb: Callable[[], object]) -> None:
+    """Run a verb again and again until a signal's handler raises in the middle of it."""
+
+    def ring(number: int, frame: object) -> None:
+        raise Stop(number)
+
+    def again_and_again() -> None:
+        while True:
+            verb()
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(Stop):
+            again_and_again()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_what_a_signal_handler_raises_stops_stepping_and_nothing_is_lost() -> None:
+    """Method: any exception, not only KeyboardInterrupt; the calls go on where they were."""
+    machine, task, region = heap()
+    call = machine.start(pm.calls.move_pages(region, 1), by=task)
+    interrupted_by_a_timer(machine.run)
+    assert not call.done
+    machine.check()
+    machine.run()
+    assert call.result.tolist() == [1] * PAGES
+
+
+def test_a_raw_system_call_that_a_signal_stopped_is_in_flight() -> None:
+    """`pagemig.syscalls`: it has a handle, and its result is the system call's."""
+    machine, task, region = heap()
+
+    def there_and_back() -> None:
+        for old, new in ((0, 1), (1, 0)):
+            assert pm.syscalls.migrate_pages(task, 0, 65, [old], [new]) == 0
+
+    interrupted_by_a_timer(there_and_back)
+    machine.check()
+    calls = machine.calls
+    assert len(calls) <= 1, "between two calls there is none"
+    machine.run()
+    assert all(call.result == 0 for call in calls)
+    assert set(task.move_pages(region).tolist()) in ({0}, {1})
+    machine.check()

@@ -220,7 +220,7 @@ def test_a_raw_system_call_that_a_signal_stopped_is_in_flight() -> None:
 
     def there_and_back() -> None:
         for old, new in ((0, 1), (1, 0)):
-            assert pm.syscalls.migrate_pages(task, 0, 65, [old], [new]) == 0
+            assert pm.syscalls.migrate_pages(task, 0, 65, {old}, {new}) == 0
 
     interrupted_by_a_timer(there_and_back)
     machine.check()

@@ -192,16 +192,7 @@ impl Offline {
                     Progress::Done => self.end_round(self.batch.result()),
                     other => return other,
                 },
-                Phase::Yielding => {
-                    self.phase = match kernel.now.checked_add(1) {
-                        Some(next_tick) => {
-                            transfer::pass_time_until(kernel, next_tick, u64::MAX);
-                            Phase::Judging
-                        }
-                        // The clock is at its end: so is every deadline.
-                        None => Phase::Failing(Errno::Again),
-                    };
-                }
+                Phase::Yielding => self.phase = sleep_a_tick(kernel),
                 Phase::DrainingLast => {
                     kernel.drain_all();
                     self.phase = Phase::Inspecting;
@@ -345,6 +336,18 @@ impl Offline {
                 if self.tries == 0 { Phase::Failing(errno) } else { Phase::Yielding }
             }
         };
+    }
+}
+
+/// Lets a tick pass, with the transfers that end in it.
+fn sleep_a_tick(kernel: &mut Kernel) -> Phase {
+    match kernel.now.checked_add(1) {
+        Some(next_tick) => {
+            transfer::pass_time_until(kernel, next_tick, u64::MAX);
+            Phase::Judging
+        }
+        // The clock is at its end: so is every deadline.
+        None => Phase::Failing(Errno::Again),
     }
 }
 

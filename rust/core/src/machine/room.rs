@@ -109,11 +109,11 @@ impl Machine {
                     Pages::Range { .. } => count.min(SIGSEGV_MAX),
                     Pages::List { .. } => count,
                 };
-                self.touched(own, count).and(16 * told)
+                self.touched(own, count).and(told.saturating_mul(16))
             }
             Request::Read { size, .. } => {
                 let size = *size as u64;
-                self.touched(own, pages_of(&size) + 1).and(2 * size)
+                self.touched(own, pages_of(&size).saturating_add(1)).and(size.saturating_mul(2))
             }
             Request::Write { data, .. } => self.touched(own, pages_of(&(data.len() as u64)) + 1),
             Request::Mlock { len, is_lock: true, .. } => self.touched(own, pages_of(len)),
@@ -127,8 +127,12 @@ impl Machine {
                 need.tables = need.tables.max(tables);
                 need
             }
-            Request::MovePages { request, .. } => self.moved(request.count, 8, own),
-            Request::QueryPages { question, .. } => Need::default().and(8 * question.count),
+            Request::MovePages { request, .. } => {
+                self.moved(request.addresses.len() as u64, 8, own)
+            }
+            Request::QueryPages { question, .. } => {
+                Need::default().and(8 * question.addresses.len() as u64)
+            }
             Request::MigratePages { target, .. } => self.migrated(theirs(target), u64::MAX),
             Request::Mbind { len, wanted, .. } if wanted.may_move => {
                 self.migrated(own, pages_of(len))
@@ -146,9 +150,11 @@ impl Machine {
             Request::ReadFile { file, offset, size } => {
                 let host = self.kernel.mappings.find(*file).and_then(|file| file.host.as_ref());
                 let size = *size.min(&host.map_or(0, |host| host.size.saturating_sub(*offset)));
-                self.cached(*file, pages_of(&size) + 1).and(2 * size)
+                self.cached(*file, pages_of(&size).saturating_add(1)).and(size.saturating_mul(2))
             }
-            Request::WriteFile { file, size, .. } => self.cached(*file, pages_of(size) + 1),
+            Request::WriteFile { file, size, .. } => {
+                self.cached(*file, pages_of(size).saturating_add(1))
+            }
             Request::Reclaim { pages, .. } => {
                 Need::default().and((BESIDE + NODE / 8 + self.bytes_on_disk()) * u64::from(*pages))
             }
@@ -250,7 +256,9 @@ impl Machine {
             }
             leaves = leaves.min(spans);
         }
-        let tables = (leaves + 3).min(self.tables_left());
+        let tables = leaves.saturating_add(3).min(self.tables_left());
+        // More pages than frames come to no memory.
+        let pages = pages.min(self.kernel.frames.len() as u64);
         if pages < FEW {
             return Need { tables, ..Need::default() };
         }
@@ -272,6 +280,7 @@ impl Machine {
         }
         let has_buffers =
             self.kernel.mappings.find(file).is_some_and(|file| file.kind.buffer_bytes > 0);
+        let pages = pages.min(self.kernel.frames.len() as u64);
         let each = NODE / NODE_PAGES + 1 + if has_buffers { BUFFERS } else { 0 };
         self.fresh(pages).and(each * pages)
     }

@@ -77,6 +77,8 @@ def refused_pointer(world: World, step: Step) -> int:
 def remember(world: World, step: Step, result: Any) -> None:
     """Keep what a step has made under the name that it gives."""
     verb = getattr(step, "do", "")
+    if isinstance(step, call_steps.Unpin):
+        _release(world, step)
     if result is None:
         return
     if verb == "fork":
@@ -88,8 +90,18 @@ def remember(world: World, step: Step, result: Any) -> None:
             if word is not None:
                 world.pins[word] = result
         by = step.by or "the kernel"
-        known = getattr(step, "name", None)
+        known = getattr(step, "name", None) or getattr(step, "id", None)
         world.holders.setdefault(result, []).append(f"{known} of {by}" if known else by)
+
+
+def _release(world: World, step: call_steps.Unpin) -> None:
+    """Take one of those who hold a frame off the list: the one that is named, else the last."""
+    held = world.holders.get(world.frame(step.pfn), [])
+    named = next((who for who in held if who.startswith(f"{step.pfn} of ")), None)
+    if held:
+        gone = named if named is not None else held[-1]
+        held.remove(gone)
+        world.released.setdefault(world.frame(step.pfn), []).append(gone)
 
 
 def perform(world: World, step: Step, where: str) -> None:
@@ -111,9 +123,8 @@ def perform(world: World, step: Step, where: str) -> None:
     verb = getattr(step, "do", "")
     if verb in ("pin", "lookup") and result is None:
         raise UsageError(f"{where}: there is no page to be had there")
-    if isinstance(step, call_steps.Unpin):
-        world.holders.pop(world.frame(step.pfn), None)
     remember(world, step, result)
+    world.released.clear()
 
 
 def _act(world: World, step: Step) -> Any:
@@ -288,6 +299,18 @@ def _hold_buffer(world: World, step: setup_steps.HoldBuffer) -> None:
     world.file(step.file).hold_buffer(step.page, step.at, lock=step.lock)
 
 
+def _isolate(world: World, step: setup_steps.Isolate) -> None:
+    pfn = world.frame(step.pfn)
+    world.machine.isolate(pfn)
+    world.taken.add(pfn)
+
+
+def _putback(world: World, step: setup_steps.Putback) -> None:
+    pfn = world.frame(step.pfn)
+    world.machine.putback(pfn)
+    world.taken.discard(pfn)
+
+
 _AT_ONCE: dict[str, Callable[[World, Any], Any]] = {
     "swap_out": _swap_out_all,
     "mmap": _mmap,
@@ -298,8 +321,8 @@ _AT_ONCE: dict[str, Callable[[World, Any], Any]] = {
     "set_page_flag": lambda world, step: world.machine.set_page_flag(
         world.frame(step.pfn), PageFlags[step.flag], step.on
     ),
-    "isolate": lambda world, step: world.machine.isolate(world.frame(step.pfn)),
-    "putback": lambda world, step: world.machine.putback(world.frame(step.pfn)),
+    "isolate": _isolate,
+    "putback": _putback,
     "set_swap_device": _set_swap_device,
     "veto": _veto,
     "set_task": _set_task,

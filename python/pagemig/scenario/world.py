@@ -50,6 +50,10 @@ class World:
     """Frames."""
     holders: dict[int, list[str]] = field(default_factory=dict)
     """Who took pins on a frame, and what they are called."""
+    released: dict[int, list[str]] = field(default_factory=dict)
+    """Those of them that calls at once have dropped."""
+    taken: set[int] = field(default_factory=set)
+    """Frames that were taken off their lists by hand."""
     kernel: int | None = None
     """The pid of the kernel thread that makes calls nobody else makes."""
 
@@ -64,6 +68,8 @@ class World:
             dict(self.cpusets),
             dict(self.pins),
             {pfn: list(names) for pfn, names in self.holders.items()},
+            {pfn: list(names) for pfn, names in self.released.items()},
+            set(self.taken),
             self.kernel,
         )
 
@@ -155,20 +161,6 @@ class World:
             else:
                 listed.append(self.frame(item))
         return listed
-
-    def page_names(self, pid: int | None = None) -> dict[tuple[int, int], str]:
-        """Return what the pages of all regions are called, by pid and address."""
-        return {
-            (region.task, page.start): f"{name}[{number}]"
-            for name, region in self.regions.items()
-            if pid is None or region.task == pid
-            for number, page in enumerate(region)
-        }
-
-    def regions_pid(self, address: int, pid: int) -> int:
-        """Return the task under which a region at an address is named: its own, or a parent of it."""
-        at = next((region.task for region in self.regions.values() if address in region), None)
-        return pid if at is None else at
 
     def _lives(self, pid: int) -> bool:
         return any(task.pid == pid for task in self.machine.tasks)

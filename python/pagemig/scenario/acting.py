@@ -27,6 +27,7 @@ from ..user_memory import UserMemory
 from . import call_steps, setup_steps
 from .call_steps import PolicyPart
 from .part import Step
+from .raw_acting import RAW
 from .values import ERRNOS, PROTECTIONS
 from .world import World, capabilities, map_region
 
@@ -53,7 +54,7 @@ def refused_pointer(world: World, step: Step) -> int:
         return 0
     caller = world.task(by)
     if isinstance(step, call_steps.MovePages):
-        target = world.task(step.target).pid if isinstance(step.target, str) else step.target or 0
+        target = world.tasks[step.target] if isinstance(step.target, str) else step.target or 0
         where = world.where(step.pages, step.target if isinstance(step.target, str) else by)
         addresses = where.addresses if isinstance(where, Region) else where
         nodes = np.array(np.broadcast_to(step.nodes or 0, addresses.shape), dtype=np.int32)
@@ -63,7 +64,7 @@ def refused_pointer(world: World, step: Step) -> int:
             return -syscalls.move_pages(caller, target, addresses.size, _NOWHERE, nodes, status, flags)
         return -syscalls.move_pages(caller, target, addresses.size, addresses, _NOWHERE_32, status, flags)
     if isinstance(step, call_steps.MigratePages):
-        target = world.task(step.target).pid if isinstance(step.target, str) else step.target or 0
+        target = world.tasks[step.target] if isinstance(step.target, str) else step.target or 0
         old: Any = _NOWHERE if wrong == "old_nodes" else frozenset(step.old_nodes)
         new: Any = _NOWHERE if wrong == "new_nodes" else frozenset(step.new_nodes)
         return -syscalls.migrate_pages(caller, target, NODES_MAX + 1, old, new)
@@ -113,7 +114,7 @@ def perform(world: World, step: Step, where: str) -> None:
         It cannot be done, or fails: a setup has to go well.
     """
     try:
-        result = _act(world, step)
+        result = act(world, step)
     except (UsageError, SyscallError, OutOfMemoryError) as error:
         raise UsageError(f"{where}: {error}") from None
     if isinstance(result, AccessResult):
@@ -127,7 +128,8 @@ def perform(world: World, step: Step, where: str) -> None:
     world.released.clear()
 
 
-def _act(world: World, step: Step) -> Any:
+def act(world: World, step: Step) -> Any:
+    """Do a step to its end; raise what it raises."""
     verb = str(getattr(step, "do", ""))
     if verb in _AT_ONCE:
         return _AT_ONCE[verb](world, step)
@@ -139,7 +141,7 @@ def _act(world: World, step: Step) -> Any:
 
 
 def _move_pages(world: World, step: call_steps.MovePages) -> CallValue:
-    target = world.task(step.target).pid if isinstance(step.target, str) else step.target
+    target = world.tasks[step.target] if isinstance(step.target, str) else step.target
     seen_by = step.target if isinstance(step.target, str) else step.by
     where = world.where(step.pages, seen_by)
     if isinstance(where, Region) and not isinstance(step.target, (str, type(None))):
@@ -150,7 +152,7 @@ def _move_pages(world: World, step: call_steps.MovePages) -> CallValue:
 
 
 def _migrate_pages(world: World, step: call_steps.MigratePages) -> CallValue:
-    target = world.task(step.target).pid if isinstance(step.target, str) else step.target
+    target = world.tasks[step.target] if isinstance(step.target, str) else step.target
     return calls.migrate_pages(target, step.old_nodes, step.new_nodes)
 
 
@@ -312,6 +314,7 @@ def _putback(world: World, step: setup_steps.Putback) -> None:
 
 
 _AT_ONCE: dict[str, Callable[[World, Any], Any]] = {
+    **RAW,
     "swap_out": _swap_out_all,
     "mmap": _mmap,
     "set_mempolicy": lambda world, step: world.task(step.by).set_mempolicy(policy_of(step.policy)),

@@ -28,6 +28,7 @@ from .driving import Drive, Enough
 from .judging import Before, Came, judge, placement, plain_result, remember_before
 from .listening import Tried
 from .model import CallPart, Page
+from .raw_acting import RAW
 from .reasons import why_not
 from .world import World, build
 
@@ -82,6 +83,8 @@ def start(world: World, part: CallPart, where: str) -> Flight:
     entries = None
     try:
         entries = remember_asked(world, part)
+        if str(getattr(part, "do", "")) in RAW:
+            return Flight(part, None, Came(True, acting.act(world, part)), entries)
         code = acting.refused_pointer(world, part)
         if code:
             failed = syscall_error(code, str(getattr(part, "do", "")))
@@ -178,8 +181,6 @@ class _Run:
 
     def _at_once(self) -> None:
         self.flights = take_off(self.world, self.page)
-        for flight in self.flights:
-            self._hear(flight)
         started = [flight.call for flight in self.flights if flight.call is not None]
         try:
             self.drive.run([call.number for call in started], self.order)
@@ -196,7 +197,8 @@ class _Run:
             before = world.machine.cost
             flight = start(world, part, f"calls[{position}]")
             self.flights.append(flight)
-            self._hear(flight)
+            if flight.call is not None and isinstance(part, MovePages):
+                self.drive.heard.brief.add(flight.call.number)
             try:
                 if flight.call is not None:
                     self.drive.finish(flight.call)
@@ -206,10 +208,6 @@ class _Run:
                 raise
             flight.cost = _difference(before, world.machine.cost)
             self._land([flight])
-
-    def _hear(self, flight: Flight) -> None:
-        if flight.call is not None and isinstance(flight.part, MovePages):
-            self.drive.heard.brief.add(flight.call.number)
 
     def _land(self, flights: list[Flight]) -> None:
         """Note where the pages are now, keep what was made, and tell why pages stayed."""

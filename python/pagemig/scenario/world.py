@@ -77,6 +77,8 @@ class World:
         """Return a task; `UsageError` if it is not there (any more)."""
         if name not in self.tasks:
             raise UsageError(f"there is no task {name!r} at this point")
+        if not self._lives(self.tasks[name]):
+            raise UsageError(f"task {name!r} has ended at this point")
         return self.machine.task(self.tasks[name])
 
     def file(self, name: str) -> File:

@@ -73,19 +73,24 @@ class Blame:
         self._world = world
         self._calls = calls
         self._pins = world.machine.pins
-        self._isolated = {
-            pfn: name for number, name in calls.items() if number in heard for pfn in heard[number].addresses
+        isolated = {
+            place: name
+            for number, name in calls.items()
+            if number in heard
+            for place in heard[number].addresses.items()
         }
+        self._frames = {pfn: name for (pfn, _), name in isolated.items()}
+        self._addresses = {address: name for (_, address), name in isolated.items() if address}
         self._mappers: dict[int, list[Place]] | None = None
 
     def of(
-        self, pfn: int, status: int, attempts: list[Attempt], others: Mapping[int, str]
+        self, pfn: int, address: int, status: int, attempts: list[Attempt], others: Mapping[int, str]
     ) -> tuple[Culprit, ...]:
-        """Return who keeps the page in a frame."""
-        return tuple(self._found(pfn, status, attempts, others))
+        """Return who keeps the page that is in a frame, or at an address."""
+        return tuple(self._found(pfn, address, status, attempts, others))
 
     def _found(
-        self, pfn: int, status: int, attempts: list[Attempt], others: Mapping[int, str]
+        self, pfn: int, address: int, status: int, attempts: list[Attempt], others: Mapping[int, str]
     ) -> Iterator[Culprit]:
         machine = self._world.machine
         for call, label in others.items():
@@ -117,7 +122,7 @@ class Blame:
         if labels & {"WO-1", "WO-5", "UM-10"} and frame.owner is not None and is_file and not buffers:
             yield from self._file(frame.owner.id)
         if not attempts and status == -errno.EBUSY:
-            yield from self._absent(pfn)
+            yield from self._absent(pfn, address)
 
     def _buffers(self, pfn: int) -> Iterator[Culprit]:
         buffers = list(enumerate(self._world.machine.buffers(pfn)))
@@ -144,11 +149,12 @@ class Blame:
             if known == number:
                 yield f"file {name}", ()
 
-    def _absent(self, pfn: int) -> Iterator[Culprit]:
+    def _absent(self, pfn: int, address: int) -> Iterator[Culprit]:
         """Who has a page that is on no list."""
         machine = self._world.machine
-        if pfn in self._isolated:
-            yield f"{self._isolated[pfn]} had taken it off its list", ()
+        taker = self._frames.get(pfn) or self._addresses.get(address)
+        if taker is not None:
+            yield f"{taker} had taken it off its list", ()
             return
         if pfn in self._world.taken:
             yield "taken off its list by hand", ()

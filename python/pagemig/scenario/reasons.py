@@ -210,7 +210,11 @@ class _Teller:
             status, text = self._unmoved(pfn)
             reasons = (Reason(None, "SY5" if source is not None else "SY6", status, text),)
             yield _Row(
-                entry, self._place(entries.pid, address), status, reasons, self.blame.of(pfn, status, [], {})
+                entry,
+                self._place(entries.pid, address),
+                status,
+                reasons,
+                self.blame.of(pfn, address, status, [], {}),
             )
             entry += 1
 
@@ -240,12 +244,12 @@ class _Teller:
             return (*self._chain(attempts, pfn), tail), self.failed
         if attempts and pfn is not None:
             others = self.tried.others.get(pfn, {})
-            return self._chain(attempts, pfn), self.blame.of(pfn, status, attempts, others)
+            return self._chain(attempts, pfn), self.blame.of(pfn, address, status, attempts, others)
         if is_failure:
             text = f"the call ended before: {errno.errorcode[-self.failure]}"
             return (Reason(None, "DP-5", status, text),), self.failed
         reasons, found = _never_tried(self.world, pid if pid in self.pids else None, address, status)
-        return reasons, () if found is None else self.blame.of(found, status, [], {})
+        return reasons, () if found is None else self.blame.of(found, address, status, [], {})
 
     def _chain(self, attempts: list[Attempt], pfn: int) -> tuple[Reason, ...]:
         labels = tuple(

@@ -311,3 +311,25 @@ def test_the_schema_takes_every_scenario_of_the_library(name: str) -> None:
     broken = copy.deepcopy(told)
     broken["calls"] = [{"id": "x", "do": "fly"}]
     assert not _fits(broken, made, made["$defs"])
+
+
+def test_all_parts_that_cannot_be_built_are_told_at_once(plain: dict[str, Any]) -> None:
+    """What the machine refuses of a file, a task, a region; what only follows from that is left out."""
+    plain["tasks"]["app"] = {"uid": -1}
+    plain["tasks"]["other"] = {"cpu": 9}
+    plain["tasks"]["third"] = {}
+    plain["files"] = {"big": {"size": 1 << 60}}
+    plain["regions"] |= {
+        "one": {"task": "third", "pages": 2, "at": 0x10000000},
+        "two": {"task": "third", "pages": 2, "at": 0x10001000},
+    }
+    with pytest.raises(pm.UsageError) as refused:
+        pm.Scenario(**plain).run()
+    head, *lines = str(refused.value).splitlines()
+    assert head == "4 mistakes:"
+    assert [line.split(":")[0].strip() for line in lines] == [
+        "files.big",
+        "tasks.app",
+        "tasks.other",
+        "regions.two",
+    ]

@@ -194,40 +194,48 @@ def build(page: Page) -> World:
     UsageError
         Something cannot be made as it is described; the message says where.
     """
-    with _at("machine"):
+    wrong: list[str] = []
+    with _at("machine", wrong):
         world = World(_machine(page.machine))
+    if wrong:
+        raise UsageError(wrong[0])
     machine = world.machine
     for name, group in page.memcgs.items():
-        with _at(f"memcgs.{name}"):
+        with _at(f"memcgs.{name}", wrong):
             above = None if group.parent is None else machine.memcg(group.parent)
             world.memcgs[name] = machine.create_memcg(name, limit=group.limit, parent=above).number
     for name, cpuset in page.cpusets.items():
-        with _at(f"cpusets.{name}"):
+        with _at(f"cpusets.{name}", wrong):
             over = None if cpuset.parent is None else machine.cpuset(cpuset.parent)
             world.cpusets[name] = machine.create_cpuset(
                 name, mems=cpuset.mems, memory_migrate=cpuset.memory_migrate, parent=over
             ).number
     for name, file in page.files.items():
-        with _at(f"files.{name}"):
+        with _at(f"files.{name}", wrong):
             world.files[name] = _file(machine, name, file).number
     for name, task in page.tasks.items():
-        with _at(f"tasks.{name}"):
+        with _at(f"tasks.{name}", wrong):
             world.tasks[name] = _task(machine, name, task).pid
     if any(call.by is None for call in page.calls):
         world.kernel = machine.spawn(KERNEL_THREAD, kernel_thread=True).pid
     for name, region in page.regions.items():
-        with _at(f"regions.{name}"):
-            world.regions[name] = map_region(world, region.task, region)
+        if region.task in world.tasks and (region.file is None or region.file in world.files):
+            with _at(f"regions.{name}", wrong):
+                world.regions[name] = map_region(world, region.task, region)
+    if len(wrong) > 1:
+        raise UsageError(f"{len(wrong)} mistakes:\n" + "\n".join(f"  {line}" for line in wrong))
+    if wrong:
+        raise UsageError(wrong[0])
     return world
 
 
 @contextmanager
-def _at(where: str) -> Iterator[None]:
-    """Say where in the scenario something is that cannot be made."""
+def _at(where: str, wrong: list[str]) -> Iterator[None]:
+    """Note where in the scenario something is that cannot be made."""
     try:
         yield
     except (UsageError, SyscallError, OutOfMemoryError) as error:
-        raise UsageError(f"{where}: {error}") from None
+        wrong.append(f"{where}: {error}")
 
 
 def _machine(part: MachinePart) -> Machine:

@@ -177,11 +177,12 @@ class Blame:
                     continue
                 for region_name, region in self._world.regions.items():
                     nodes = live[pid].nodes_of(type(region)(pid, region.start, region.length)).tolist()
+                    owner = f"{name}.{region_name}"
                     for number, node in enumerate(nodes):
                         if node >= 0:
                             entry = live[pid].entry_at(region.start + 4096 * number)
                             if entry.pfn is not None:
-                                found[entry.pfn].append((f"{name}.{region_name}", number))
+                                found[entry.pfn].append((owner, number))
             self._mappers = found
         return self._mappers
 

@@ -10,6 +10,8 @@ Source: migration 14 (where an attempt ends), syscalls 3.3 (statuses), 5.4 and 6
 from __future__ import annotations
 
 import errno
+import itertools
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -80,44 +82,60 @@ def why_not(world: World, flight: Flight, tried: Tried, blame: Blame) -> tuple[W
         Who keeps pages.
     """
     teller = _Teller(world, flight, tried, blame)
-    rows = list(teller.entries() if isinstance(flight.part, MovePages) else teller.frames())
-    if len(rows) <= SINGLE_MAX:
-        groups = [[row] for row in rows]
-    else:
-        by_story: dict[tuple[Any, ...], list[_Row]] = {}
-        for row in rows:
-            by_story.setdefault(row.story, []).append(row)
-        groups = list(by_story.values())
-    return tuple(_told(flight.part.id, group) for group in groups)
-
-
-def _told(call: str, group: list[_Row]) -> WhyNot:
-    first = group[0]
-    runs: list[list[int]] = []
-    for row in group:
-        if runs and runs[-1][1] == row.entry:
-            runs[-1][1] += 1
+    rows = teller.entries() if isinstance(flight.part, MovePages) else teller.frames()
+    few = list(itertools.islice(rows, SINGLE_MAX + 1))
+    if len(few) <= SINGLE_MAX:
+        return tuple(_Group(row).told(flight.part.id) for row in few)
+    groups: dict[tuple[Any, ...], _Group] = {}
+    for row in itertools.chain(few, rows):
+        story = row.story
+        if story in groups:
+            groups[story].add(row)
         else:
-            runs.append([row.entry, row.entry + 1])
-    if len(group) == 1:
-        page, culprits = _name(first.place), tuple(map(told, first.culprits))
-    else:
-        numbers = [row.place[1] for row in group]
-        is_region = first.place[1] >= 0
-        page = (
-            ranges(first.place[0], numbers)
-            if is_region
-            else f"{_name(first.place)} and {len(group) - 1} more"
-        )
-        culprits = tuple(_joined([row.culprits[at] for row in group]) for at in range(len(first.culprits)))
-    spans = tuple((start, stop) for start, stop in runs)
-    return WhyNot(call, first.entry, page, first.status, first.reasons, culprits, len(group), spans)
+            groups[story] = _Group(row)
+    return tuple(group.told(flight.part.id) for group in groups.values())
 
 
-def _joined(same: list[Culprit]) -> str:
+class _Group:
+    """Pages with one story, by their numbers alone: there may be millions."""
+
+    def __init__(self, first: _Row) -> None:
+        self.first = first
+        self.pages = 0
+        self.runs: list[list[int]] = []
+        self.numbers = array("q")
+        self.places = [[array("q") for _ in places] for _, places in first.culprits]
+        self.add(first)
+
+    def add(self, row: _Row) -> None:
+        """Add a page that has the story of the first."""
+        self.pages += 1
+        if self.runs and self.runs[-1][1] == row.entry:
+            self.runs[-1][1] += 1
+        else:
+            self.runs.append([row.entry, row.entry + 1])
+        self.numbers.append(row.place[1])
+        for columns, (_, places) in zip(self.places, row.culprits, strict=True):
+            for column, (_, number) in zip(columns, places, strict=True):
+                column.append(number)
+
+    def told(self, call: str) -> WhyNot:
+        """Return the story."""
+        first, spans = self.first, tuple((start, stop) for start, stop in self.runs)
+        if self.pages == 1:
+            page, culprits = _name(first.place), tuple(map(told, first.culprits))
+        else:
+            is_region = first.place[1] >= 0
+            rest = f"{_name(first.place)} and {self.pages - 1} more"
+            page = ranges(first.place[0], self.numbers) if is_region else rest
+            culprits = tuple(map(_joined, first.culprits, self.places))
+        return WhyNot(call, first.entry, page, first.status, first.reasons, culprits, self.pages, spans)
+
+
+def _joined(culprit: Culprit, columns: list[array[int]]) -> str:
     """Write a culprit that many pages have, each in its own place."""
-    words, places = same[0]
-    parts = [ranges(owner, (each[1][at][1] for each in same)) for at, (owner, _) in enumerate(places)]
+    words, places = culprit
+    parts = [ranges(owner, column) for (owner, _), column in zip(places, columns, strict=True)]
     return " ".join([words, ", ".join(parts)]).strip()
 
 

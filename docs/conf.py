@@ -10,6 +10,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 import pagemig
+from pagemig.cost_picture import cost_picture
 
 ROOT = Path(__file__).resolve().parent.parent
 _project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -42,7 +43,7 @@ def setup(app: Sphinx) -> None:
 
 
 def draw(app: Sphinx, failed: Exception | None) -> None:
-    """Draw the shortest way to the bug that ``tutorials/finding-a-bug.md`` is about."""
+    """Draw the shortest way to the bug of ``tutorials/finding-a-bug.md``, and what a page costs."""
     if failed is not None or app.builder.format != "html":
         return
     name = "child-first"
@@ -51,3 +52,6 @@ def draw(app: Sphinx, failed: Exception | None) -> None:
     folder.mkdir(exist_ok=True)
     page = pagemig.Timeline.of_finding(finding).to_html()
     (folder / f"{name}.html").write_text(page, encoding="utf-8")
+    sizes = [size for power in range(5) for size in (10**power, 3 * 10**power)]
+    curves = {name: pagemig.cost_curve(model, sizes) for name, model in pagemig.presets.items()}
+    (folder / "cost-of-a-page.svg").write_text(cost_picture(curves), encoding="utf-8")

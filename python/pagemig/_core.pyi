@@ -398,6 +398,12 @@ class Machine:
 
     def finish(self, call: int) -> None: ...
     def run(self) -> None: ...
+    def finish_for(self, call: int, steps: int) -> bool:
+        """As finish, at most so many steps; return whether the call is done."""
+
+    def run_for(self, rounds: int) -> bool:
+        """As run, at most so many rounds of a step each; return whether all calls are done."""
+
     def calls(self) -> list[int]: ...
     def call(self, call: int) -> tuple[int, str, bool, str, tuple[str, int, int] | None, tuple[str, ...]]:
         """(pid, kind, done, label of the next step, waiting for (lock, number, holder call), labels held)."""

@@ -48,8 +48,7 @@ def numa_maps(system: System, pid: int) -> str:
     """Return the text of ``/proc/PID/numa_maps``, one line an area, lowest address first."""
     counted = {start: AreaPages._make(counts) for start, *counts in system.core.vma_pages(pid)}
     of_task = policy_text(Effective.from_core(system.core.task_policy(pid)))
-    # A space would end the word: the kernel writes it in octal.
-    names = {number: name.replace(" ", "\\040") for number, name, *_ in system.core.files()}
+    names = {number: path_text(name) for number, name, *_ in system.core.files()}
     files = system.core.vma_files(pid)
     lines = []
     for (start, end, _, _, holds, *_), file in zip(system.core.vmas(pid), files, strict=True):
@@ -63,6 +62,15 @@ def numa_maps(system: System, pid: int) -> str:
         words += page_words(counted[start])
         lines.append(" ".join(words))
     return "".join(f"{line}\n" for line in lines)
+
+
+def path_text(name: str) -> str:
+    """Return a path as a word: what would end it, or the line, in octal.
+
+    >>> print(path_text("my data"))
+    my\\040data
+    """
+    return "".join(f"\\{ord(letter):03o}" if letter in " \t\n=" else letter for letter in name)
 
 
 def page_words(pages: AreaPages) -> list[str]:

@@ -14,6 +14,7 @@ import itertools
 import math
 import numbers
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -25,6 +26,8 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Told after each run how many are done, and of how many."""
 
 _RUNS_MAX = 10_000_000
+_AHEAD = 4096
+"""Runs that are handed to an executor and not yet looked at: enough for any number of workers."""
 
 
 def combinations(
@@ -89,7 +92,7 @@ def sweep(
         The parameters make no sense, the executor is none, or the runs return different names or
         what no table holds.
     Exception
-        What a run raised; runs that have not begun are cancelled.
+        What a run raised, with a note that names its parameters; runs that have not begun are cancelled.
 
     Examples
     --------
@@ -133,15 +136,26 @@ def _results(
     progress: Progress | None,
 ) -> list[Any]:
     """Make every run, and return what each came to, in the order of the runs."""
-    futures = [executor.submit(partial(_run, function, run)) for run in runs]
+    waiting: deque[concurrent.futures.Future[Any]] = deque()
+    results: list[Any] = []
+    left = iter(runs)
     try:
-        for at, future in enumerate(futures, start=1):
-            future.result()
+        for run in itertools.islice(left, _AHEAD):
+            waiting.append(executor.submit(partial(_run, function, run)))
+        while waiting:
+            at = len(results)
+            try:
+                results.append(waiting.popleft().result())
+            except Exception as error:
+                error.add_note(f"in the run {_told(runs[at])} of a sweep")
+                raise
+            for run in itertools.islice(left, 1):
+                waiting.append(executor.submit(partial(_run, function, run)))
             if progress is not None:
-                progress(at, len(runs))
-        return [future.result() for future in futures]
+                progress(at + 1, len(runs))
+        return results
     except BaseException:
-        for future in futures:
+        for future in waiting:
             future.cancel()
         raise
 

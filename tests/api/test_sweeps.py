@@ -89,6 +89,49 @@ def test_what_a_run_raises_comes_out_and_the_rest_is_cancelled() -> None:
     assert len(made) < 50
 
 
+def _refuses_two(number: int, label: str) -> int:
+    if number == 2:
+        raise ValueError("odd")
+    return number
+
+
+def test_what_a_run_raises_names_its_parameters() -> None:
+    """Also where it was raised in another process."""
+    context = multiprocessing.get_context("spawn")
+    for executor in (
+        concurrent.futures.ThreadPoolExecutor(2),
+        concurrent.futures.ProcessPoolExecutor(1, mp_context=context),
+    ):
+        with executor, pytest.raises(ValueError, match="odd") as raised:
+            pm.sweep(_refuses_two, {"number": range(4), "label": ["a"]}, executor)
+        assert raised.value.__notes__ == ["in the run number=2, label='a' of a sweep"]
+
+
+def test_a_long_sweep_is_handed_out_bit_by_bit() -> None:
+    """Runs that have not begun are not kept in a queue by the thousands; all are made, in order."""
+
+    class Counting(concurrent.futures.ThreadPoolExecutor):
+        most = 0
+        given = 0
+
+        def submit(self, *args: Any, **named: Any) -> Any:
+            self.given += 1
+            Counting.most = max(Counting.most, self.given - len(told))
+            return super().submit(*args, **named)
+
+    told: list[int] = []
+    with Counting(2) as executor:
+        table = pm.sweep(abs_of, {"number": range(9000)}, executor, progress=lambda done, of: told.append(of))
+    assert table["result"].tolist() == list(range(9000))
+    assert len(told) == 9000
+    assert Counting.most <= 4097
+
+
+def abs_of(number: int) -> int:
+    """What a run of the sweep above does."""
+    return abs(number)
+
+
 def test_parameters_may_be_anything_and_are_shown_as_they_are_written() -> None:
     """Numbers stay numbers; values of the package are shown by their repr."""
     modes = [pm.Policy(pm.PolicyMode.BIND, [1]), pm.Policy(pm.PolicyMode.INTERLEAVE, [0, 1])]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import pagemig as pm
+from pagemig import numa_maps
 
 REGION = pm.Region(1, 0x10000, 8192)
 ADDRESSES = np.array([4096], np.uint64)
@@ -170,6 +171,58 @@ def test_every_public_value_and_exception_is_pickled_here() -> None:
         if name != "inputs" and inspect.isclass(getattr(pm, name)) and name not in handles
     }
     assert classes - {type(thing).__name__ for thing in [*VALUES, *MAPPINGS, *ERRORS]} == set()
+
+
+def test_handles_are_pickled_with_what_they_are_of(machine: pm.Machine, app: pm.Task) -> None:
+    """A machine, its tasks, files and groups, its trace, a call: each goes on as it was."""
+    heap = app.mmap(4 * pm.PAGE_SIZE)
+    app.touch(heap)
+    machine.record()
+    data = machine.create_file("data", 4096)
+    box, pen = machine.create_memcg("box"), machine.create_cpuset("pen", mems=[0, 1])
+    with pm.measured(machine, pm.presets["two-socket-2010"]) as took:
+        app.move_pages(heap, 1)
+    begun = machine.start(pm.calls.move_pages(heap, 0), by=app)
+    begun.step()
+    ran = pm.replay(machine, [begun], "2a")
+    words = pm.UserMemory(np.arange(3, dtype=np.uint64), writable=False, valid_bytes=8)
+    for thing in (took, words):
+        twin = pickle.loads(pickle.dumps(thing))
+        assert type(twin) is type(thing) and repr(twin) == repr(thing)
+    assert list(pickle.loads(pickle.dumps(machine.trace))) == list(machine.trace)
+    kept = pickle.loads(pickle.dumps((machine, app, data, box, pen, machine.ksm, begun, ran)))
+    twin, task, file, group, cpuset, ksm, call, replayed = kept
+    assert twin.snapshot() == machine.snapshot()
+    assert task.nodes_of(heap).tolist() == [1] * 4
+    assert (file.name, group.name, cpuset.mems) == ("data", "box", pen.mems)
+    assert ksm.pages_shared == 0
+    assert call.at == begun.at
+    twin.run()
+    assert call.done and not begun.done
+    assert replayed.schedule == "2a" and replayed.calls[0].at == ran.calls[0].at
+
+
+def test_what_submodules_answer_with_is_pickled(machine: pm.Machine, app: pm.Task) -> None:
+    """Reports and their parts, areas of numa_maps."""
+    heap = app.mmap(4 * pm.PAGE_SIZE)
+    app.touch(heap)
+    report = pm.Scenario.load("pinned-page").run()
+    history = report.history()
+    things = [
+        *numa_maps.parse(app.numa_maps()),
+        *report.calls,
+        *report.regions,
+        *report.why_not,
+        *report.counters,
+        *report.expectations,
+        history,
+        report.table,
+        pm.Scenario.load("pinned-page").page,
+    ]
+    assert len({type(thing) for thing in things}) == 9
+    for thing in things:
+        twin = pickle.loads(pickle.dumps(thing))
+        assert twin == thing and type(twin) is type(thing)
 
 
 @pytest.mark.parametrize(

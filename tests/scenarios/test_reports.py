@@ -14,7 +14,7 @@ import pagemig as pm
 def why(told: dict[str, Any]) -> tuple[list[str], list[str]]:
     """The sentences and the culprits for the first page that stayed."""
     found = pm.Scenario(**told).run().why_not[0]
-    return [reason.text for reason in found.reasons], list(found.culprits)
+    return [reason.text for reason in found.reasons for _ in range(reason.times)], list(found.culprits)
 
 
 def test_a_report_says_what_moved_and_what_it_cost(plain: dict[str, Any]) -> None:
@@ -47,7 +47,8 @@ def test_a_pinned_page_is_blamed_on_who_pins_it(plain: dict[str, Any]) -> None:
     plain["setup"].append({"by": "app", "do": "pin", "address": "heap[2]", "name": "dma"})
     found = pm.Scenario(**plain).run().why_not
     assert [(item.page, item.status) for item in found] == [("heap[2]", -11)]
-    assert [reason.attempt for reason in found[0].reasons] == list(range(1, 11))
+    assert found[0].attempts == 10
+    assert [(reason.attempt, reason.times) for reason in found[0].reasons] == [(1, 10)]
     assert {(reason.label, reason.result) for reason in found[0].reasons} == {("MM-1", -11)}
     assert found[0].culprits == ("pinned: dma of app",)
 
@@ -134,7 +135,9 @@ def test_a_full_target_is_told_with_the_pages_that_found_no_frame(plain: dict[st
     report = pm.Scenario(**plain).run()
     assert report.calls[0].errno == "ENOMEM"
     assert [item.page for item in report.why_not] == ["heap[1]", "heap[2]", "heap[3]"]
+    assert report.why_not[0].reasons[0].text == "the target node had no frame to give"
     assert report.why_not[2].reasons[0].text == "the call ended before: ENOMEM"
+    assert report.why_not[2].culprits == ("node 1 has 0 of 1 frames free",)
 
 
 def test_an_expectation_that_fails_says_what_there_was(plain: dict[str, Any]) -> None:

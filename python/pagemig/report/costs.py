@@ -44,6 +44,9 @@ SYSTEM_CALLS = frozenset(
         "read_file",
         "write_file",
         "truncate",
+        "raw_move_pages",
+        "raw_migrate_pages",
+        "raw_mbind",
     }
 )
 """Verbs of calls that enter the kernel through a system call of the same meaning."""

@@ -1,7 +1,7 @@
 """A report as a table: one row for each page that a call was asked to move, or asked about.
 
-Start with `table`. The reason is that of the page's chain where the report has one (``why_not`` keeps
-a few hundred of a call), else what the status itself says.
+Start with `table`. The reason is that of the page's chain where the report has one, else what the
+status itself says.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ def table(report: Report) -> Table:
 
 def _told(report: Report, call: CallReport) -> dict[int, str]:
     """Return the chains of reasons that the report has for the pages of a call, by position."""
-    known = [why for why in report.why_not if why.call == call.id]
-    if call.verb == "move_pages":
-        return {why.entry: chain(why) for why in known}
-    # Of other calls the pages that were tried in vain come in one order here and there.
-    failed = [at for at, status in enumerate(call.asked.statuses) if status < 0] if call.asked else []
-    return {at: chain(why) for at, why in zip(failed, known, strict=False)}
+    told: dict[int, str] = {}
+    for why in report.why_not:
+        if why.call == call.id:
+            words = chain(why)
+            told |= {entry: words for start, stop in why.entries for entry in range(start, stop)}
+    return told
 
 
 def _reason(call: CallReport, entry: int) -> str:

@@ -128,32 +128,44 @@ class Reason:
     """What one attempt to move a page came to, or what kept it from being tried."""
 
     attempt: int | None
-    """Which attempt of the call at this page, from 1; a pass of the engine makes one. None: it was
-    never tried."""
+    """Which attempt of the call at this page, from 1, the first of `times`; a pass of the engine makes
+    one. None: it was never tried."""
     label: str
     """The step of the specification at which it was decided."""
     result: int
     """The code: 0, or a negative errno."""
     text: str
     """Why, in a sentence."""
+    times: int = 1
+    """How many attempts in a row came to this."""
 
 
 @dataclass(frozen=True, slots=True)
 class WhyNot:
-    """Why a page that was asked to move stayed."""
+    """Why a page that was asked to move stayed; where many pages stayed, all those with the same story."""
 
     call: str
     """The id of the call."""
     entry: int
-    """Which of the call's pages, from 0."""
+    """Which of the call's pages, from 0; the first of several."""
     page: str
-    """What it is called, such as ``heap[3]``, or its address."""
+    """What it is called, such as ``heap[3]`` or ``heap[0:500]``, or its address."""
     status: int
-    """What the call answered: a negative errno."""
+    """What the call answered: a negative errno. Of a page that ``migrate_pages`` or ``mbind`` passed over,
+    what ``move_pages`` would have answered."""
     reasons: tuple[Reason, ...]
-    """Over the attempts, equal neighbours included."""
+    """Over the attempts; equal ones in a row are one."""
     culprits: tuple[str, ...]
     """Who keeps it: pins, further mappings, locks, writes, each in a few words."""
+    pages: int = 1
+    """How many pages have this story."""
+    entries: tuple[tuple[int, int], ...] = ()
+    """Which of the call's pages these are: from, and up to but not with."""
+
+    @property
+    def attempts(self) -> int:
+        """How often it was tried; 0 for a page that never was."""
+        return sum(reason.times for reason in self.reasons if reason.attempt is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,11 +97,12 @@ def chain(why: WhyNot, *, blame: bool = True) -> str:
     """Return the reasons why a page stayed, equal neighbours told once, and who is to blame."""
     parts: list[tuple[str, int, int]] = []
     for number, reason in enumerate(why.reasons, 1):
-        attempt = reason.attempt or number
+        first = reason.attempt or number
+        last = first + reason.times - 1
         if parts and parts[-1][0] == reason.text:
-            parts[-1] = (reason.text, parts[-1][1], attempt)
+            parts[-1] = (reason.text, parts[-1][1], last)
         else:
-            parts.append((reason.text, attempt, attempt))
+            parts.append((reason.text, first, last))
     shown = []
     for text, first, last in parts:
         tried = why.reasons[0].attempt is not None

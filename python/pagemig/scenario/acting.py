@@ -27,6 +27,7 @@ from ..user_memory import UserMemory
 from . import call_steps, setup_steps
 from .call_steps import PolicyPart
 from .part import Step
+from .raw_acting import RAW
 from .values import ERRNOS, PROTECTIONS
 from .world import World, capabilities, map_region
 
@@ -53,7 +54,7 @@ def refused_pointer(world: World, step: Step) -> int:
         return 0
     caller = world.task(by)
     if isinstance(step, call_steps.MovePages):
-        target = world.task(step.target).pid if isinstance(step.target, str) else step.target or 0
+        target = world.tasks[step.target] if isinstance(step.target, str) else step.target or 0
         where = world.where(step.pages, step.target if isinstance(step.target, str) else by)
         addresses = where.addresses if isinstance(where, Region) else where
         nodes = np.array(np.broadcast_to(step.nodes or 0, addresses.shape), dtype=np.int32)
@@ -63,7 +64,7 @@ def refused_pointer(world: World, step: Step) -> int:
             return -syscalls.move_pages(caller, target, addresses.size, _NOWHERE, nodes, status, flags)
         return -syscalls.move_pages(caller, target, addresses.size, addresses, _NOWHERE_32, status, flags)
     if isinstance(step, call_steps.MigratePages):
-        target = world.task(step.target).pid if isinstance(step.target, str) else step.target or 0
+        target = world.tasks[step.target] if isinstance(step.target, str) else step.target or 0
         old: Any = _NOWHERE if wrong == "old_nodes" else frozenset(step.old_nodes)
         new: Any = _NOWHERE if wrong == "new_nodes" else frozenset(step.new_nodes)
         return -syscalls.migrate_pages(caller, target, NODES_MAX + 1, old, new)
@@ -77,6 +78,8 @@ def refused_pointer(world: World, step: Step) -> int:
 def remember(world: World, step: Step, result: Any) -> None:
     """Keep what a step has made under the name that it gives."""
     verb = getattr(step, "do", "")
+    if isinstance(step, call_steps.Unpin):
+        _release(world, step)
     if result is None:
         return
     if verb == "fork":
@@ -88,8 +91,18 @@ def remember(world: World, step: Step, result: Any) -> None:
             if word is not None:
                 world.pins[word] = result
         by = step.by or "the kernel"
-        known = getattr(step, "name", None)
+        known = getattr(step, "name", None) or getattr(step, "id", None)
         world.holders.setdefault(result, []).append(f"{known} of {by}" if known else by)
+
+
+def _release(world: World, step: call_steps.Unpin) -> None:
+    """Take one of those who hold a frame off the list: the one that is named, else the last."""
+    held = world.holders.get(world.frame(step.pfn), [])
+    named = next((who for who in held if who.startswith(f"{step.pfn} of ")), None)
+    if held:
+        gone = named if named is not None else held[-1]
+        held.remove(gone)
+        world.released.setdefault(world.frame(step.pfn), []).append(gone)
 
 
 def perform(world: World, step: Step, where: str) -> None:
@@ -101,7 +114,7 @@ def perform(world: World, step: Step, where: str) -> None:
         It cannot be done, or fails: a setup has to go well.
     """
     try:
-        result = _act(world, step)
+        result = act(world, step)
     except (UsageError, SyscallError, OutOfMemoryError) as error:
         raise UsageError(f"{where}: {error}") from None
     if isinstance(result, AccessResult):
@@ -111,12 +124,12 @@ def perform(world: World, step: Step, where: str) -> None:
     verb = getattr(step, "do", "")
     if verb in ("pin", "lookup") and result is None:
         raise UsageError(f"{where}: there is no page to be had there")
-    if isinstance(step, call_steps.Unpin):
-        world.holders.pop(world.frame(step.pfn), None)
     remember(world, step, result)
+    world.released.clear()
 
 
-def _act(world: World, step: Step) -> Any:
+def act(world: World, step: Step) -> Any:
+    """Do a step to its end; raise what it raises."""
     verb = str(getattr(step, "do", ""))
     if verb in _AT_ONCE:
         return _AT_ONCE[verb](world, step)
@@ -128,7 +141,7 @@ def _act(world: World, step: Step) -> Any:
 
 
 def _move_pages(world: World, step: call_steps.MovePages) -> CallValue:
-    target = world.task(step.target).pid if isinstance(step.target, str) else step.target
+    target = world.tasks[step.target] if isinstance(step.target, str) else step.target
     seen_by = step.target if isinstance(step.target, str) else step.by
     where = world.where(step.pages, seen_by)
     if isinstance(where, Region) and not isinstance(step.target, (str, type(None))):
@@ -139,7 +152,7 @@ def _move_pages(world: World, step: call_steps.MovePages) -> CallValue:
 
 
 def _migrate_pages(world: World, step: call_steps.MigratePages) -> CallValue:
-    target = world.task(step.target).pid if isinstance(step.target, str) else step.target
+    target = world.tasks[step.target] if isinstance(step.target, str) else step.target
     return calls.migrate_pages(target, step.old_nodes, step.new_nodes)
 
 
@@ -288,7 +301,20 @@ def _hold_buffer(world: World, step: setup_steps.HoldBuffer) -> None:
     world.file(step.file).hold_buffer(step.page, step.at, lock=step.lock)
 
 
+def _isolate(world: World, step: setup_steps.Isolate) -> None:
+    pfn = world.frame(step.pfn)
+    world.machine.isolate(pfn)
+    world.taken.add(pfn)
+
+
+def _putback(world: World, step: setup_steps.Putback) -> None:
+    pfn = world.frame(step.pfn)
+    world.machine.putback(pfn)
+    world.taken.discard(pfn)
+
+
 _AT_ONCE: dict[str, Callable[[World, Any], Any]] = {
+    **RAW,
     "swap_out": _swap_out_all,
     "mmap": _mmap,
     "set_mempolicy": lambda world, step: world.task(step.by).set_mempolicy(policy_of(step.policy)),
@@ -298,8 +324,8 @@ _AT_ONCE: dict[str, Callable[[World, Any], Any]] = {
     "set_page_flag": lambda world, step: world.machine.set_page_flag(
         world.frame(step.pfn), PageFlags[step.flag], step.on
     ),
-    "isolate": lambda world, step: world.machine.isolate(world.frame(step.pfn)),
-    "putback": lambda world, step: world.machine.putback(world.frame(step.pfn)),
+    "isolate": _isolate,
+    "putback": _putback,
     "set_swap_device": _set_swap_device,
     "veto": _veto,
     "set_task": _set_task,

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +21,8 @@ from ..errors import UsageError
 from ..flags import USER_END
 from ..region import Region
 from ..report import Asked
-from ..trace import Event
-from .call_steps import MovePages
+from .call_steps import Mbind, MigratePages, MovePages
+from .listening import Tried
 
 if TYPE_CHECKING:
     from .model import CallPart
@@ -41,29 +40,30 @@ class Entries:
     after: tuple[int, ...] = ()
 
 
-@dataclass(slots=True)
-class Tried:
-    """What the trace tells of the pages that one call took off their lists."""
-
-    addresses: dict[int, int] = field(default_factory=dict)
-    """By frame; 0 where it has none."""
-    results: dict[int, int] = field(default_factory=dict)
-    """What the last attempt at each frame came to."""
-    targets: dict[int, int] = field(default_factory=dict)
-    """The frame that each was copied to."""
-
-
 def remember_asked(world: World, part: CallPart) -> Entries | None:
-    """Return the entries of a ``move_pages`` call and where they are; None for any other call."""
-    if not isinstance(part, MovePages):
-        return None
-    seen_by = part.target if isinstance(part.target, str) else part.by
-    where = world.where(part.pages, seen_by)
-    addresses = (where.addresses if isinstance(where, Region) else where).tolist()
-    pid = world.tasks.get(seen_by, 0) if seen_by is not None else 0
-    if part.target is not None and not isinstance(part.target, str):
-        pid = part.target or pid
-    return Entries(pid, addresses, nodes_at(world, pid, addresses))
+    """Return the pages that a call is asked to move and where they are; None for calls that name none.
+
+    Of ``migrate_pages`` and ``mbind`` these are the pages of regions that lie in the memory they are about.
+    """
+    if isinstance(part, MovePages):
+        seen_by = part.target if isinstance(part.target, str) else part.by
+        where = world.where(part.pages, seen_by)
+        addresses = (where.addresses if isinstance(where, Region) else where).tolist()
+        pid = world.tasks.get(seen_by, 0) if seen_by is not None else 0
+        if part.target is not None and not isinstance(part.target, str):
+            pid = part.target or pid
+        return Entries(pid, addresses, nodes_at(world, pid, addresses))
+    if isinstance(part, Mbind) and {"MOVE", "MOVE_ALL"} & set(part.flags) and part.policy.nodes:
+        region = world.region(part.region, part.by)
+        return Entries(
+            region.task, region.addresses.tolist(), nodes_at(world, region.task, region.addresses.tolist())
+        )
+    if isinstance(part, MigratePages):
+        named = part.target if isinstance(part.target, str) else part.by if not part.target else None
+        pid = world.tasks.get(named, 0) if named is not None else int(part.target or 0)
+        listed = sorted({at for region in world.regions.values() for at in region.addresses.tolist()})
+        return Entries(pid, listed, nodes_at(world, pid, listed))
+    return None
 
 
 def nodes_at(world: World, pid: int, addresses: list[int]) -> tuple[int, ...]:
@@ -79,20 +79,12 @@ def nodes_at(world: World, pid: int, addresses: list[int]) -> tuple[int, ...]:
     return tuple(int(node) for node in nodes)
 
 
-def read_tried(events: Iterable[Event]) -> dict[int, Tried]:
-    """Sort the trace by call: what was taken off its list, tried, copied."""
-    tried: dict[int, Tried] = defaultdict(Tried)
-    for event in events:
-        if event.event == "isolate":
-            tried[event.call].addresses[event.pfn] = event.address
-        elif event.event == "attempt":
-            tried[event.call].results[event.pfn] = event.value
-        elif event.event == "copy":
-            tried[event.call].targets[event.pfn] = event.value
-    return tried
+def rows_of(tried: Tried) -> tuple[int, ...]:
+    """Return the frames that a call took: first those that it tried, then those that it only took."""
+    return tuple(dict.fromkeys((*tried.results, *tried.addresses)))
 
 
-def asked(world: World, flight: Flight | None, tried: dict[int, Tried]) -> Asked | None:
+def asked(world: World, flight: Flight | None, tried: Mapping[int, Tried]) -> Asked | None:
     """Return the pages of a call; None if it moves none, or has not been started."""
     if flight is None:
         return None
@@ -121,7 +113,7 @@ def _of_entries(flight: Flight, entries: Entries, failed: int, is_query: bool) -
 def _of_frames(world: World, tried: Tried, failed: int) -> Asked | None:
     """Return first what was tried, in the order of the first attempts, then what was only taken."""
     rows = []
-    for pfn in dict.fromkeys((*tried.results, *tried.addresses)):
+    for pfn in rows_of(tried):
         result = tried.results.get(pfn)
         before = world.node_of(pfn)
         after = before

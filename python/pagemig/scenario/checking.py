@@ -14,13 +14,14 @@ from . import naming
 from .call_steps import MovePages
 from .model import CallPart, Page
 from .part import Step
+from .raw_steps import RawMovePages
 
 Mistake = tuple[tuple[str | int, ...], str]
 
 CALLS_MAX = 26
 """Calls at once: a schedule names them a to z."""
 
-_MEMORY = ("pages", "where", "region", "address", "pfn", "pfns")
+_MEMORY = ("pages", "where", "region", "address", "start", "pfn", "pfns")
 
 
 def check(page: Page) -> list[Mistake]:
@@ -116,7 +117,7 @@ def _used(
             place = (*where, field)
             if found.name not in made and found.name in homes | dict.fromkeys(_pins(step, found.name)):
                 yield place, f"there is no {found.name!r} yet when this begins"
-            elif found.task is not None and field in ("pages", "where", "region", "address"):
+            elif found.task is not None and field in ("pages", "where", "region", "address", "start"):
                 if actor is not None and found.task != actor:
                     yield place, f"{text!r} lies in {found.task}; {actor} cannot use it by that name"
                 elif found.name in homes and not _is_child(found.task, homes[found.name], parents):
@@ -140,7 +141,7 @@ def _not_its_own(task: str, region: str, home: str) -> str:
 
 def _actor(step: Step) -> str | None:
     """The task whose memory a step is about; None if that cannot be said."""
-    if isinstance(step, MovePages) and step.target is not None:
+    if isinstance(step, (MovePages, RawMovePages)) and step.target is not None:
         return step.target if isinstance(step.target, str) else None
     return step.by
 
@@ -172,6 +173,8 @@ def _calls(page: Page) -> Iterator[Mistake]:
         where = ("calls", position)
         yield from _counts(call, where, pages)
         yield from _suits(call, where)
+        if page.order == "together" and str(getattr(call, "do", "")).startswith("raw_"):
+            yield (*where, "do"), "a raw system call runs at once; it is for calls one after the other"
 
 
 def _counts(call: CallPart, where: tuple[str | int, ...], pages: dict[str, int]) -> Iterator[Mistake]:
@@ -218,7 +221,7 @@ def page_counts(page: Page) -> dict[str, int]:
     return counts
 
 
-_WITH_STATUSES = ("move_pages", "migrate_frames")
+_WITH_STATUSES = ("move_pages", "migrate_frames", "raw_move_pages")
 _WITH_BYTES = ("read", "read_file")
 _WITH_COUNTS = ("touch",)
 _COUNTS = ("hits", "minor", "major", "cow", "spurious", "sigsegv", "sigbus")
@@ -229,7 +232,7 @@ def _suits(call: CallPart, where: tuple[str | int, ...]) -> Iterator[Mistake]:
     verb = str(getattr(call, "do", ""))
     told = call.expect
     if told.statuses is not None and verb not in _WITH_STATUSES:
-        yield (*where, "expect", "statuses"), f"{verb} has no statuses; {' and '.join(_WITH_STATUSES)} have"
+        yield (*where, "expect", "statuses"), f"{verb} has no statuses; {', '.join(_WITH_STATUSES)} have"
     if told.bytes is not None and verb not in _WITH_BYTES:
         yield (*where, "expect", "bytes"), f"{verb} reads nothing; {' and '.join(_WITH_BYTES)} do"
     for field in _COUNTS:

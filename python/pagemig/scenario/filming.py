@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..call import drive
-from ..errors import DeadlockError
+from ..errors import DeadlockError, InternalError
 from ..report import History
 from ..timeline import Timeline
 from ..timeline.moments import STEPS_MAX
@@ -55,6 +55,8 @@ class Film:
                 self._in_sequence(world, looks, order)
         except DeadlockError:
             pass  # The run has told of it; what was seen until then is what there is to see.
+        except InternalError:
+            return History(tuple(looks.steps), tuple(looks.nodes), tuple(order))  # It cannot be looked at.
         looks.look(last=True)
         return History(tuple(looks.steps), tuple(looks.nodes), tuple(order))
 

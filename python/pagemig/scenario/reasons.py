@@ -1,37 +1,34 @@
 """Why a page that was asked to move stayed: the chain of reasons, and who is to blame.
 
-Start with `why_not`. What happened in each attempt is read off the trace: the steps that it made
-tell where it was decided. Who keeps the page is read off the machine as it is afterwards, and off
-what other calls did meanwhile: who pins it, who else maps it, who waits for it.
+Start with `why_not`, for one call right after it has ended. How each attempt was decided is what
+`pagemig.scenario.listening` heard; who keeps the page is told by `pagemig.scenario.culprits`. Pages that
+the call never tried are looked at where they are. Many pages with the same story are told of in one.
 
-Source: migration 14 (where an attempt ends), syscalls 3.3 (statuses).
+Source: migration 14 (where an attempt ends), syscalls 3.3 (statuses), 5.4 and 6.3 (what is passed over).
 """
 
 from __future__ import annotations
 
 import errno
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import itertools
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..flags import BufferState, EntryKind, LruList, OwnerKind, PageFlags, VmFlags
-from ..region import Region
+from ..flags import USER_END, EntryKind, OwnerKind, PageFlags, VmFlags
 from ..report import Reason, WhyNot
-from ..results import MigrationResult
-from ..trace import Event
-from .call_steps import MovePages
-from .judging import placement
+from .asking import Entries, rows_of
+from .call_steps import Mbind, MigratePages, MovePages
+from .culprits import Blame, Culprit, of_failure, ranges, told
+from .listening import Attempt, Tried
 
 if TYPE_CHECKING:
     from .running import Flight
     from .world import World
 
-PAGES_MAX = 256
-"""Pages whose reasons are told, of one call: the rest is told by the statuses."""
-
-_AFTERWARDS = ("UM-11", "UM-12", "UM-14", "UM-15", "UM-16", "UM-17", "UM-18", "RP-", "MN-5", "MP-", "NP-")
-_HOLDERS = ("EW-", "SP9-", "SP17-", "SP8-", "SP2", "SP16-", "SP15-", "SP12-", "SP11-", "SP7-")
+SINGLE_MAX = 64
+"""Pages of one call that are each told of alone; of more, those with the same story are told in one."""
 
 _TEXTS = {
     "UM-1": "the target node had no frame to give",
@@ -53,198 +50,284 @@ _TEXTS = {
 
 
 @dataclass(slots=True)
-class _Attempt:
-    """One attempt of a call to move a page, as the trace shows it."""
+class _Row:
+    """One page that stayed."""
 
-    result: int
-    labels: tuple[str, ...]
-    others: dict[int, str] = field(default_factory=dict)
-    """Other calls that made a step meanwhile, each with its last one that can hold a page."""
+    entry: int
+    place: tuple[str, int]
+    """Its region and which page of it; or what else to call it, and -1."""
+    status: int
+    reasons: tuple[Reason, ...]
+    culprits: tuple[Culprit, ...]
 
-
-@dataclass(slots=True)
-class _Told:
-    """What the trace tells of one call."""
-
-    attempts: dict[int, list[_Attempt]] = field(default_factory=lambda: defaultdict(list))
-    """By frame."""
-    frames: dict[int, int] = field(default_factory=dict)
-    """The frame that was isolated at each address."""
+    @property
+    def story(self) -> tuple[Any, ...]:
+        """What it has in common with others."""
+        said = tuple((words, tuple(owner for owner, _ in places)) for words, places in self.culprits)
+        return self.status, self.reasons, said, self.place[0] if self.place[1] >= 0 else ""
 
 
-def why_not(world: World, flights: list[Flight], events: tuple[Event, ...]) -> tuple[WhyNot, ...]:
-    """Return why each page that a call was asked to move, and did not, stayed."""
-    told = _read(events)
-    names = world.page_names()
-    mappers = _mappers(world)
-    calls = {flight.call.number: flight.part.id for flight in flights if flight.call is not None}
-    found: list[WhyNot] = []
-    for flight in flights:
-        if flight.call is None:
-            continue
-        known = told.get(flight.call.number, _Told())
-        others = {number: name for number, name in calls.items() if number != flight.call.number}
-        isolated = {at: name for number, name in others.items() for at in told[number].frames}
-        blame = _Blame(world, mappers, others, isolated)
-        if isinstance(flight.part, MovePages):
-            if flight.part.nodes is not None:
-                found += _of_entries(world, flight, known, names, blame)
+def why_not(world: World, flight: Flight, tried: Tried, blame: Blame) -> tuple[WhyNot, ...]:
+    """Return why each page that a call was asked to move, and did not, stayed.
+
+    Parameters
+    ----------
+    world
+        The machine, right after the call.
+    flight
+        The call.
+    tried
+        What it did to the pages that it took off their lists.
+    blame
+        Who keeps pages.
+    """
+    teller = _Teller(world, flight, tried, blame)
+    rows = teller.entries() if isinstance(flight.part, MovePages) else teller.frames()
+    few = list(itertools.islice(rows, SINGLE_MAX + 1))
+    if len(few) <= SINGLE_MAX:
+        return tuple(_Group(row).told(flight.part.id) for row in few)
+    groups: dict[tuple[Any, ...], _Group] = {}
+    for row in itertools.chain(few, rows):
+        story = row.story
+        if story in groups:
+            groups[story].add(row)
         else:
-            found += _of_frames(world, flight, known, names, blame)
-    return tuple(found)
+            groups[story] = _Group(row)
+    return tuple(group.told(flight.part.id) for group in groups.values())
 
 
-def _read(events: Iterable[Event]) -> dict[int, _Told]:
-    """Sort the trace by call and frame; an attempt is what happened since the one before it."""
-    told: dict[int, _Told] = defaultdict(_Told)
-    labels: dict[int, list[str]] = defaultdict(list)
-    others: dict[int, dict[int, str]] = defaultdict(dict)
-    for event in events:
-        mine = told[event.call]
-        if event.event == "step":
-            labels[event.call].append(event.label)
-            if event.label.startswith(_HOLDERS):
-                for call in told:
-                    if call != event.call:
-                        others[call][event.call] = event.label
-        elif event.event == "isolate":
-            mine.frames[event.address] = event.pfn
-        elif event.event == "allocate":
-            labels[event.call].clear()
-        elif event.event == "attempt":
-            attempt = _Attempt(event.value, tuple(labels[event.call]), others.pop(event.call, {}))
-            mine.attempts[event.pfn].append(attempt)
-            labels[event.call].clear()
-    return told
+class _Group:
+    """Pages with one story, by their numbers alone: there may be millions."""
+
+    def __init__(self, first: _Row) -> None:
+        self.first = first
+        self.pages = 0
+        self.runs: list[list[int]] = []
+        self.numbers = array("q")
+        self.places = [[array("q") for _ in places] for _, places in first.culprits]
+        self.add(first)
+
+    def add(self, row: _Row) -> None:
+        """Add a page that has the story of the first."""
+        self.pages += 1
+        if self.runs and self.runs[-1][1] == row.entry:
+            self.runs[-1][1] += 1
+        else:
+            self.runs.append([row.entry, row.entry + 1])
+        self.numbers.append(row.place[1])
+        for columns, (_, places) in zip(self.places, row.culprits, strict=True):
+            for column, (_, number) in zip(columns, places, strict=True):
+                column.append(number)
+
+    def told(self, call: str) -> WhyNot:
+        """Return the story."""
+        first, spans = self.first, tuple((start, stop) for start, stop in self.runs)
+        if self.pages == 1:
+            page, culprits = _name(first.place), tuple(map(told, first.culprits))
+        else:
+            is_region = first.place[1] >= 0
+            rest = f"{_name(first.place)} and {self.pages - 1} more"
+            page = ranges(first.place[0], self.numbers) if is_region else rest
+            culprits = tuple(map(_joined, first.culprits, self.places))
+        return WhyNot(call, first.entry, page, first.status, first.reasons, culprits, self.pages, spans)
 
 
-def _of_entries(
-    world: World, flight: Flight, known: _Told, names: Mapping[tuple[int, int], str], blame: _Blame
-) -> list[WhyNot]:
-    """The pages of a move_pages call that have a negative status, or none because the call failed."""
-    part = flight.part
-    if not isinstance(part, MovePages):
-        return []
-    came = flight.came
-    statuses = came.statuses or ()
-    seen_by = part.target if isinstance(part.target, str) else part.by
-    where = world.where(part.pages, seen_by)
-    addresses = (where.addresses if isinstance(where, Region) else where).tolist()
-    pid = world.tasks.get(seen_by, 0)
-    failure = -getattr(errno, came.errno) if came.errno is not None else 0
-    found: list[WhyNot] = []
-    for entry, address in enumerate(addresses):
-        status = statuses[entry] if entry < len(statuses) else failure
-        if status >= 0 or len(found) >= PAGES_MAX:
-            continue
-        start = address & ~4095
-        name = names.get((world.regions_pid(start, pid), start), hex(address))
-        pfn = known.frames.get(address, known.frames.get(start))
-        attempts = known.attempts.get(pfn, []) if pfn is not None else []
-        if attempts and attempts[-1].result == 0:
-            if failure:
+def _joined(culprit: Culprit, columns: list[array[int]]) -> str:
+    """Write a culprit that many pages have, each in its own place."""
+    words, places = culprit
+    parts = [ranges(owner, column) for (owner, _), column in zip(places, columns, strict=True)]
+    return " ".join([words, ", ".join(parts)]).strip()
+
+
+def _name(place: tuple[str, int]) -> str:
+    return f"{place[0]}[{place[1]}]" if place[1] >= 0 else place[0]
+
+
+class _Teller:
+    """Looks at the pages of one call."""
+
+    def __init__(self, world: World, flight: Flight, tried: Tried, blame: Blame) -> None:
+        self.world, self.flight, self.tried, self.blame = world, flight, tried, blame
+        self.pids = {task.pid for task in world.machine.tasks}
+        came = flight.came
+        self.failure = -getattr(errno, came.errno) if came.errno is not None else 0
+        self.failed = of_failure(world, flight.part, -self.failure) if self.failure else ()
+        self.short: int | None = None
+        if self.failure == -errno.ENOMEM:
+            latest = tried.latest
+            if latest in tried.attempts and tried.attempts[latest][-1].result == -errno.ENOMEM:
+                self.failed = tuple(blame.payer(latest))  # Its charge was refused.
+            else:
+                self.short = self._without_frame()
+        self.kept: dict[tuple[Any, ...], tuple[Reason, ...]] = {}
+
+    def _without_frame(self) -> int | None:
+        """The page for which no frame was found: the next in the list after the one tried last."""
+        moved = {pfn for pfn, result in self.tried.results.items() if result == 0}
+        frames, attempts = [pfn for pfn in self.tried.addresses if pfn not in moved], self.tried.attempts
+        fresh = next((pfn for pfn in frames if pfn not in attempts), None)
+        if fresh is not None or self.tried.latest not in frames:
+            return fresh
+        at = frames.index(self.tried.latest) + 1
+        return frames[at] if at < len(frames) else frames[0]
+
+    def entries(self) -> Iterator[_Row]:
+        """The pages of a move_pages call with a negative status, or none because the call failed."""
+        part, entries = self.flight.part, self.flight.entries
+        if not isinstance(part, MovePages) or part.nodes is None or entries is None:
+            return
+        if not self.flight.came.done:
+            return
+        statuses = self.flight.came.statuses or ()
+        frames = {address: pfn for pfn, address in self.tried.addresses.items()}
+        for entry, address in enumerate(entries.addresses):
+            is_told = entry < len(statuses)
+            status = statuses[entry] if is_told else self.failure
+            if status >= 0 or (not is_told and self._has_moved(entries, entry)):
                 continue
-            attempts = []
-        if attempts:
-            reasons = tuple(_reason(world, number, item, pfn) for number, item in enumerate(attempts, 1))
-            culprits = blame.of(pfn, pid, start, attempts)
-        else:
-            reasons, pfn = _never_tried(world, pid, start, status, failure)
-            culprits = blame.of(pfn, pid, start, [])
-        found.append(WhyNot(part.id, entry, name, status, reasons, culprits))
-    return found
+            start = address & ~4095
+            pfn = frames.get(address, frames.get(start))
+            place = self._place(entries.pid, start)
+            reasons, culprits = self._story(entries.pid, start, status, pfn, is_failure=not is_told)
+            yield _Row(entry, place, status, reasons, culprits)
+
+    @staticmethod
+    def _has_moved(entries: Entries, entry: int) -> bool:
+        after = entries.after[entry] if entries.after else -1
+        return 0 <= after != entries.before[entry]
+
+    def frames(self) -> Iterator[_Row]:
+        """The pages that any other call tried in vain, did not get to, or passed over."""
+        order = rows_of(self.tried)
+        for entry, pfn in enumerate(order):
+            attempts = self.tried.attempts.get(pfn)
+            if self.tried.results.get(pfn) == 0 or (attempts is None and not self.failure):
+                continue
+            address = self.tried.addresses.get(pfn, 0)
+            status = attempts[-1].result if attempts else self.failure
+            reasons, culprits = self._story(0, address, status, pfn, is_failure=attempts is None)
+            yield _Row(entry, self._place_of(pfn, address), status, reasons, culprits)
+        yield from self._passed_over(len(order))
+
+    def _passed_over(self, entry: int) -> Iterator[_Row]:
+        """Pages that migrate_pages and mbind did not take, and do not count."""
+        entries, part = self.flight.entries, self.flight.part
+        if entries is None or not isinstance(part, (MigratePages, Mbind)) or self.failure:
+            return
+        wanted = set(part.new_nodes if isinstance(part, MigratePages) else part.policy.nodes)
+        source = set(part.old_nodes) if isinstance(part, MigratePages) else None
+        task = self.world.machine.task(entries.pid) if entries.pid in self.pids else None
+        taken = set(self.tried.addresses.values())
+        for address, before, after in zip(entries.addresses, entries.before, entries.after, strict=True):
+            is_asked = before not in wanted if source is None else before in source and before not in wanted
+            if task is None or before < 0 or after != before or not is_asked or address in taken:
+                continue
+            pfn = task.entry_at(address).pfn
+            if pfn is None or pfn >= self.world.machine.frame_count:
+                continue
+            status, text = self._unmoved(pfn)
+            reasons = (Reason(None, "SY5" if source is not None else "SY6", status, text),)
+            yield _Row(
+                entry,
+                self._place(entries.pid, address),
+                status,
+                reasons,
+                self.blame.of(pfn, address, status, [], {}),
+            )
+            entry += 1
+
+    def _unmoved(self, pfn: int) -> tuple[int, str]:
+        frame = self.world.machine.frame(pfn)
+        if frame.owner is not None and frame.owner.kind is OwnerKind.KSM:
+            return -errno.ENOENT, "it is a page that KSM shares, which is passed over"
+        if PageFlags.RESERVED in frame.flags:
+            return -errno.ENOENT, "it is a reserved page, which is passed over"
+        if frame.mapcount > 1:
+            return (
+                -errno.EACCES,
+                "more than one entry maps it, and pages of others are not moved by this caller",
+            )
+        return -errno.EBUSY, "it was on no LRU list when it was looked up"
+
+    # one page ----------------------------------------------------------------------------
+
+    def _story(
+        self, pid: int, address: int, status: int, pfn: int | None, *, is_failure: bool
+    ) -> tuple[tuple[Reason, ...], tuple[Culprit, ...]]:
+        attempts = self.tried.attempts.get(pfn, []) if pfn is not None else []
+        if pfn is not None and pfn == self.short:
+            tail = Reason(
+                attempts[-1].first + attempts[-1].times if attempts else 1, "UM-1", status, _TEXTS["UM-1"]
+            )
+            return (*self._chain(attempts, pfn), tail), self.failed
+        if attempts and pfn is not None:
+            others = self.tried.others.get(pfn, {})
+            return self._chain(attempts, pfn), self.blame.of(pfn, address, status, attempts, others)
+        if is_failure:
+            text = f"the call ended before: {errno.errorcode[-self.failure]}"
+            return (Reason(None, "DP-5", status, text),), self.failed
+        reasons, found = _never_tried(self.world, pid if pid in self.pids else None, address, status)
+        return reasons, () if found is None else self.blame.of(found, address, status, [], {})
+
+    def _chain(self, attempts: list[Attempt], pfn: int) -> tuple[Reason, ...]:
+        labels = tuple(
+            _inside(self.world, a.result, pfn) if a.label == "UM-10" else a.label for a in attempts
+        )
+        key = (tuple(attempts), labels)
+        if key not in self.kept:
+            self.kept[key] = tuple(
+                Reason(a.first, label, a.result, _TEXTS[label], a.times)
+                for a, label in zip(attempts, labels, strict=True)
+            )
+        return self.kept[key]
+
+    def _place(self, pid: int, address: int) -> tuple[str, int]:
+        """What a page is called: after its task's own region, or that of a parent."""
+        found = [(name, region) for name, region in self.world.regions.items() if address in region]
+        own = [one for one in found if one[1].task == pid] or found
+        return (own[0][0], (address - own[0][1].start) // 4096) if own else (hex(address), -1)
+
+    def _place_of(self, pfn: int, address: int) -> tuple[str, int]:
+        named = self.blame.mappers.get(pfn)
+        if named:
+            owner, number = named[0]
+            of_owner = self.world.regions[owner.split(".", 1)[1]]
+            own = self.world.task_name(of_owner.task)
+            return (owner.split(".", 1)[1] if owner.startswith(f"{own}.") and address else owner), number
+        return f"frame {pfn}", -1
 
 
-def _of_frames(
-    world: World, flight: Flight, known: _Told, names: Mapping[tuple[int, int], str], blame: _Blame
-) -> list[WhyNot]:
-    """The pages that any other call tried to move in vain."""
-    by_frame = {pfn: address for address, pfn in known.frames.items()}
-    result = flight.came.result
-    listed = len(result.statuses) if isinstance(result, MigrationResult) else 0
-    found: list[WhyNot] = []
-    for pfn, attempts in known.attempts.items():
-        if attempts[-1].result == 0 or len(found) >= PAGES_MAX:
-            continue
-        address = by_frame.get(pfn, 0)
-        named = [name for (_, start), name in names.items() if address and start == address]
-        named += blame.mappers.get(pfn, [])
-        reasons = tuple(_reason(world, number, item, pfn) for number, item in enumerate(attempts, 1))
-        culprits = blame.of(pfn, 0, address, attempts)
-        entry = len(found) if not listed else min(len(found), listed - 1)
-        name = named[0] if named else f"frame {pfn}"
-        found.append(WhyNot(flight.part.id, entry, name, attempts[-1].result, reasons, culprits))
-    return found
-
-
-# one attempt -----------------------------------------------------------------------------
-
-
-def _reason(world: World, number: int, attempt: _Attempt, pfn: int | None) -> Reason:
-    label = _decided(world, attempt, pfn)
-    text = "it moved" if attempt.result == 0 else _TEXTS[label]
-    return Reason(number, label, attempt.result, text)
-
-
-def _decided(world: World, attempt: _Attempt, pfn: int | None) -> str:
-    """Return the step of the specification at which an attempt was decided."""
-    labels = attempt.labels
-    if attempt.result == 0:
-        return "UM-16"
-    if any(label.startswith("WO-") for label in labels):
-        return "WO-5" if attempt.result == -errno.EIO else "WO-6"
-    own = [label for label in labels if not label.startswith(_AFTERWARDS)]
-    last = own[-1] if own else "UM-3"
-    if last in ("MM-6", "MM-7"):
-        return "MM-6"
-    if last.startswith("MM-"):
-        return "MM-5"
-    if last == "UM-10":
-        return _inside(world, attempt.result, pfn)
-    if last in ("UM-4", "UM-5", "UM-6"):
-        codes = {-errno.EBUSY: "UM-4", -errno.ENOMEM: "UM-5"}
-        return codes.get(attempt.result, "UM-8" if "UM-6" in own else "UM-6")
-    if attempt.result == -errno.ENOMEM:
-        return "UM-1"
-    if attempt.result == -errno.EBUSY:
-        return "UM-4"
-    return "UM-9" if last == "UM-9" else "UM-3"
-
-
-def _inside(world: World, result: int, pfn: int | None) -> str:
+def _inside(world: World, result: int, pfn: int) -> str:
     """What the method of the page's mapping decided, all in one step."""
     if result == -errno.EINVAL:
         return "WO-1"
     if result != -errno.EAGAIN:
         return "MN-3"
-    frame = None if pfn is None or pfn >= world.machine.frame_count else world.machine.frame(pfn)
+    frame = None if pfn >= world.machine.frame_count else world.machine.frame(pfn)
     if frame is not None and PageFlags.PRIVATE in frame.flags:
         return "FB-2"
     is_file = frame is not None and frame.owner is not None and frame.owner.kind is OwnerKind.FILE
     return "MM-5" if is_file else "MM-1"
 
 
-# never tried -----------------------------------------------------------------------------
-
-
 def _never_tried(
-    world: World, pid: int, address: int, status: int, failure: int
+    world: World, pid: int | None, address: int, status: int
 ) -> tuple[tuple[Reason, ...], int | None]:
     """Return why a page was not even tried, and the frame that it is in."""
-    if pid not in {task.pid for task in world.machine.tasks}:
+    if pid is None:
         return (Reason(None, "MV-4", status, "its task is gone"),), None
     task = world.machine.task(pid)
-    entry = task.entry_at(address) if address < 1 << 47 else None
+    entry = task.entry_at(address) if address < USER_END else None
     pfn = entry.pfn if entry is not None and entry.kind is EntryKind.PRESENT else None
-    if failure:
-        return (Reason(None, "DP-5", status, f"the call ended before: {errno.errorcode[-failure]}"),), pfn
     if status == -errno.EACCES:
-        return (Reason(None, "DM-2", status, "more than one entry maps it, and scope is exclusive"),), pfn
-    if status == -errno.EFAULT:
-        return (Reason(None, "DM-2", status, _no_area(task, address)),), pfn
-    if status == -errno.EBUSY:
-        return (Reason(None, "DM-2", status, "it was on no LRU list when it was looked up"),), pfn
-    return (Reason(None, "DM-2", status, _not_there(world, entry)),), pfn
+        text = "more than one entry maps it, and scope is exclusive"
+    elif status == -errno.EFAULT:
+        text = _no_area(task, address)
+    elif status == -errno.EBUSY:
+        text = "it was on no LRU list when it was looked up"
+    else:
+        text = _not_there(world, entry)
+    return (Reason(None, "DM-2", status, text),), pfn
 
 
 def _no_area(task: Any, address: int) -> str:
@@ -274,68 +357,3 @@ def _not_there(world: World, entry: Any) -> str:
     if PageFlags.RESERVED in frame.flags:
         return "a reserved page is there"
     return "it was not there when it was looked up"
-
-
-# culprits --------------------------------------------------------------------------------
-
-
-def _mappers(world: World) -> dict[int, list[str]]:
-    """Return which task maps each frame, and where: ``child.heap[3]``."""
-    found: dict[int, list[str]] = defaultdict(list)
-    for task, pid in world.tasks.items():
-        if pid not in {live.pid for live in world.machine.tasks} or world.machine.task(pid).is_kernel_thread:
-            continue
-        for name, region in world.regions.items():
-            for number, pfn in enumerate(placement(world, pid, region).frames):
-                if pfn >= 0:
-                    found[pfn].append(f"{task}.{name}[{number}]")
-    return found
-
-
-@dataclass(slots=True)
-class _Blame:
-    """Who keeps a page where it is."""
-
-    world: World
-    mappers: Mapping[int, list[str]]
-    calls: Mapping[int, str]
-    """The other calls, by number."""
-    isolated: Mapping[int, str]
-    """The other call that isolated the page at an address."""
-
-    def of(self, pfn: int | None, pid: int, address: int, attempts: list[_Attempt]) -> tuple[str, ...]:
-        """Return who, each in a few words."""
-        found: list[str] = []
-        others: dict[int, str] = {}
-        for attempt in attempts:
-            others |= attempt.others if attempt.result else {}
-        known = [(self.calls[call], label) for call, label in others.items() if call in self.calls]
-        found += [f"{name} was at {label}" for name, label in known]
-        machine = self.world.machine
-        if pfn is None or pfn >= machine.frame_count:
-            return tuple(found)
-        if machine.pins.get(pfn) or (attempts and pfn in self.world.holders):
-            holders = self.world.holders.get(pfn, [])
-            found.append(f"pinned: {', '.join(holders) if holders else f'{machine.pins.get(pfn)} times'}")
-        maps = self.mappers.get(pfn, [])
-        if machine.frame(pfn).mapcount > 1:
-            found.append(f"mapped by {', '.join(maps[:8])}" if maps else "mapped more than once")
-        buffers = enumerate(machine.buffers(pfn))
-        busy = [n for n, buffer in buffers if buffer.count or BufferState.LOCK in buffer.state]
-        if busy:
-            found.append(f"buffer {', '.join(map(str, busy))} in use")
-        if not attempts and address in self.isolated:
-            found.append(f"{self.isolated[address]} had taken it off its list")
-        elif not attempts:
-            found += self._waiting(pfn)
-        return tuple(found)
-
-    def _waiting(self, pfn: int) -> list[str]:
-        """Pagevecs that hold a page which is on no list."""
-        machine = self.world.machine
-        return [
-            f"it waits in the pagevec of CPU {cpu} for the list {which.name.lower().replace('_', '-')}"
-            for cpu in range(len(machine.cpus))
-            for which in LruList
-            if pfn in machine.pagevec(cpu, which)
-        ]

@@ -3,29 +3,34 @@
 Start with `run`. `prepare` stops before the calls and `take_off` starts those that run at once,
 which is where stepping and exploring begin. What is expected is judged by
 `pagemig.scenario.judging`; why pages stayed is told by `pagemig.scenario.reasons`.
+
+Where an assertion of the model fails, which only a kernel that breaks a rule should come to, the report is
+that of the machine just before that step, and the assertion is a finding.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..call import Call, drive
-from ..errors import DeadlockError, OutOfMemoryError, SyscallError, UsageError, syscall_error
+from ..call import Call
+from ..errors import DeadlockError, InternalError, OutOfMemoryError, SyscallError, UsageError, syscall_error
 from ..flags import Granularity
 from ..region import Region
-from ..report import CallReport, CounterChange, Expectation, Placement, RegionReport, Report
-from ..trace import Event
+from ..report import CallReport, CounterChange, Expectation, Placement, RegionReport, Report, WhyNot
 from . import acting
-from .asking import Entries, Tried, asked, nodes_at, read_tried, remember_asked
+from .asking import Entries, asked, nodes_at, remember_asked
+from .call_steps import MovePages
+from .culprits import Blame
+from .driving import Drive, Enough
 from .judging import Before, Came, judge, placement, plain_result, remember_before
+from .listening import Tried
 from .model import CallPart, Page
+from .raw_acting import RAW
 from .reasons import why_not
 from .world import World, build
-
-EVENTS_MAX = 2_000_000
-"""Events that are kept of the calls: what the reasons are read from."""
 
 
 @dataclass(slots=True)
@@ -37,7 +42,11 @@ class Flight:
     """None if its checks refused it."""
     refused: Came | None = None
     entries: Entries | None = None
-    """The pages of a ``move_pages`` call, and where they were."""
+    """The pages that it is asked to move, and where they were."""
+    is_kept: bool = False
+    """Whether what it has made is known under its names."""
+    why_not: tuple[WhyNot, ...] = ()
+    """Why its pages stayed, told as soon as it has ended."""
     cost: Mapping[str, int] | None = None
     """What it alone has cost, if nothing else ran meanwhile."""
 
@@ -74,6 +83,8 @@ def start(world: World, part: CallPart, where: str) -> Flight:
     entries = None
     try:
         entries = remember_asked(world, part)
+        if str(getattr(part, "do", "")) in RAW:
+            return Flight(part, None, Came(True, acting.act(world, part)), entries)
         code = acting.refused_pointer(world, part)
         if code:
             failed = syscall_error(code, str(getattr(part, "do", "")))
@@ -98,8 +109,9 @@ def settle(world: World, flights: list[Flight]) -> dict[str, Came]:
     came = {}
     for flight in flights:
         came[flight.part.id] = flight.came
-        if flight.came.done and flight.came.error is None:
+        if flight.came.done and flight.came.error is None and not flight.is_kept:
             acting.remember(world, flight.part, flight.came.result)
+            flight.is_kept = True
     return came
 
 
@@ -120,119 +132,150 @@ def run(page: Page, *, schedule: str | None = None) -> Report:
         In what order calls that run at once make their steps; by default the scenario's own.
     """
     began = time.perf_counter()
-    world = prepare(page)
     order = page.schedule if schedule is None else schedule
     if order and page.order != "together":
+        prepare(page)
         raise UsageError("schedule: the calls run one after the other; only calls at once have an order")
-    before = remember_before(world)
-    costs, ticks, steps = world.machine.cost, world.machine.now, world.machine.steps
-    earlier = {(name, task): _placed(world, name, task) for name, task in views(world)}
-    world.machine.record(EVENTS_MAX)
-    deadlock = None
-    flights: list[Flight] = []
     try:
-        if page.order == "together":
-            flights = take_off(world, page)
+        return _reported(_run_once(page, order or ""), began)
+    except InternalError as error:
+        counted = _Run(page, order or "", counts=True)
+        try:
+            counted.go()
+        except InternalError:
+            return _reported(_run_once(page, order or "", most=counted.drive.made), began, fallen=str(error))
+        raise
+
+
+def _run_once(page: Page, order: str, most: int | None = None) -> _Run:
+    made = _Run(page, order, most=most)
+    made.go()
+    return made
+
+
+class _Run:
+    """A scenario with its setup done, whose calls run once."""
+
+    def __init__(self, page: Page, order: str, *, most: int | None = None, counts: bool = False) -> None:
+        self.page, self.order = page, order
+        world = self.world = prepare(page)
+        self.before = remember_before(world)
+        self.costs, self.ticks, self.steps = world.machine.cost, world.machine.now, world.machine.steps
+        self.earlier = {(name, task): _placed(world, name, task) for name, task in views(world)}
+        self.flights: list[Flight] = []
+        self.deadlock: str | None = None
+        self.drive = Drive(world, most=most, counts=counts)
+
+    def go(self) -> None:
+        """Run the calls; `InternalError` if an assertion fails."""
+        try:
+            if self.page.order == "together":
+                self._at_once()
+            else:
+                self._in_sequence()
+        except Enough:
+            pass
+        except DeadlockError as error:
+            self.deadlock = str(error)
+        self.drive.stop()
+
+    def _at_once(self) -> None:
+        self.flights = take_off(self.world, self.page)
+        started = [flight.call for flight in self.flights if flight.call is not None]
+        try:
+            self.drive.run([call.number for call in started], self.order)
+        except InternalError:
+            raise
+        except (DeadlockError, Enough):
+            self._land(self.flights)
+            raise
+        self._land(self.flights)
+
+    def _in_sequence(self) -> None:
+        world = self.world
+        for position, part in enumerate(self.page.calls):
+            before = world.machine.cost
+            flight = start(world, part, f"calls[{position}]")
+            self.flights.append(flight)
+            if flight.call is not None and isinstance(part, MovePages):
+                self.drive.heard.brief.add(flight.call.number)
             try:
-                _run_at_once(world, flights, order or "")
-            finally:
-                for flight in flights:
-                    _land(world, flight)
-        else:
-            _run_in_sequence(world, page, flights)
-    except DeadlockError as error:
-        deadlock = str(error)
+                if flight.call is not None:
+                    self.drive.finish(flight.call)
+            except (DeadlockError, Enough):
+                flight.cost = _difference(before, world.machine.cost)
+                self._land([flight])
+                raise
+            flight.cost = _difference(before, world.machine.cost)
+            self._land([flight])
+
+    def _land(self, flights: list[Flight]) -> None:
+        """Note where the pages are now, keep what was made, and tell why pages stayed."""
+        world, tried = self.world, self.drive.heard.tried
+        for flight in flights:
+            if flight.entries is not None:
+                flight.entries.after = nodes_at(world, flight.entries.pid, flight.entries.addresses)
+        settle(world, flights)
+        calls = {flight.call.number: flight.part.id for flight in flights if flight.call is not None}
+        for flight in flights:
+            mine = -1 if flight.call is None else flight.call.number
+            others = {number: name for number, name in calls.items() if number != mine}
+            own = tried[mine] if mine in tried else Tried()
+            flight.why_not = why_not(world, flight, own, Blame(world, others, tried))
+        world.released.clear()
+
+
+def _reported(ran: _Run, began: float, fallen: str | None = None) -> Report:
+    """Judge a run, and report."""
+    page, world, flights = ran.page, ran.world, ran.flights
     came = settle(world, flights)
     for part in page.calls:
         came.setdefault(part.id, Came(False))
-    events = tuple(world.machine.trace)
-    world.machine.record(0)
-    held = judge(page, world, came, before)
-    unexpected = _findings(page, world, deadlock, held)
+    held = judge(page, world, came, ran.before)
+    unexpected = _findings(page, world, ran.deadlock, held, fallen)
     return Report(
         title=page.title,
         story=page.story,
         order=page.order,
-        schedule=_schedule(flights, events) if page.order == "together" else "",
-        calls=_call_reports(page, world, flights, events),
-        regions=_regions(world, earlier),
-        why_not=why_not(world, flights, events),
-        cost=_difference(costs, world.machine.cost),
-        counters=_changes(world, before),
+        schedule=_schedule(ran, fallen is not None) if page.order == "together" else "",
+        calls=_call_reports(ran),
+        regions=_regions(world, ran.earlier),
+        why_not=tuple(why for flight in flights for why in flight.why_not),
+        cost=_difference(ran.costs, world.machine.cost),
+        counters=_changes(world, ran.before),
         expectations=tuple(held),
         findings=unexpected,
-        deadlock=deadlock,
-        steps=world.machine.steps - steps,
-        ticks=world.machine.now - ticks,
+        deadlock=ran.deadlock,
+        steps=world.machine.steps - ran.steps,
+        ticks=world.machine.now - ran.ticks,
         cpus=len(world.machine.cpus),
         seconds=time.perf_counter() - began,
     )
 
 
-def _run_at_once(world: World, flights: list[Flight], schedule: str) -> None:
-    numbers = [flight.call.number for flight in flights if flight.call is not None]
-    if schedule:
-        drive(world.machine._system, lambda core: core.replay(numbers, schedule))
-    world.machine.run()
-
-
-def _run_in_sequence(world: World, page: Page, flights: list[Flight]) -> None:
-    for position, part in enumerate(page.calls):
-        before = world.machine.cost
-        flight = start(world, part, f"calls[{position}]")
-        flights.append(flight)
-        try:
-            if flight.call is not None:
-                flight.call.run()
-        finally:
-            flight.cost = _difference(before, world.machine.cost)
-            _land(world, flight)
-        settle(world, [flight])
-
-
-def _land(world: World, flight: Flight) -> None:
-    """Note where the pages of a call are now."""
-    if flight.entries is not None:
-        flight.entries.after = nodes_at(world, flight.entries.pid, flight.entries.addresses)
-
-
-_ADVANCES = ("step", "wait", "done")
-"""What one letter of a schedule can come to."""
-
-
-def _schedule(flights: list[Flight], events: tuple[Event, ...]) -> str:
-    """Write down who made which step, as a schedule that gives the same again."""
-    names = {
-        flight.call.number: letter
-        for flight, letter in zip(
-            [flight for flight in flights if flight.call is not None],
-            "abcdefghijklmnopqrstuvwxyz",
-            strict=False,
+def _schedule(ran: _Run, is_fallen: bool) -> str:
+    """Write down who made which step, as a schedule that gives the same again, a failed assertion too."""
+    started = [flight.call.number for flight in ran.flights if flight.call is not None]
+    names = dict(zip(started, "abcdefghijklmnopqrstuvwxyz", strict=False))
+    parts = [(names[call], count) for call, count in ran.drive.heard.made if call in names]
+    if is_fallen and ran.drive.next in names:
+        letter = names[ran.drive.next]
+        parts = (
+            [*parts[:-1], (letter, parts[-1][1] + 1)]
+            if parts and parts[-1][0] == letter
+            else [*parts, (letter, 1)]
         )
-        if flight.call is not None
-    }
-    parts: list[tuple[str, int]] = []
-    for event in events:
-        if event.event not in _ADVANCES or event.call not in names:
-            continue
-        letter = names[event.call]
-        if parts and parts[-1][0] == letter:
-            parts[-1] = (letter, parts[-1][1] + 1)
-        else:
-            parts.append((letter, 1))
     return "".join(f"{count}{letter}" for letter, count in parts)
 
 
 # what is reported ------------------------------------------------------------------------
 
 
-def _call_reports(
-    page: Page, world: World, flights: list[Flight], events: tuple[Event, ...]
-) -> tuple[CallReport, ...]:
-    named = letters(flights) if page.order == "together" else {}
-    made = {flight.part.id: flight for flight in flights}
-    tried = read_tried(events)
-    return tuple(_call_report(world, part, made.get(part.id), named, tried) for part in page.calls)
+def _call_reports(ran: _Run) -> tuple[CallReport, ...]:
+    named = letters(ran.flights) if ran.page.order == "together" else {}
+    made = {flight.part.id: flight for flight in ran.flights}
+    tried = ran.drive.heard.tried
+    return tuple(_call_report(ran.world, part, made.get(part.id), named, tried) for part in ran.page.calls)
 
 
 def _call_report(
@@ -240,7 +283,7 @@ def _call_report(
     part: CallPart,
     flight: Flight | None,
     letters: Mapping[str, str],
-    tried: dict[int, Tried],
+    tried: Mapping[int, Tried],
 ) -> CallReport:
     came = flight.came if flight is not None else Came(False)
     call = flight.call if flight is not None else None
@@ -324,10 +367,23 @@ def _changes(world: World, before: Before) -> tuple[CounterChange, ...]:
     return tuple(found)
 
 
-def _findings(page: Page, world: World, deadlock: str | None, held: list[Expectation]) -> tuple[str, ...]:
-    """Return what the audit finds beyond what is expected; add to ``held`` whether that was found."""
+def rule_of(fallen: str) -> str:
+    """Return what identifies a failed assertion: what it says, with # for each number.
+
+    >>> rule_of("page 12 is under writeback")
+    'page # is under writeback'
+    """
+    return re.sub("[0-9]+", "#", fallen)
+
+
+def _findings(
+    page: Page, world: World, deadlock: str | None, held: list[Expectation], fallen: str | None
+) -> tuple[str, ...]:
+    """Return what was found beyond what is expected; add to ``held`` whether that was found."""
     found = world.machine.audit()
     rules = {word for finding in found for word in (finding.rule, *finding.invariants.split(", "))}
+    if fallen is not None:
+        rules.add(rule_of(fallen))
     for position, rule in enumerate(page.expect.findings):
         told = "found" if rule in rules else "holds"
         held.append(
@@ -337,6 +393,8 @@ def _findings(page: Page, world: World, deadlock: str | None, held: list[Expecta
     unexpected = [
         str(finding) for finding in found if not expected & {finding.rule, *finding.invariants.split(", ")}
     ]
+    if fallen is not None and rule_of(fallen) not in expected:
+        unexpected.insert(0, f"assertion: {fallen}")
     if page.expect.deadlock:
         held.append(
             Expectation(

@@ -1,7 +1,7 @@
 """All verbs of a scenario: `CALLS` can be calls in flight, `STEPS` is what a setup can do.
 
 ``do`` chooses the verb and so the keys that go with it. The classes are in
-`pagemig.scenario.call_steps` and `pagemig.scenario.setup_steps`.
+`pagemig.scenario.call_steps`, `pagemig.scenario.raw_steps` and `pagemig.scenario.setup_steps`.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from .call_steps import (
     WriteFile,
 )
 from .part import Step
+from .raw_steps import RawMbind, RawMigratePages, RawMovePages
 from .setup_steps import (
     Advance,
     HoldBuffer,
@@ -92,6 +93,9 @@ CALLS: tuple[type[Step], ...] = (
     MigrateFrames,
     SetCpusetMems,
     AttachCpuset,
+    RawMovePages,
+    RawMigratePages,
+    RawMbind,
 )
 """What can be a call in flight."""
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
@@ -31,7 +32,15 @@ from .naming import NOTATION, Names, Reference, nearest
 
 Int = Annotated[int, Strict()]
 Bool = Annotated[bool, Strict()]
-Text = Annotated[str, Strict()]
+
+
+def _writable(value: str) -> str:
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValueError(f"it is {value!r}; half a surrogate pair is no character, and no file can hold it")
+    return value
+
+
+Text = Annotated[str, Strict(), AfterValidator(_writable)]
 
 
 class Shown:

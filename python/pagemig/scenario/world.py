@@ -50,6 +50,10 @@ class World:
     """Frames."""
     holders: dict[int, list[str]] = field(default_factory=dict)
     """Who took pins on a frame, and what they are called."""
+    released: dict[int, list[str]] = field(default_factory=dict)
+    """Those of them that calls at once have dropped."""
+    taken: set[int] = field(default_factory=set)
+    """Frames that were taken off their lists by hand."""
     kernel: int | None = None
     """The pid of the kernel thread that makes calls nobody else makes."""
 
@@ -64,6 +68,8 @@ class World:
             dict(self.cpusets),
             dict(self.pins),
             {pfn: list(names) for pfn, names in self.holders.items()},
+            {pfn: list(names) for pfn, names in self.released.items()},
+            set(self.taken),
             self.kernel,
         )
 
@@ -71,6 +77,8 @@ class World:
         """Return a task; `UsageError` if it is not there (any more)."""
         if name not in self.tasks:
             raise UsageError(f"there is no task {name!r} at this point")
+        if not self._lives(self.tasks[name]):
+            raise UsageError(f"task {name!r} has ended at this point")
         return self.machine.task(self.tasks[name])
 
     def file(self, name: str) -> File:
@@ -156,20 +164,6 @@ class World:
                 listed.append(self.frame(item))
         return listed
 
-    def page_names(self, pid: int | None = None) -> dict[tuple[int, int], str]:
-        """Return what the pages of all regions are called, by pid and address."""
-        return {
-            (region.task, page.start): f"{name}[{number}]"
-            for name, region in self.regions.items()
-            if pid is None or region.task == pid
-            for number, page in enumerate(region)
-        }
-
-    def regions_pid(self, address: int, pid: int) -> int:
-        """Return the task under which a region at an address is named: its own, or a parent of it."""
-        at = next((region.task for region in self.regions.values() if address in region), None)
-        return pid if at is None else at
-
     def _lives(self, pid: int) -> bool:
         return any(task.pid == pid for task in self.machine.tasks)
 
@@ -200,40 +194,48 @@ def build(page: Page) -> World:
     UsageError
         Something cannot be made as it is described; the message says where.
     """
-    with _at("machine"):
+    wrong: list[str] = []
+    with _at("machine", wrong):
         world = World(_machine(page.machine))
+    if wrong:
+        raise UsageError(wrong[0])
     machine = world.machine
     for name, group in page.memcgs.items():
-        with _at(f"memcgs.{name}"):
+        with _at(f"memcgs.{name}", wrong):
             above = None if group.parent is None else machine.memcg(group.parent)
             world.memcgs[name] = machine.create_memcg(name, limit=group.limit, parent=above).number
     for name, cpuset in page.cpusets.items():
-        with _at(f"cpusets.{name}"):
+        with _at(f"cpusets.{name}", wrong):
             over = None if cpuset.parent is None else machine.cpuset(cpuset.parent)
             world.cpusets[name] = machine.create_cpuset(
                 name, mems=cpuset.mems, memory_migrate=cpuset.memory_migrate, parent=over
             ).number
     for name, file in page.files.items():
-        with _at(f"files.{name}"):
+        with _at(f"files.{name}", wrong):
             world.files[name] = _file(machine, name, file).number
     for name, task in page.tasks.items():
-        with _at(f"tasks.{name}"):
+        with _at(f"tasks.{name}", wrong):
             world.tasks[name] = _task(machine, name, task).pid
     if any(call.by is None for call in page.calls):
         world.kernel = machine.spawn(KERNEL_THREAD, kernel_thread=True).pid
     for name, region in page.regions.items():
-        with _at(f"regions.{name}"):
-            world.regions[name] = map_region(world, region.task, region)
+        if region.task in world.tasks and (region.file is None or region.file in world.files):
+            with _at(f"regions.{name}", wrong):
+                world.regions[name] = map_region(world, region.task, region)
+    if len(wrong) > 1:
+        raise UsageError(f"{len(wrong)} mistakes:\n" + "\n".join(f"  {line}" for line in wrong))
+    if wrong:
+        raise UsageError(wrong[0])
     return world
 
 
 @contextmanager
-def _at(where: str) -> Iterator[None]:
-    """Say where in the scenario something is that cannot be made."""
+def _at(where: str, wrong: list[str]) -> Iterator[None]:
+    """Note where in the scenario something is that cannot be made."""
     try:
         yield
     except (UsageError, SyscallError, OutOfMemoryError) as error:
-        raise UsageError(f"{where}: {error}") from None
+        wrong.append(f"{where}: {error}")
 
 
 def _machine(part: MachinePart) -> Machine:

@@ -82,11 +82,14 @@ def _prose(text: str) -> str:
     """Several lines between triple quotes, one line as it is."""
     if "\n" not in text or "\r" in text:
         return _value(text)
-    inner = "\n".join(
-        _string(line)[1:-1].replace('\\"', '"').replace('"""', '""\\"') for line in text.split("\n")
+    # A quote stays as it is unless another follows or it is the last: so three never stand together.
+    after = [*text[1:], '"']
+    inner = "".join(
+        letter
+        if letter == "\n" or (letter == '"' and following != '"')
+        else _ESCAPES.get(letter, _escaped(letter))
+        for letter, following in zip(text, after, strict=False)
     )
-    if inner.endswith('"'):
-        inner = inner[:-1] + '\\"'
     return f'"""\n{inner}"""'
 
 

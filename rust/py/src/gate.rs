@@ -8,6 +8,7 @@ use pagemig_core::machine::Machine;
 use pyo3::prelude::*;
 
 use crate::errors::{Refusal, usage};
+use crate::explore::quietly;
 
 /// A machine behind a lock that is tried, never awaited.
 #[derive(Debug)]
@@ -87,7 +88,13 @@ impl Gate {
         let attempt = || match self.machine.try_lock() {
             Ok(_) if !is_next && self.is_between.load(Ordering::Acquire) => Err(Refusal::Busy),
             Ok(mut machine) => {
-                let done = work(&mut machine).map_err(Into::into)?;
+                // Made to break a rule, its assertions are what is looked for, and no news.
+                let done = if machine.kernel().bugs.is_empty() {
+                    work(&mut machine)
+                } else {
+                    quietly(|| work(&mut machine))
+                };
+                let done = done.map_err(Into::into)?;
                 // Still under the lock: nobody comes in between.
                 keep(self);
                 Ok(done)

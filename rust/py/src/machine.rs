@@ -305,6 +305,14 @@ impl PyMachine {
         slices::step(&self.0, py, |machine| machine.run_all_for(slices::STEPS))
     }
 
+    fn finish_for(&self, py: Python<'_>, call: u32, steps: u64) -> PyResult<bool> {
+        self.0.enter(py, |machine| machine.finish_for(CallId(call), steps))
+    }
+
+    fn run_for(&self, py: Python<'_>, rounds: u64) -> PyResult<bool> {
+        self.0.enter(py, |machine| machine.run_all_for(rounds))
+    }
+
     fn calls(&self) -> PyResult<Vec<u32>> {
         self.look(|machine| {
             let flights = machine.flights().filter(|(_, flight)| !flight.is_done());

@@ -1,0 +1,232 @@
+"""Who keeps a page where it is: who pins it, maps it, locks or writes it, or has taken it off its list.
+
+Start with `Blame.of`. It looks at the machine as it is right after the call, and at what other calls did
+while the page was tried. A culprit is some words and the pages of other tasks that they are about, so
+that pages with the same culprits can be told of together.
+
+Neighbours: `pagemig.scenario.reasons`, which tells why.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..flags import BufferState, LruList, OwnerKind, PageFlags, RecordFlags
+from .call_steps import MovePages
+from .part import Step
+
+if TYPE_CHECKING:
+    from .listening import Attempt, Tried
+    from .world import World
+
+Place: TypeAlias = tuple[str, int]
+"""A region as a task sees it, and which of its pages."""
+Culprit: TypeAlias = tuple[str, tuple[Place, ...]]
+"""What is said, and of which pages."""
+
+_PLACES_MAX = 8
+
+
+def told(culprit: Culprit) -> str:
+    """Write a culprit for people.
+
+    >>> told(("mapped by", (("app.heap", 0), ("child.heap", 0))))
+    'mapped by app.heap[0], child.heap[0]'
+    """
+    words, places = culprit
+    return " ".join([words, ", ".join(f"{owner}[{number}]" for owner, number in places)]).strip()
+
+
+def ranges(owner: str, numbers: Iterable[int]) -> str:
+    """Write pages of a region, those in a row as one.
+
+    >>> ranges("heap", [0, 1, 2, 7])
+    'heap[0:3], heap[7]'
+    """
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and runs[-1][1] == number:
+            runs[-1][1] = number + 1
+        else:
+            runs.append([number, number + 1])
+    shown = [f"{owner}[{a}:{b}]" if b > a + 1 else f"{owner}[{a}]" for a, b in runs[:_PLACES_MAX]]
+    return ", ".join([*shown, *(["..."] if len(runs) > _PLACES_MAX else [])])
+
+
+class Blame:
+    """Who keeps pages, after one call.
+
+    Parameters
+    ----------
+    world
+        The machine, right after the call.
+    calls
+        The other calls that ran at the same time, by number.
+    heard
+        What they took off their lists, by number.
+    """
+
+    def __init__(self, world: World, calls: Mapping[int, str], heard: Mapping[int, Tried]) -> None:
+        self._world = world
+        self._calls = calls
+        self._pins = world.machine.pins
+        isolated = {
+            place: name
+            for number, name in calls.items()
+            if number in heard
+            for place in heard[number].addresses.items()
+        }
+        self._frames = {pfn: name for (pfn, _), name in isolated.items()}
+        self._addresses = {address: name for (_, address), name in isolated.items() if address}
+        self._mappers: dict[int, list[Place]] | None = None
+
+    def of(
+        self, pfn: int, address: int, status: int, attempts: list[Attempt], others: Mapping[int, str]
+    ) -> tuple[Culprit, ...]:
+        """Return who keeps the page that is in a frame, or at an address."""
+        return tuple(self._found(pfn, address, status, attempts, others))
+
+    def _found(
+        self, pfn: int, address: int, status: int, attempts: list[Attempt], others: Mapping[int, str]
+    ) -> Iterator[Culprit]:
+        machine = self._world.machine
+        for call, label in others.items():
+            if call in self._calls:
+                yield f"{self._calls[call]} was at {label}", ()
+        if pfn >= machine.frame_count:
+            return
+        labels = {attempt.label for attempt in attempts}
+        frame = machine.frame(pfn)
+        if attempts or status == -errno.EAGAIN:
+            holders = self._world.holders.get(pfn, [])
+            if self._pins.get(pfn):
+                yield f"pinned: {', '.join(holders) if holders else f'{self._pins[pfn]} times'}", ()
+            gone = self._world.released.get(pfn, [])
+            if gone:
+                yield f"was pinned meanwhile: {', '.join(gone)}", ()
+        if frame.mapcount > 1 and (attempts or status in (-errno.EACCES, -errno.ENOENT)):
+            places = self.mappers.get(pfn, [])
+            yield ("mapped by", tuple(places[:_PLACES_MAX])) if places else ("mapped more than once", ())
+        buffers: list[Culprit] = []
+        if attempts and PageFlags.PRIVATE in frame.flags:
+            buffers = list(self._buffers(pfn))
+            yield from buffers
+        if attempts and PageFlags.WRITEBACK in frame.flags:
+            yield "the disk is writing it", ()
+        if "UM-5" in labels:
+            yield from self.payer(pfn)
+        is_file = frame.owner is not None and frame.owner.kind is OwnerKind.FILE
+        if labels & {"WO-1", "WO-5", "UM-10"} and frame.owner is not None and is_file and not buffers:
+            yield from self._file(frame.owner.id)
+        if not attempts and status == -errno.EBUSY:
+            yield from self._absent(pfn, address)
+
+    def _buffers(self, pfn: int) -> Iterator[Culprit]:
+        buffers = list(enumerate(self._world.machine.buffers(pfn)))
+        for words, numbers in (
+            ("locked", [n for n, buffer in buffers if BufferState.LOCK in buffer.state]),
+            ("in use", [n for n, buffer in buffers if buffer.count and BufferState.LOCK not in buffer.state]),
+        ):
+            if numbers:
+                yield f"buffer {', '.join(map(str, numbers))} {words}", ()
+
+    def payer(self, pfn: int) -> Iterator[Culprit]:
+        """The group that pays for a page, and every group above it that has a limit."""
+        machine = self._world.machine
+        record = machine.memcg_record(pfn)
+        names = {number: name for name, number in self._world.memcgs.items()}
+        if RecordFlags.USED not in record.flags or record.owner not in names:
+            return
+        group = machine.memcg(record.owner)
+        limit = "no limit" if group.limit is None else f"a limit of {group.limit // 4096}"
+        yield f"memcg {names[record.owner]} pays: {group.usage // 4096} pages, {limit}", ()
+
+    def _file(self, number: int) -> Iterator[Culprit]:
+        for name, known in self._world.files.items():
+            if known == number:
+                yield f"file {name}", ()
+
+    def _absent(self, pfn: int, address: int) -> Iterator[Culprit]:
+        """Who has a page that is on no list."""
+        machine = self._world.machine
+        taker = self._frames.get(pfn) or self._addresses.get(address)
+        if taker is not None:
+            yield f"{taker} had taken it off its list", ()
+            return
+        if pfn in self._world.taken:
+            yield "taken off its list by hand", ()
+            return
+        for cpu in range(len(machine.cpus)):
+            for which in LruList:
+                if pfn in machine.pagevec(cpu, which):
+                    word = which.name.lower().replace("_", "-")
+                    yield f"it waits in the pagevec of CPU {cpu} for the list {word}", ()
+
+    @property
+    def mappers(self) -> dict[int, list[Place]]:
+        """Which tasks map each frame, and where; looked up when first asked for."""
+        if self._mappers is None:
+            found: dict[int, list[Place]] = defaultdict(list)
+            machine = self._world.machine
+            live = {task.pid: task for task in machine.tasks if not task.is_kernel_thread}
+            for name, pid in self._world.tasks.items():
+                if pid not in live:
+                    continue
+                for region_name, region in self._world.regions.items():
+                    nodes = live[pid].nodes_of(type(region)(pid, region.start, region.length)).tolist()
+                    owner = f"{name}.{region_name}"
+                    for number, node in enumerate(nodes):
+                        if node >= 0:
+                            entry = live[pid].entry_at(region.start + 4096 * number)
+                            if entry.pfn is not None:
+                                found[entry.pfn].append((owner, number))
+            self._mappers = found
+        return self._mappers
+
+
+def of_failure(world: World, part: Step, code: int) -> tuple[Culprit, ...]:
+    """Return who or what made a call fail as a whole."""
+    return tuple((words, ()) for words in _of_failure(world, part, code))
+
+
+def _nodes_of(part: Step) -> list[int]:
+    said = getattr(part, "nodes", None)
+    if isinstance(said, int):
+        return [said]
+    return sorted(set(said if said is not None else getattr(part, "new_nodes", ())))
+
+
+def _of_failure(world: World, part: Step, code: int) -> Iterator[str]:
+    nodes, machine = _nodes_of(part), world.machine
+    memory = machine.nodes_with_memory
+    target = getattr(part, "target", None)
+    named = target if isinstance(target, str) else part.by
+    if code == errno.ENOMEM:
+        for node in nodes:
+            if node in memory:
+                frames = sum(count for at, count in machine.nodes.items() if at == node) // 4096
+                free = machine.zone_counters(node)["nr_free_pages"]
+                yield f"node {node} has {free} of {frames} frames free"
+    elif code == errno.ENODEV:
+        yield from (f"node {node} has no memory" for node in nodes if node not in memory)
+    elif code == errno.EACCES and isinstance(part, MovePages):
+        is_there = named is not None and any(task.pid == world.tasks.get(named) for task in machine.tasks)
+        allowed = machine.task(world.tasks[str(named)]).mems_allowed if is_there else frozenset()
+        outside = [node for node in nodes if node in memory and node not in allowed]
+        yield from (f"{named} may not use node {node}" for node in outside)
+        if not outside:
+            yield "the security module refused it"
+    elif code == errno.EPERM:
+        wanted = getattr(part, "scope", "") == "shared" or "MOVE_ALL" in getattr(part, "flags", ())
+        yield (
+            f"{part.by} has no CAP_SYS_NICE"
+            if wanted or named == part.by
+            else f"{part.by} is nobody to {named}"
+        )
+    elif code == errno.ESRCH:
+        yield f"there is no task {target}"
+    elif code == errno.EFAULT and getattr(part, "bad_pointer", None):
+        yield f"{part.by} has no memory where {part.bad_pointer} should be"  # type: ignore[attr-defined]

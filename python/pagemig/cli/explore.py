@@ -74,7 +74,15 @@ def explore(
 
     With --timeline the first finding is shown step by step in a web page; without a finding none is
     written.
+
+    **Examples**
+
+    - pagemig explore two-movers
+    - pagemig explore gallery/child-first --timeline finding.html
+    - pagemig explore mine.toml --preemptions 2 --all
+    - pagemig explore mine.toml --strategy pct --runs 500 --seed 7
     """
+    terminal.outputs(timeline, source=scenario)
     told = load(scenario)
     told = told.without_bugs() if no_bugs else told
     wanted = _strategy(told, strategy, preemptions, runs, seed, depth)
@@ -104,7 +112,7 @@ def _write_timeline(file: Path, verdict: Verdict) -> str:
     found = next((finding for finding in verdict.findings if finding.schedule), None)
     if found is None:
         return f"{file}: not written, there is no finding with a schedule to show"
-    file.write_text(Timeline.of_finding(found).to_html(), encoding="utf-8")
+    terminal.write(file, Timeline.of_finding(found).to_html())
     return f"{file}: the first finding, step by step"
 
 

@@ -1,7 +1,7 @@
 """Writing: accesses to a trace, and files as a whole or not at all.
 
 Start with `write_trace`. `replacing` gives a file beside the one that is meant, and puts it in its
-place when all has been written.
+place when all has been written. What is no file, such as a pipe or a device, is written to as it is.
 
 Left out: writing ChampSim and the other tools' formats.
 """
@@ -123,18 +123,26 @@ def _packer(
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Give a new file to write to, which takes the place of ``path`` at the end: all of it, or nothing.
 
+    A pipe or a device has no place that a file could take; it is written to directly.
+
     Raises
     ------
     UsageError
         With the file and why it cannot be written; what was there stays.
     """
     file = _path(path)
-    beside = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
+        if file.exists() and not file.is_file():
+            with file.open("wb") as opened:
+                yield opened
+            return
+        # A link stays one; what it leads to is replaced.
+        target = Path(os.path.realpath(file))
+        beside = target.with_name(f"{target.name}.{os.getpid()}.part")
         try:
             with beside.open("wb") as opened:
                 yield opened
-            beside.replace(file)
+            beside.replace(target)
         finally:
             beside.unlink(missing_ok=True)
     except OSError as error:
@@ -145,8 +153,10 @@ def _path(path: str | os.PathLike[str]) -> Path:
     try:
         file = Path(path)
         file.with_name(file.name)
-    except (TypeError, ValueError):
+    except TypeError:
         raise UsageError(f"path is {path!r}; it must name a file") from None
+    except ValueError:
+        raise UsageError(f"path is {os.fspath(path)!r}; it must name a file") from None
     if "\0" in str(file):
-        raise UsageError(f"path is {path!r}; it must name a file")
+        raise UsageError(f"path is {os.fspath(path)!r}; it must name a file")
     return file

@@ -66,7 +66,7 @@ def write_trace(
     if not len(accesses):
         raise UsageError("accesses is empty; a trace holds at least one access")
     name = _path(path).name.lower()
-    packing = next((suffix for suffix in (".gz", ".xz", ".zst") if name.endswith(suffix)), "")
+    packing = packing_of(name)
     kind = Path(name.removesuffix(packing)).suffix
     if format is not None:
         meant = require_format(format)
@@ -85,7 +85,7 @@ def write_trace(
             )
         return
     rows = _lackey_rows if meant is TraceFormat.LACKEY else _csv_rows
-    with replacing(path) as file, _packer(packing, path)(file) as packed:
+    with replacing(path) as file, packer(packing, path)(file) as packed:
         for text in rows(accesses):
             packed.write(text.encode("ascii"))
 
@@ -105,7 +105,16 @@ def _csv_rows(accesses: Accesses) -> Iterator[str]:
         yield "".join(f"{address:#x},{size},{_CSV_KINDS[kind]}\n" for kind, address, size in rows)
 
 
-def _packer(
+def packing_of(name: str) -> str:
+    """Return how the name of a file says that it is packed: ``.gz``, ``.xz``, ``.zst``, or nothing.
+
+    >>> packing_of("seen.csv.GZ"), packing_of("seen.csv")
+    ('.gz', '')
+    """
+    return next((suffix for suffix in (".gz", ".xz", ".zst") if name.lower().endswith(suffix)), "")
+
+
+def packer(
     packing: str, path: str | os.PathLike[str]
 ) -> Callable[[BinaryIO], contextlib.AbstractContextManager[BinaryIO]]:
     """Return what packs into a file; no time of day is in it, so the same trace is the same file."""

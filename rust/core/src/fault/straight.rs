@@ -9,7 +9,7 @@
 use super::Access;
 use crate::base::{VmaId, ZoneId};
 use crate::kernel::Kernel;
-use crate::state::frame::{Frame, Owner};
+use crate::state::frame::{Frame, Owner, OwnerWord};
 use crate::state::lru::ListKind;
 use crate::state::mm::VmFlags;
 use crate::state::pagetable::{Entry, leaf_index};
@@ -35,6 +35,7 @@ impl Access {
         let first = self.at;
         let until = first + kernel.fuel.reach(self.pages.len() - first);
         let mut zone = ZoneId(0);
+        let owner = OwnerWord::of(Owner::Anon(list));
         while self.at < until {
             let (address, is_write) = self.pages.get(self.at);
             if !is_write || address < start || address >= end {
@@ -50,7 +51,7 @@ impl Access {
                 break;
             };
             kernel.contents.clear(page);
-            kernel.frames[page] = Frame::fresh(Owner::Anon(list), index);
+            kernel.frames[page] = Frame::fresh(owner, index);
             zone = kernel.zones.zone_near(zone, page);
             kernel.zones[zone].counters.add(Counter::AnonPages, 1);
             kernel.put_back_as(me.cpu, page, ListKind::ActiveAnon);

@@ -16,7 +16,7 @@ mod site;
 use super::{Batch, Ended, Item};
 use crate::base::{Errno, NodeId, Pfn, ZoneId};
 use crate::kernel::Kernel;
-use crate::state::frame::{Owner, PageFlags};
+use crate::state::frame::PageFlags;
 use crate::state::lru::ListKind;
 use crate::state::pagetable::{Entry, leaf_index};
 use crate::state::zone::Counter;
@@ -33,6 +33,28 @@ struct Road {
     /// For the ledger: attempts that moved a page, and those that did not.
     moved: u64,
     failed: u64,
+    /// Pages whose bytes are still to be copied, in order: nobody can look in between, and many copies
+    /// one after the other leave the caches to the descriptors meanwhile.
+    copies: Vec<(Pfn, Pfn)>,
+}
+
+/// Copies that are made together.
+const COPIES: usize = 512;
+
+impl Road {
+    fn copy_later(&mut self, kernel: &mut Kernel, pages: (Pfn, Pfn)) {
+        if kernel.contents.exist() {
+            self.copies.push(pages);
+            if self.copies.len() == COPIES {
+                self.copy_now(kernel);
+            }
+        }
+    }
+
+    /// MC-1 for every page that has gone over.
+    fn copy_now(&mut self, kernel: &mut Kernel) {
+        self.copies.drain(..).for_each(|(old, new)| kernel.contents.copy(old, new));
+    }
 }
 
 impl Batch {
@@ -43,7 +65,8 @@ impl Batch {
             return;
         }
         let (from, to) = (ZoneId(0), ZoneId(0));
-        let mut road = Road { me, site: Site::NOWHERE, from, to, moved: 0, failed: 0 };
+        let copies = Vec::new();
+        let mut road = Road { me, site: Site::NOWHERE, from, to, moved: 0, failed: 0, copies };
         let left = self.items.len().saturating_sub(self.next);
         let is_long = self.items.len() > super::WHOLE;
         let reach = if is_long { kernel.fuel.reach(left) } else { left };
@@ -54,6 +77,7 @@ impl Batch {
                 break;
             }
         }
+        road.copy_now(kernel);
         let attempts = road.moved + road.failed;
         if is_long {
             kernel.fuel.burn(attempts as usize);
@@ -74,10 +98,8 @@ impl Batch {
     fn attempt(&mut self, kernel: &mut Kernel, item: Item, road: &mut Road) -> bool {
         let old = item.page;
         let frame = &kernel.frames[old];
-        let owner = frame.owner();
-        let is_anonymous = matches!(owner, Owner::Anon(_));
-        let is_usual = if is_anonymous { frame.is_usual() } else { cached::is_usual(kernel, old) };
-        if !is_usual {
+        let (owner, is_anonymous) = (frame.owner_word(), frame.is_usual());
+        if !is_anonymous && !cached::is_usual(kernel, old) {
             return false;
         }
         let (is_alone, index) = (!is_anonymous || frame.is_ours_alone(), frame.index());
@@ -96,7 +118,7 @@ impl Batch {
             return false;
         };
         let back = road.site.restored(if is_alone { new } else { old }, entry);
-        kernel.tables.set(leaf, leaf_index(address), back);
+        kernel.tables.replace(leaf, leaf_index(address), back);
         let result = if !is_alone {
             self.fail(kernel, item, (new, entry), road);
             Err(Errno::Again)
@@ -139,7 +161,7 @@ fn carry(kernel: &mut Kernel, (old, new): (Pfn, Pfn), entry: Entry, road: &mut R
     let is_active = shell.has(PageFlags::ACTIVE);
     let page = shell.hand_over(entry.has(Entry::DIRTY), road.site.owner_after);
     kernel.frames[new] = page;
-    kernel.contents.copy(old, new);
+    road.copy_later(kernel, (old, new));
     let zones = &mut kernel.zones;
     (road.from, road.to) = (zones.zone_near(road.from, old), zones.zone_near(road.to, new));
     let from = &mut zones[road.from].counters;

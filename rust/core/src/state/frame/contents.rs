@@ -9,11 +9,13 @@ const PAGE: usize = PAGE_SIZE as usize;
 
 /// 4096 bytes a frame, or nothing at all: both on the same code path.
 ///
-/// Beside each page stands a digest of its bytes, or that nobody has looked since it was written. So
-/// a search over states neither reads nor copies what has not changed.
+/// Once somebody has looked ([`Contents::look`]), beside each page stands a digest of its bytes, or that it
+/// was written since. So a search over states neither reads nor copies what has not changed, and a
+/// machine that nobody searches does not pay for it.
 #[derive(Debug, Default)]
 pub struct Contents {
     bytes: Vec<u8>,
+    /// Empty until somebody looks.
     digests: Vec<u128>,
 }
 
@@ -25,8 +27,7 @@ impl Contents {
     /// no room for them.
     pub fn new(frames: usize, has_bytes: bool) -> Option<Contents> {
         let len = if has_bytes { frames.checked_mul(PAGE)? } else { 0 };
-        let bytes = bytemuck::try_zeroed_vec(len).ok()?;
-        Some(Contents { bytes, digests: bytemuck::try_zeroed_vec(len / PAGE).ok()? })
+        Some(Contents { bytes: bytemuck::try_zeroed_vec(len).ok()?, digests: Vec::new() })
     }
 
     /// Whether this machine has bytes.
@@ -45,7 +46,7 @@ impl Contents {
     pub fn clear(&mut self, pfn: Pfn) {
         if self.exist() {
             self.page_mut(pfn).fill(0);
-            self.digests[pfn.index()] = 0;
+            self.note(pfn.index(), 0);
         }
     }
 
@@ -53,9 +54,22 @@ impl Contents {
     #[inline]
     pub fn copy(&mut self, from: Pfn, to: Pfn) {
         if self.exist() {
-            let from = from.index() * PAGE;
-            self.bytes.copy_within(from..from + PAGE, to.index() * PAGE);
-            self.digests[to.index()] = self.digests[from / PAGE];
+            let start = from.index() * PAGE;
+            self.bytes.copy_within(start..start + PAGE, to.index() * PAGE);
+            self.note(to.index(), self.known(from.index()));
+        }
+    }
+
+    /// What is known of a page's bytes.
+    #[inline]
+    fn known(&self, at: usize) -> u128 {
+        self.digests.get(at).copied().unwrap_or(STALE)
+    }
+
+    #[inline]
+    fn note(&mut self, at: usize, digest: u128) {
+        if let Some(known) = self.digests.get_mut(at) {
+            *known = digest;
         }
     }
 
@@ -66,7 +80,7 @@ impl Contents {
 
     /// The bytes of a frame, to be written.
     pub fn page_mut(&mut self, pfn: Pfn) -> &mut [u8] {
-        self.digests[pfn.index()] = STALE;
+        self.note(pfn.index(), STALE);
         &mut self.bytes[pfn.index() * PAGE..(pfn.index() + 1) * PAGE]
     }
 
@@ -85,19 +99,30 @@ impl Contents {
     }
 
     fn digest(&self, at: usize) -> u128 {
-        match self.digests[at] {
+        match self.known(at) {
             STALE => sparse::digest(&self.bytes[at * PAGE..(at + 1) * PAGE]),
             known => known,
         }
     }
 
-    /// Looks at every page of the given spans that was written since the last look.
+    /// Looks at every page of the given spans that was written since the last look; pages elsewhere
+    /// were never written. Where the host has no room for digests, the next look is at everything.
     pub fn look(&mut self, spans: impl Iterator<Item = Range<usize>>) {
-        if self.exist() {
-            for at in spans.flatten() {
-                self.digests[at] = self.digest(at);
+        if !self.exist() {
+            return;
+        }
+        let is_first = self.digests.is_empty();
+        let mut digests = std::mem::take(&mut self.digests);
+        if is_first {
+            let Ok(zeroes) = bytemuck::try_zeroed_vec(self.bytes.len() / PAGE) else { return };
+            digests = zeroes;
+        }
+        for at in spans.flatten() {
+            if is_first || digests[at] == STALE {
+                digests[at] = sparse::digest(&self.bytes[at * PAGE..(at + 1) * PAGE]);
             }
         }
+        self.digests = digests;
     }
 
     /// The pages of the given spans that are not all zeroes, for a snapshot.
@@ -124,19 +149,22 @@ impl Contents {
     }
 
     /// Becomes equal to `other`, a machine's of the same shape, where its own spans and those of
-    /// `other` reach; pages that are equal already are left alone.
+    /// `other` reach; pages that are known to be equal already are left alone.
     pub fn copy_spans(&mut self, other: &Contents, spans: impl Iterator<Item = Range<usize>>) {
+        if self.digests.is_empty() {
+            self.digests = vec![STALE; other.digests.len()];
+        }
         if self.exist() {
             spans.flatten().for_each(|at| self.copy_page(other, at));
         }
     }
 
     fn copy_page(&mut self, other: &Contents, at: usize) {
-        let digest = other.digests[at];
-        if digest == STALE || digest != self.digests[at] {
+        let known = other.known(at);
+        if known == STALE || known != self.known(at) {
             let page = at * PAGE..(at + 1) * PAGE;
             self.bytes[page.clone()].copy_from_slice(&other.bytes[page]);
-            self.digests[at] = digest;
+            self.note(at, known);
         }
     }
 }

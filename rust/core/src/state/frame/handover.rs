@@ -9,7 +9,7 @@ use bytemuck::Zeroable;
 
 use super::owner::TAG_ANON;
 use super::table::FLAG_MASK;
-use super::{Frame, Owner, PageFlags};
+use super::{Frame, OwnerWord, PageFlags};
 
 /// Flags that the new page gets if the old one has them (MC-2, MC-4); the old one keeps them.
 const COPIED: PageFlags = PageFlags::ERROR
@@ -41,11 +41,11 @@ impl Frame {
     /// A new anonymous page with its first entry: one reference is the entry's, one whoever's puts it on
     /// its way to a list (SP2.2-write, SP2.2-install).
     #[inline]
-    pub fn fresh(owner: Owner, index: u64) -> Frame {
+    pub fn fresh(owner: OwnerWord, index: u64) -> Frame {
         let flags = PageFlags::UPTODATE | PageFlags::SWAPBACKED;
         let mut frame = Frame::zeroed();
         (frame.word, frame.count, frame.mapcount) = (flags.bits(), 2, 1);
-        frame.owner = owner.pack();
+        frame.owner = owner.0;
         frame.set_index(index);
         frame
     }
@@ -81,12 +81,12 @@ impl Frame {
     /// UM-9, MN-2, MC-2 to MC-9 and RP-4 to RP-9 for a usual page that is ours alone; `is_dirty` is what
     /// its entry says. PG_active is nobody's any more: the caller has seen it.
     #[inline]
-    pub fn hand_over(&mut self, is_dirty: bool, owner: Owner) -> Frame {
+    pub fn hand_over(&mut self, is_dirty: bool, owner: OwnerWord) -> Frame {
         let mut new = self.leave();
         if is_dirty {
             new.set(PageFlags::DIRTY);
         }
-        new.owner = owner.pack();
+        new.owner = owner.0;
         new.private = 0;
         new
     }
@@ -122,7 +122,7 @@ impl Frame {
     ///
     /// UM-9, MN-2 and UM-11 for a usual page that others hold references to.
     #[inline]
-    pub fn return_from(&mut self, is_dirty: bool, owner: Owner) -> Frame {
+    pub fn return_from(&mut self, is_dirty: bool, owner: OwnerWord) -> Frame {
         let mut shell = *self;
         shell.word = self.word & !FLAG_MASK | PageFlags::SWAPBACKED.bits();
         shell.count = 1;
@@ -133,7 +133,7 @@ impl Frame {
         if is_dirty {
             self.set(PageFlags::DIRTY);
         }
-        self.owner = owner.pack();
+        self.owner = owner.0;
         shell
     }
 }

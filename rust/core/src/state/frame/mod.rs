@@ -13,5 +13,5 @@ mod table;
 
 pub use contents::Contents;
 pub use flags::PageFlags;
-pub use owner::Owner;
+pub use owner::{Owner, OwnerWord};
 pub use table::{Frame, FrameTable, Link};

@@ -17,6 +17,28 @@ pub enum Owner {
     Ksm(Option<StableNodeId>),
 }
 
+/// An owner as a descriptor stores it: where owners are only compared and handed on, nobody need unpack
+/// them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnerWord(pub(super) u32);
+
+impl OwnerWord {
+    /// [`Owner::None`].
+    pub const NONE: OwnerWord = OwnerWord(0);
+
+    /// The word for an owner.
+    #[inline]
+    pub const fn of(owner: Owner) -> OwnerWord {
+        OwnerWord(owner.pack())
+    }
+
+    /// The owner that it stands for.
+    #[inline]
+    pub const fn owner(self) -> Owner {
+        Owner::unpack(self.0)
+    }
+}
+
 /// Tag bit 0 of the kernel's pointer: PAGE_MAPPING_ANON.
 pub(super) const TAG_ANON: u32 = 1;
 /// Tag bits 0 and 1: PAGE_MAPPING_ANON and PAGE_MAPPING_KSM.

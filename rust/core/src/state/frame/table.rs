@@ -5,7 +5,7 @@ use std::ops::{Index, IndexMut, Range};
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Owner, PageFlags};
+use super::{Owner, OwnerWord, PageFlags};
 use crate::base::{Pfn, sparse};
 
 /// Bits of the flag word that are flags; the other seven are the top of `index`.
@@ -138,6 +138,12 @@ impl Frame {
         Owner::unpack(self.owner)
     }
 
+    /// The same, packed.
+    #[inline]
+    pub fn owner_word(&self) -> OwnerWord {
+        OwnerWord(self.owner)
+    }
+
     /// Makes the page belong to `owner`.
     #[inline]
     pub fn set_owner(&mut self, owner: Owner) {
@@ -238,6 +244,21 @@ impl Frame {
             "freeing check failed for frame {pfn}: {self:?}"
         );
         *self = Frame::zeroed();
+    }
+
+    /// Makes a page with one reference a free frame, if it passes the freeing check and has no flag that
+    /// freeing looks at; tells whether it did.
+    #[inline]
+    pub fn close_last(&mut self) -> bool {
+        let looked_at = PageFlags::CHECKED_AT_FREE.union(PageFlags::HWPOISON);
+        let is_usual = self.count == 1
+            && self.mapcount == 0
+            && (self.is_anon() || self.is_unowned())
+            && !self.has(looked_at);
+        if is_usual {
+            *self = Frame::zeroed();
+        }
+        is_usual
     }
 
     /// Whether the page is in the file LRU family (`page_is_file_cache`).

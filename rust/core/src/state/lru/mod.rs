@@ -165,10 +165,12 @@ impl Lru {
         kind: ListKind,
     ) {
         let pagevec = self.pagevecs[cpu.index()].additions[kind as usize].take();
-        let mut zone = ZoneId(0);
+        let flags = kind.flags_on_list();
+        let (mut zone, mut added) = (ZoneId(0), 0);
         let mut last_users = 0_u32;
+        let all = frames.as_mut_slice();
         for (at, &pfn) in pagevec.pages().iter().enumerate() {
-            let frame = &mut frames[pfn];
+            let frame = &mut all[pfn.index()];
             debug_assert!(
                 !frame.has(PageFlags::LRU | PageFlags::ACTIVE | PageFlags::UNEVICTABLE),
                 "a page in a pagevec is on no list (I-43, I-45)"
@@ -182,19 +184,27 @@ impl Lru {
             } else {
                 frame.drop_reference();
             }
-            frame.set(kind.flags_on_list());
-            zone = zones.zone_near(zone, pfn);
-            self.lists[zone.index()][kind as usize].push_head(frames.as_mut_slice(), pfn);
-            zones[zone].counters.add_lru(kind as usize, 1);
+            frame.set(flags);
+            // Neighbours mostly come onto the same list, which is then counted once.
+            if !zones[zone].contains(pfn) {
+                zones[zone].counters.add_lru(kind as usize, added);
+                (zone, added) = (zones.zone_of(pfn), 0);
+            }
+            self.lists[zone.index()][kind as usize].push_head(all, pfn);
+            added += 1;
         }
+        zones[zone].counters.add_lru(kind as usize, added);
         while last_users != 0 {
             let pfn = pagevec.pages()[last_users.trailing_zeros() as usize];
             last_users &= last_users - 1;
+            zone = zones.zone_near(zone, pfn);
+            if zones[zone].release_last(frames, pfn) {
+                continue;
+            }
             frames[pfn].drop_reference();
             if frames[pfn].has(PageFlags::LRU) {
                 self.unlink_freed(frames, zones, pfn);
             }
-            zone = zones.zone_near(zone, pfn);
             zones[zone].release(frames, pfn);
         }
     }

@@ -207,6 +207,14 @@ impl Tables {
         self.used[leaf.index()] |= 1 << (at % ENTRIES / STRETCH);
     }
 
+    /// The same where there is an entry already.
+    #[inline]
+    pub fn replace(&mut self, leaf: TableId, at: usize, entry: Entry) {
+        let place = &mut self.tables[leaf.index()][at % ENTRIES];
+        debug_assert!(!place.is_none() && !entry.is_none(), "an entry in place of an entry");
+        *place = entry;
+    }
+
     /// Frees the tables under `root` that lie wholly in `gap`, where nothing is mapped any more;
     /// tells how many. Entries left there by mistake keep their table.
     pub fn free_range(&mut self, root: TableId, gap: Range<u64>) -> usize {

@@ -272,6 +272,17 @@ impl Zone {
         }
     }
 
+    /// The same for a page whose last reference the caller has, at once, if nothing about it is unusual;
+    /// tells whether it did. If not, nothing has changed.
+    #[inline]
+    pub fn release_last(&mut self, frames: &mut FrameTable, pfn: Pfn) -> bool {
+        let is_done = !self.blocks.has_isolated() && frames[pfn].close_last();
+        if is_done {
+            self.free.give_back(pfn.index() - self.first.index());
+        }
+        is_done
+    }
+
     /// Whether the frame is one of its own.
     #[inline]
     pub fn contains(&self, pfn: Pfn) -> bool {

@@ -48,7 +48,7 @@ pub(super) fn carry(kernel: &mut Kernel, (old, new): (Pfn, Pfn), road: &mut Road
     if flags.contains(PageFlags::PRIVATE) {
         kernel.rings[crate::base::RingId(ring)].page = new;
     }
-    kernel.contents.copy(old, new);
+    road.copy_later(kernel, (old, new));
     let zones = &mut kernel.zones;
     (road.from, road.to) = (zones.zone_near(road.from, old), zones.zone_near(road.to, new));
     let is_file_family = !flags.contains(PageFlags::SWAPBACKED);

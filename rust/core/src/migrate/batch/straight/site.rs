@@ -2,14 +2,14 @@
 
 use crate::base::{PAGE_SHIFT, Pfn, TableId, VmaId};
 use crate::kernel::Kernel;
-use crate::state::frame::Owner;
+use crate::state::frame::{Owner, OwnerWord};
 use crate::state::pagetable::Entry;
 
 /// The one place of each of a run of indices.
 #[derive(Clone, Copy)]
 pub(super) struct Site {
     /// Whose pages.
-    owner: Owner,
+    owner: OwnerWord,
     /// The first index, how many there are, and the address of the first.
     first: u64,
     pages: u64,
@@ -19,25 +19,30 @@ pub(super) struct Site {
     /// The area's protection.
     protection: u64,
     /// The owner once a page is mapped again: for anonymous pages the area's oldest list (Q14).
-    pub(super) owner_after: Owner,
+    pub(super) owner_after: OwnerWord,
 }
 
 impl Site {
     /// No index has a place here.
     pub(super) const NOWHERE: Site = Site {
-        owner: Owner::None,
+        owner: OwnerWord::NONE,
         first: 0,
         pages: 0,
         start: 0,
         root: TableId(0),
         protection: 0,
-        owner_after: Owner::None,
+        owner_after: OwnerWord::NONE,
     };
 
     /// The address of the page with this owner and index: where it is mapped, if anywhere. None if it
     /// may be mapped in several areas, of which walks would visit each.
     #[inline]
-    pub(super) fn address_of(&mut self, kernel: &Kernel, owner: Owner, index: u64) -> Option<u64> {
+    pub(super) fn address_of(
+        &mut self,
+        kernel: &Kernel,
+        owner: OwnerWord,
+        index: u64,
+    ) -> Option<u64> {
         let offset = index.wrapping_sub(self.first);
         if self.owner == owner && offset < self.pages {
             return Some(self.start + (offset << PAGE_SHIFT));
@@ -46,8 +51,8 @@ impl Site {
         Some(self.start + (index.wrapping_sub(self.first) << PAGE_SHIFT))
     }
 
-    fn find(kernel: &Kernel, owner: Owner, index: u64) -> Option<Site> {
-        let areas: &[VmaId] = match owner {
+    fn find(kernel: &Kernel, owner: OwnerWord, index: u64) -> Option<Site> {
+        let areas: &[VmaId] = match owner.owner() {
             Owner::Anon(list) => kernel.anon_vmas.areas(list),
             Owner::File(file) => &kernel.mappings[file].areas,
             Owner::None | Owner::Ksm(_) => return None,
@@ -64,9 +69,9 @@ impl Site {
             // Another index may have places in other areas.
             _ => (index, 1, address),
         };
-        let owner_after = match owner {
-            Owner::Anon(_) => Owner::Anon(area.oldest_anon_vma()?),
-            other => other,
+        let owner_after = match owner.owner() {
+            Owner::Anon(_) => OwnerWord::of(Owner::Anon(area.oldest_anon_vma()?)),
+            _ => owner,
         };
         let (root, protection) = (kernel.mms[area.mm].root, area.protection);
         Some(Site { owner, first, pages, start, root, protection, owner_after })

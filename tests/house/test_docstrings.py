@@ -15,6 +15,8 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+from tests.house.repository import ROOT, text_of
+
 ROOMS = ("", ".calls", ".syscalls", ".filesystems", ".inputs", ".scenario", ".report", ".errors", ".host")
 
 _SECTION = re.compile(r"^([A-Z]\w+)\n-+\n(.*?)(?=^[A-Z]\w+\n-+\n|\Z)", re.MULTILINE | re.DOTALL)
@@ -107,3 +109,21 @@ def test_arrays_that_come_out_have_a_type_and_a_shape() -> None:
         and not words.search(value.__doc__ or "")
     ]
     assert not wrong, wrong
+
+
+def test_the_reference_has_every_public_name() -> None:
+    """Method: what ``docs/reference.md`` draws by name or by module, or, for constants, names in code."""
+    page = text_of(ROOT / "docs" / "reference.md")
+    rooms = re.findall(r"automodule:: (\S+)\n   :members:", page)
+    drawn = {name.rpartition(".")[2] for name in re.findall(r"auto(?:class|function):: (\S+)", page)}
+    drawn |= {name.rpartition(".")[2] for name in re.findall(r"``([\w.]+)``", page)}
+    for room in rooms:
+        drawn |= {name for name in vars(importlib.import_module(room)) if not name.startswith("_")}
+    offered = {
+        name.rpartition(".")[2]
+        for room in ("", ".inputs", ".scenario", ".report")
+        for name, value in public(importlib.import_module(f"pagemig{room}"))
+        if not inspect.ismodule(value)
+    }
+    assert len(offered) > 130
+    assert not offered - drawn, sorted(offered - drawn)

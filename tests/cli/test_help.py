@@ -144,6 +144,24 @@ def test_a_shell_completes_verbs_options_and_the_names_of_scenarios() -> None:
     assert completed("pagemig explore --preem") == ["--preemptions"]
     assert completed("pagemig run two-") == ["two-movers"]
     assert completed("pagemig run gallery/no-fr") == ["gallery/no-freeze"]
+    assert completed("pagemig run two-movers --model two-socket-201") == ["two-socket-2010"]
+    assert completed("pagemig explore two-movers --strategy ex") == ["exhaustive"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_shell_gets_a_script_of_its_own_and_its_answers(shell: str) -> None:
+    """The script that ``--install-completion`` installs, and what it is answered with in zsh and fish."""
+    installed = str(Path(sys.executable).with_name("pagemig"))
+
+    def asked(**variables: str) -> str:
+        done = subprocess.run([installed], env={**os.environ, **variables}, capture_output=True, text=True)
+        assert done.stderr == ""
+        return done.stdout
+
+    assert f"complete_{shell}" in asked(_PAGEMIG_COMPLETE=f"source_{shell}")
+    if shell != "bash":
+        told = {"_PAGEMIG_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+        assert "two-movers" in asked(**told, _TYPER_COMPLETE_ARGS="pagemig run two-")
 
 
 def test_a_reader_that_leaves_early_is_no_error_worth_a_traceback() -> None:

@@ -35,11 +35,20 @@ _FURTHER = 200_000
 """Steps of a second search once something was found: what comes first is seldom shortest."""
 
 
+def _complete_kind(begun: str) -> list[str]:
+    return [name for name in _KINDS if name.startswith(begun)]
+
+
 def explore(
     scenario: SCENARIO,
     strategy: Annotated[
         str | None,
-        typer.Option(help="exhaustive, random or pct.", show_default="what the scenario says"),
+        typer.Option(
+            help="exhaustive, random or pct.",
+            metavar="NAME",
+            show_default="what the scenario says",
+            autocompletion=_complete_kind,
+        ),
     ] = None,
     preemptions: Annotated[
         int | None,

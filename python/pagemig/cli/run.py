@@ -30,6 +30,10 @@ def complete(begun: str) -> list[str]:
     return [name for name in library() if name.startswith(begun)]
 
 
+def _complete_model(begun: str) -> list[str]:
+    return [name for name in presets if name.startswith(begun)]
+
+
 SCENARIO = Annotated[
     str,
     typer.Argument(
@@ -85,7 +89,10 @@ def run(
     model: Annotated[
         str | None,
         typer.Option(
-            help=f"On the page, modelled time: {', '.join(presets)}.", metavar="NAME", show_default=False
+            help=f"On the page, modelled time: {', '.join(presets)}.",
+            metavar="NAME",
+            show_default=False,
+            autocompletion=_complete_model,
         ),
     ] = None,
     as_json: JSON = False,

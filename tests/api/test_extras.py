@@ -74,6 +74,7 @@ def test_numpy_alone_is_enough_for_everything_else(tmp_path: Path) -> None:
         ("import pagemig.scenario", "scenarios"),
         ("from pagemig.scenario import library", "scenarios"),
         ("from pagemig.cli import main; sys.exit(main(['demo']))", "cli"),
+        ("import pagemig.webpage", "cli"),
         ("from pagemig.cli import main; sys.exit(main(['run', 'two-movers']))", "cli"),
         ("import pagemig.inputs; pagemig.inputs.read_trace('t.csv.zst')", "zstd"),
         ("pm.inputs.AddressSpace.load('t.json.zst')", "zstd"),

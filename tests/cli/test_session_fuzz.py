@@ -21,7 +21,7 @@ WORDS = st.one_of(
         ["a", "b", "3a", "1b2a", "until", "UM-9", "back", "run", "where", "audit", "story", "help"]
     ),
     st.sampled_from(
-        ["save", "c", "0a", "²", "\u0661a", "99999999999a", "-1", "#", "a b", "UM-99", "", "quit now"]
+        ["save", "c", "0a", "²", "\u0661a", "99999999999a", "-1", "#", "a b", "ZZ-99", "", "quit now"]
     ),
     st.text(max_size=6),
 )

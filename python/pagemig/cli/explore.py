@@ -39,17 +39,20 @@ def _complete_kind(begun: str) -> list[str]:
     return [name for name in _KINDS if name.startswith(begun)]
 
 
+_STRATEGY = Annotated[
+    str | None,
+    typer.Option(
+        help="exhaustive, random or pct.",
+        metavar="NAME",
+        show_default="what the scenario says",
+        autocompletion=_complete_kind,
+    ),
+]
+
+
 def explore(
     scenario: SCENARIO,
-    strategy: Annotated[
-        str | None,
-        typer.Option(
-            help="exhaustive, random or pct.",
-            metavar="NAME",
-            show_default="what the scenario says",
-            autocompletion=_complete_kind,
-        ),
-    ] = None,
+    strategy: _STRATEGY = None,
     preemptions: Annotated[
         int | None,
         typer.Option(help="exhaustive: interruptions, at most.", show_default="what the scenario says"),

@@ -81,14 +81,16 @@ wheel: $(STAMPS)/venv-demo ## an sdist, and the wheel built from it, in dist
 	rm -rf dist
 	VIRTUAL_ENV=$(VENV) $(BIN)/maturin build --sdist --out dist
 
-# A wheel is good when it works where nothing else of ours is: a new environment, numpy alone.
+# A wheel is good when it works where nothing else of ours is: a new environment, numpy alone. Then a newcomer
+# installs it in each way that README.md tells, and types what it shows.
 smoke: wheel
 	rm -rf $(SMOKE) && $(PYTHON) -m venv $(SMOKE)
 	$(SMOKE)/bin/python $(PIP_INSTALL) --constraint requirements/demo.txt dist/*.whl
 	$(SMOKE)/bin/python -I .ci/smoke.py
+	$(PYTHON) -m tests.house.pages README.md $(SMOKE)/newcomer
 	$(SMOKE)/bin/python -m benchmarks.table --quick
 
-ci: lint test costs docs smoke ## everything that must hold before a change lands
+ci: lint test costs docs demo smoke ## everything that must hold before a change lands
 
 lock: $(STAMPS)/venv-demo ## choose new versions for requirements/*.txt
 	$(BIN)/python $(PIP_INSTALL) uv

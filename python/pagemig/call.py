@@ -277,7 +277,13 @@ class Call:
         return self._drive(lambda core: core.step(self._number))
 
     def run_until(self, label: str) -> bool:
-        """Step until just before ``label``; return False if it ended or must wait first."""
+        """Step until just before ``label``; return False if it ended or must wait first.
+
+        Raises
+        ------
+        UsageError
+            The label is no text, or this call is not in flight.
+        """
         self._require_flight()
         if not isinstance(label, str):
             raise UsageError(f"label is {label!r}; it must be the name of a step, such as 'UM-9'")

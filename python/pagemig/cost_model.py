@@ -116,6 +116,18 @@ class CostModel:
     def changed(self, **nanoseconds: float) -> CostModel:
         """Return the same with some of its numbers changed, and said so in ``source``.
 
+        Parameters
+        ----------
+        nanoseconds
+            What an operation takes, by its name: ``ipi=0``; see `OPERATIONS`.
+
+        Raises
+        ------
+        UsageError
+            There is no such operation, or a number makes no sense.
+
+        Examples
+        --------
         >>> presets["two-socket-2010"].changed(ipi=0).ipi
         0
         """

@@ -100,7 +100,13 @@ class Exhibit:
     """Prepares a scene and says what races on it."""
 
     def build(self, bug_on: bool = True) -> tuple[Machine, Calls]:
-        """Build the machine, with the bug or without, and say what races on it."""
+        """Build the machine, with the bug or without, and say what races on it.
+
+        Raises
+        ------
+        UsageError
+            ``bug_on`` is neither True nor False.
+        """
         if not isinstance(bug_on, bool):
             raise UsageError(f"bug_on is {bug_on!r}; it must be True or False")
         if self.bug is None:
@@ -248,6 +254,13 @@ class Gallery(Mapping[str, Exhibit]):
             Which exhibit.
         bug_on
             Whether the machine has the bug.
+        options
+            As those of `pagemig.explore`.
+
+        Raises
+        ------
+        UsageError
+            There is no such exhibit, or an option makes no sense.
 
         Examples
         --------

@@ -161,7 +161,13 @@ class File:
         self._system.core.hold_buffer(pfn, index, calls.require_bool(lock, "lock"))
 
     def release_buffer(self, page: int, at: int) -> None:
-        """Undo `hold_buffer`, wherever the page is now: half way through a move, or cut off, too."""
+        """Undo `hold_buffer`, wherever the page is now: half way through a move, or cut off, too.
+
+        Raises
+        ------
+        UsageError
+            The page has no buffers, or not so many.
+        """
         pfn = self._system.core.buffered_page(self._number, file_page(page))
         if pfn is None:
             raise UsageError(f"page {page} of {self.name!r} has no buffers")

@@ -245,6 +245,11 @@ class Machine(MachineStores):
             ``RECLAIM``; what else a page is follows from what is done with it.
         on
             Whether to set it.
+
+        Raises
+        ------
+        UsageError
+            The frame is free or not there, or the flag is none of these.
         """
         if not isinstance(flag, PageFlags) or flag not in _BY_HAND or flag.bit_count() != 1:
             raise UsageError(f"flag is {flag!r}; by hand it must be one of {_BY_HAND!r}")

@@ -231,7 +231,13 @@ class Task(TaskView):
         return sum(bool(self._run(call)) for call in [calls.swap_out(address) for address in addresses])
 
     def same(self, region: Region) -> Region:
-        """Return this task's view of a region of another task, such as its parent's."""
+        """Return this task's view of a region of another task, such as its parent's.
+
+        Raises
+        ------
+        UsageError
+            ``region`` is no `Region`.
+        """
         if not isinstance(region, Region):
             raise UsageError(f"region is {region!r}; it must be a Region")
         return Region(self._pid, region.start, region.length)

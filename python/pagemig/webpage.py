@@ -13,15 +13,20 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
-from markupsafe import Markup
 
 from .demo import Demonstration
+from .errors import UsageError
 from .numa_maps import parse
 from .plots import CELLS_MAX, NODE_COLOURS, Bar, bars, pages_per_cell, placement_map
 from .report import Kind, kinds
+
+try:
+    import jinja2
+    from markupsafe import Markup
+except ModuleNotFoundError as missing:
+    raise UsageError("this page needs jinja2, install it with: pip install 'pagemig[cli]'") from missing
 
 _KIND_STYLES = {
     Kind.MOVED: ("k-moved", "var(--moved)"),

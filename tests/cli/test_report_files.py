@@ -80,12 +80,21 @@ def test_replay_schedule_draws_the_schedule(pagemig: Run, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("run", "pinned-page", "--html", "no/such/folder.html"), "no/such/folder.html: No such file"),
-        (("run", "pinned-page", "--perfetto", "no/such/x"), "no/such/x: No such file"),
+        (
+            ("run", "pinned-page", "--html", "no/such/folder.html"),
+            "no/such/folder.html: cannot be written: No such file",
+        ),
+        (("run", "pinned-page", "--perfetto", "no/such/x"), "no/such/x: cannot be written: No such"),
         (("run", "pinned-page", "--html", "x.html", "--model", "abacus"), "--model is 'abacus'"),
         (("run", "pinned-page", "--model", "two-socket-2010"), "--model is for the page"),
-        (("explore", "gallery/fork-keeps-write", "--timeline", "no/such/x"), "no/such/x: No such file"),
-        (("replay-schedule", "two-movers", "1a", "--timeline", "no/such/x"), "no/such/x: No such file"),
+        (
+            ("explore", "gallery/fork-keeps-write", "--timeline", "no/such/x"),
+            "no/such/x: cannot be written: No such",
+        ),
+        (
+            ("replay-schedule", "two-movers", "1a", "--timeline", "no/such/x"),
+            "no/such/x: cannot be written: No such",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_written_is_one_line(

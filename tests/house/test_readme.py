@@ -4,27 +4,25 @@ Python stands in a ``python`` block, and what it prints in the ``text`` block af
 ``python continued`` knows what the one before it knew. Commands stand in
 a ``console`` block after ``$``, each with what it prints; a line of three dots is for any number of lines.
 A ``toml`` block that begins with the name of a file in a comment is that file, for the commands below it.
+A ``sh`` block is for what sets something up, and is run by the build. `pages` plays the commands.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.house.pages import BLOCK, agrees, commands, played
 from tests.house.repository import ROOT, matching, place, text_of
 
 _EXAMPLE = re.compile(
     r"^```python( continued)?\n(.*?)^```\n(?:\n?^```text\n(.*?)^```)?", re.MULTILINE | re.DOTALL
 )
-_BLOCK = re.compile(r"^```(console|toml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_NAME = re.compile(r"# ([\w-]+\.toml)\n")
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 PAGES += [page for page in matching(".md", under="docs") if "spec" not in page.parts]
@@ -67,51 +65,47 @@ def test_an_example_runs_and_prints_what_the_page_says(
         assert printed.getvalue() == output
 
 
-def commands(block: str) -> list[tuple[str, str]]:
-    """Every command of a console block, with what it is to print."""
-    parts = re.split(r"^\$ (.*\n(?:> .*\n)*)", block, flags=re.MULTILINE)
-    assert not parts[0].strip(), f"a console block begins with $: {block}"
-    typed = [command.replace("\n> ", "\n").rstrip("\n") for command in parts[1::2]]
-    return list(zip(typed, parts[2::2], strict=True))
-
-
-def shown(text: str) -> str:
-    """What a page shows of some output: tables are padded, a page is not."""
-    return "".join(f"{line.rstrip()}\n" for line in text.strip("\n").splitlines())
-
-
-def agrees(printed: str, expected: str) -> bool:
-    """Whether output is what a page shows, three dots being any lines."""
-    pattern = re.escape(shown(expected)).replace(re.escape("...\n"), r"(?:.*\n)*?")
-    return re.fullmatch(pattern, shown(printed)) is not None
-
-
 def pages_with_commands() -> list[Path]:
     """The pages that show commands."""
-    return [page for page in PAGES if any(kind == "console" for kind, _ in _BLOCK.findall(text_of(page)))]
+    return [page for page in PAGES if any(kind == "console" for kind, _ in BLOCK.findall(text_of(page)))]
 
 
 @pytest.mark.parametrize("page", pages_with_commands(), ids=place)
 def test_the_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -> None:
-    """Method: a shell types them one after the other in an empty folder, with the page's files."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for kind, block in _BLOCK.findall(text_of(page)):
-        if kind == "toml":
-            name = _NAME.match(block)
-            if name:
-                (tmp_path / name.group(1)).write_text(block, encoding="utf-8")
-            continue
-        for command, expected in commands(block):
-            done = subprocess.run(
-                ["sh", "-c", command],
-                cwd=tmp_path,
-                env={**os.environ, "PATH": path},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-            )
-            assert (done.returncode, done.stderr) == (0, ""), f"{command}\n{done.stdout}{done.stderr}"
-            assert agrees(done.stdout, expected), f"{command}\n{done.stdout}"
+    """Method: a shell types them one after the other, in a folder with the page's files and our traces."""
+    assert played(text_of(page), tmp_path, Path(sys.executable).parent) > 0
+
+
+def sh_lines() -> list[tuple[str, str]]:
+    """Every line of a ``sh`` block: its page, and what is typed."""
+    blocks = [
+        (place(page), block) for page in PAGES for kind, block in BLOCK.findall(text_of(page)) if kind == "sh"
+    ]
+    return [(page, line.partition("#")[0].strip()) for page, block in blocks for line in block.splitlines()]
+
+
+def test_lines_that_set_something_up_are_run_by_the_build() -> None:
+    """Goal: what a page only tells to type is typed somewhere. ``sh`` blocks hold three kinds of lines.
+
+    Verbs of make, which `make ci` runs or which measure; `pip install`, which `make smoke` types, each
+    line in an environment of its own; and asv, whose verbs and options asv itself is asked about.
+    """
+    makefile = text_of(ROOT / "Makefile")
+    goals = re.search(r"^ci: ([\w -]+?) *##", makefile, re.MULTILINE)
+    assert goals and "-m tests.house.pages" in makefile
+    verbs = set(re.findall(r"^([\w-]+):.*## ", makefile, re.MULTILINE))
+    lines = sh_lines()
+    for page, line in lines:
+        words = line.split()
+        if words[:1] == ["make"]:
+            assert words[1] in verbs, f"{page}: {line}"
+            built = {*goals.group(1).split(), "wheel"}
+            assert words[1] in built or page == "CONTRIBUTING.md", f"{page}: {line}"
+        else:
+            known = line.startswith("pip install ") or ".venv/bin/asv " in line
+            assert known, f"{page}: {line}"
+    assert ("README.md", "make demo") in lines
+    assert any(line.startswith("pip install ") for page, line in lines if page == "README.md")
 
 
 def test_the_comparison_of_commands_can_fail() -> None:

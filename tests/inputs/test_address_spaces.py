@@ -56,7 +56,7 @@ def test_names_of_any_letters_survive() -> None:
     assert AddressSpace.from_json(space.to_json()) == space
 
 
-@pytest.mark.parametrize("name", ["space.json", "space.json.gz"])
+@pytest.mark.parametrize("name", ["space.json", "space.json.gz", "space.json.xz", "space.json.zst"])
 def test_a_saved_space_is_loaded_as_it_was(tmp_path: Path, name: str) -> None:
     """The same space is the same file, byte for byte; nothing else is left beside it."""
     path = tmp_path / name

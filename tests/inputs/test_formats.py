@@ -269,6 +269,32 @@ def test_what_is_none_of_a_format_is_refused(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "added",
+    [b"x" * 5_000_000 + b"\n", b" " * 5_000_000, b"\0\0\0\0\n", b"\xff\xfe\r\r\n"],
+    ids=["huge line", "huge end", "zeros", "binary"],
+)
+def test_a_line_that_is_none_is_refused_with_its_number_however_long(
+    written: Write, name: str, added: bytes
+) -> None:
+    """The real lines before it are not handed out by ``columns``; the message stays short."""
+    content = content_of(name)
+    path = written("t", content + added)
+    with pytest.raises(pm.UsageError, match=f"line {content.count(10) + 1}: expected") as refused:
+        read_trace(path).columns()
+    assert len(str(refused.value)) < 600
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_lines_that_end_as_on_other_systems_are_refused_and_not_misread(written: Write, name: str) -> None:
+    """CR LF is no line end of these tools; our own CSV takes it."""
+    with pytest.raises(pm.UsageError, match=r"line \d+: expected"):
+        read_trace(written("t", content_of(name).replace(b"\n", b"\r\n"))).columns()
+    csv = written("t.csv", b"address,size\r\n0x1000,8\r\n")
+    assert rows_of(read_trace(csv).columns()) == [(0x1000, 8, AccessKind.LOAD)]
+
+
 def test_a_missing_zstd_says_how_to_install_it(written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """Method: hide both modules from the import."""
     import builtins

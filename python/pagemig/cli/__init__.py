@@ -5,8 +5,8 @@ errors into exit codes, :mod:`.terminal` writes to people and machines, and each
 asks, runs and prints; what they run lives below, in :mod:`pagemig.demo`, :mod:`pagemig.playback`,
 :mod:`pagemig.inputs` and :mod:`pagemig.scenario`.
 
-Exit codes: 0 as expected, 1 an expectation failed, 2 bad input (one line says what and where), 130
-interrupted.
+Exit codes: 0 as expected, 1 an expectation failed, 2 bad input (one line says what and where), 70 a bug
+of ours, 130 interrupted, 141 the reader of the output has gone.
 """
 
 from __future__ import annotations

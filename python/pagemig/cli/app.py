@@ -8,15 +8,17 @@ Shell completion is typer's: ``pagemig --install-completion``.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 import pagemig
-from pagemig.errors import PagemigError, UsageError
+from pagemig.errors import InternalError, PagemigError, UsageError
 
 from . import bench, capture, demo, explore, numa_maps, replay, schedules, schema, step
 from . import run as run_verbs
@@ -29,7 +31,9 @@ app = typer.Typer(
 Start with **pagemig demo**: it captures a running program, moves its heap between the nodes of a
 simulated machine, and explains page by page what the kernel would have answered.
 
-Every verb takes --help. Exit codes: 0 as expected, 1 an expectation failed, 2 bad input.""",
+Every verb takes --help, and shows examples there. Exit codes: 0 as expected, 1 an expectation failed
+or something was found, 2 bad input.""",
+    pretty_exceptions_enable=False,
     no_args_is_help=False,
     add_completion=True,
     rich_markup_mode="markdown",
@@ -46,6 +50,10 @@ app.command("explore")(explore.explore)
 app.command("replay-schedule")(schedules.replay_schedule)
 app.command("step")(step.step)
 app.command("schema")(schema.schema)
+
+
+_NO_INTEGER = "Input should be a valid integer, unable to parse string as an integer"
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF)
 
 
 def _print_version(wanted: bool) -> None:
@@ -68,31 +76,67 @@ def _start(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; every failure of a person's making is one line on standard error."""
+    if not _has_streams():
+        return 2
     try:
         code = app(
             args=None if arguments is None else list(arguments), prog_name="pagemig", standalone_mode=False
         )
         sys.stdout.flush()
     except typer.TyperException as error:
-        complain(f"{error.format_message().rstrip('.')} (see {_help_of(error)})")
+        words = error.format_message().rstrip(".").replace(_NO_INTEGER, "it must be a whole number")
+        complain(f"{words} (see {_help_of(error)})")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
-        # The reader has gone, for instance `head`: nothing is left to say, also not at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        # The reader has gone, for instance `head`.
+        _say_no_more()
+        return 141
+    except SystemExit as left:
+        # typer leaves so, too, when the reader of its help has gone.
+        if not isinstance(left.__context__, BrokenPipeError):
+            raise
+        _say_no_more()
+        return 141
     except UsageError as error:
         complain(str(error))
         return 2
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
+        if not where and error.errno in _UNWRITABLE:
+            where = "standard output: "
+            _say_no_more()
         complain(f"{where}{error.strerror or error}")
+        return 2
+    except MemoryError:
+        complain("this host has not enough memory for that")
         return 2
     except PagemigError as error:
         complain(f"{type(error).__name__}: {error}")
-        return 1
+        return 70 if isinstance(error, InternalError) else 1
+    except Exception:
+        traceback.print_exc()
+        complain("this is a bug of pagemig; the lines above say where")
+        return 70
     return code if isinstance(code, int) else 0
+
+
+def _has_streams() -> bool:
+    """Put something in the place of closed streams; return whether there is one to write results to."""
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stdout is None:
+        complain("standard output is closed")
+        return False
+    return True
+
+
+def _say_no_more() -> None:
+    """Let standard output lead nowhere, so that what is left is not tried again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _help_of(error: typer.TyperException) -> str:

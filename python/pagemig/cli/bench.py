@@ -24,6 +24,11 @@ def bench(
     """Time a look-up, a move and a first touch per page, and the host's kernel at the same work.
 
     One run, so that both meet the same noise: compare the ratios, not the times. A debug build says so.
+
+    **Examples**
+
+    - pagemig bench
+    - pagemig bench --pages 10000 --rounds 3 --json
     """
     done = speed.measure(pages, rounds=rounds)
     if as_json:

@@ -32,9 +32,16 @@ def capture(
     pagemig.inputs.AddressSpace.load.
 
     You may capture your own processes; for those of others the host wants root.
+
+    **Examples**
+
+    - pagemig capture 4242
+    - pagemig capture 4242 --output program.json.gz
     """
-    space = inputs.capture(pid)
     path = output if output is not None else Path(f"{pid}.json")
+    if pid > 0:
+        terminal.outputs(path)
+    space = inputs.capture(pid)
     space.save(path)
     if as_json:
         terminal.emit(

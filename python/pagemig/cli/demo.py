@@ -51,15 +51,22 @@ def demo(
 
     You see the placement before and after as numa_maps, what the call answered and why, what it cost,
     and a web page with pictures.
+
+    **Examples**
+
+    - pagemig demo
+    - pagemig demo --pid 4242 --output story
+    - pagemig demo --capture program.json
     """
     if pid is not None and capture is not None:
         raise UsageError("--pid and --capture name two programs; give one of them")
+    output.mkdir(parents=True, exist_ok=True)
+    page = output / PAGE
+    terminal.outputs(page, source=None if capture is None else str(capture))
     space, program, refused = _subject(pid, capture)
     host, host_refused = _host()
     shown = run(space, program=program, refused=refused, host_ns_per_page=host)
-    output.mkdir(parents=True, exist_ok=True)
-    page = output / PAGE
-    page.write_text(demonstration_page(shown, command=_command(pid, capture), colophon=_colophon()), "utf-8")
+    terminal.write(page, demonstration_page(shown, command=_command(pid, capture), colophon=_colophon()))
     if as_json:
         terminal.emit(_document(shown, page))
     else:

@@ -35,12 +35,24 @@ _FURTHER = 200_000
 """Steps of a second search once something was found: what comes first is seldom shortest."""
 
 
+def _complete_kind(begun: str) -> list[str]:
+    return [name for name in _KINDS if name.startswith(begun)]
+
+
+_STRATEGY = Annotated[
+    str | None,
+    typer.Option(
+        help="exhaustive, random or pct.",
+        metavar="NAME",
+        show_default="what the scenario says",
+        autocompletion=_complete_kind,
+    ),
+]
+
+
 def explore(
     scenario: SCENARIO,
-    strategy: Annotated[
-        str | None,
-        typer.Option(help="exhaustive, random or pct.", show_default="what the scenario says"),
-    ] = None,
+    strategy: _STRATEGY = None,
     preemptions: Annotated[
         int | None,
         typer.Option(help="exhaustive: interruptions, at most.", show_default="what the scenario says"),
@@ -74,7 +86,15 @@ def explore(
 
     With --timeline the first finding is shown step by step in a web page; without a finding none is
     written.
+
+    **Examples**
+
+    - pagemig explore two-movers
+    - pagemig explore gallery/child-first --timeline finding.html
+    - pagemig explore mine.toml --preemptions 2 --all
+    - pagemig explore mine.toml --strategy pct --runs 500 --seed 7
     """
+    terminal.outputs(timeline, source=scenario)
     told = load(scenario)
     told = told.without_bugs() if no_bugs else told
     wanted = _strategy(told, strategy, preemptions, runs, seed, depth)
@@ -104,7 +124,7 @@ def _write_timeline(file: Path, verdict: Verdict) -> str:
     found = next((finding for finding in verdict.findings if finding.schedule), None)
     if found is None:
         return f"{file}: not written, there is no finding with a schedule to show"
-    file.write_text(Timeline.of_finding(found).to_html(), encoding="utf-8")
+    terminal.write(file, Timeline.of_finding(found).to_html())
     return f"{file}: the first finding, step by step"
 
 

@@ -35,8 +35,17 @@ def numa_maps(
 
     One line for each area: its start, its policy, what was counted, and N0=100 for 100 pages on node 0.
     Memory of devices and of the kernel, and what was in swap, is left out and counted.
+
+    **Examples**
+
+    - pagemig numa-maps 4242
+    - pagemig numa-maps program.json --json
     """
-    space = inputs.capture(int(source)) if source.isdecimal() else AddressSpace.load(Path(source))
+    space = (
+        inputs.capture(int(source))
+        if source.isascii() and source.isdecimal()
+        else AddressSpace.load(Path(source))
+    )
     missing = inputs.load_report(space).pages_left_out
     _, task = load(space)
     text = task.numa_maps()

@@ -58,6 +58,12 @@ def replay(
     with and without the move.
 
     **Record a trace:** valgrind --tool=lackey --trace-mem=yes --log-file=my.lackey PROGRAM
+
+    **Examples**
+
+    - pagemig replay my.lackey
+    - pagemig replay my.lackey --node-memory 1MiB,64MiB --move-hot 64
+    - pagemig replay my.lackey --json
     """
     memory = sizes(node_memory, "--node-memory")
     if not 1 <= nodes <= 64:

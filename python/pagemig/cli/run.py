@@ -6,6 +6,7 @@ scenarios share: mistakes in a file are all told, one a line.
 
 from __future__ import annotations
 
+import string
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -21,11 +22,16 @@ from pagemig.report.text import chain, histogram, outcome_of, status_name
 from pagemig.scenario import Scenario, library
 
 from . import terminal
+from .schedule_text import letters
 
 
 def complete(begun: str) -> list[str]:
     """Return the names of the library that begin with what was typed; the shell adds files by itself."""
     return [name for name in library() if name.startswith(begun)]
+
+
+def _complete_model(begun: str) -> list[str]:
+    return [name for name in presets if name.startswith(begun)]
 
 
 SCENARIO = Annotated[
@@ -83,7 +89,10 @@ def run(
     model: Annotated[
         str | None,
         typer.Option(
-            help=f"On the page, modelled time: {', '.join(presets)}.", metavar="NAME", show_default=False
+            help=f"On the page, modelled time: {', '.join(presets)}.",
+            metavar="NAME",
+            show_default=False,
+            autocompletion=_complete_model,
         ),
     ] = None,
     as_json: JSON = False,
@@ -92,19 +101,38 @@ def run(
 
     The exit code is 0 if everything that the scenario expects holds and the audit finds nothing, and 1
     if not. A scenario is a TOML file, or a name of the library: **pagemig scenarios** lists them.
+
+    **Examples**
+
+    - pagemig run two-movers
+    - pagemig run mine.toml --html report.html --model two-socket-2010
+    - pagemig run two-movers --schedule 3a1b2a
+    - pagemig run mine.toml --json
     """
     priced = _model(model, html)
-    report = load(scenario).run(schedule=schedule)
+    terminal.outputs(html, perfetto, source=scenario)
+    told = load(scenario)
+    if schedule is not None:
+        _check(schedule, told)
+    report = told.run(schedule=schedule)
     if html is not None:
-        html.write_text(report.to_html(priced), encoding="utf-8")
+        terminal.write(html, report.to_html(priced))
     if perfetto is not None:
-        perfetto.write_bytes(report.to_perfetto())
+        terminal.write(perfetto, report.to_perfetto())
     if as_json:
         terminal.emit(report.to_dict())
     else:
         _print(report)
     if not report.ok:
         raise typer.Exit(1)
+
+
+def _check(schedule: str, told: Scenario) -> None:
+    """Refuse a schedule that is none, or that names a call that there is not."""
+    known = string.ascii_lowercase[: len(told.page.calls)]
+    for letter in letters(schedule, "--schedule"):
+        if letter not in known:
+            raise UsageError(f"--schedule: there is no call {letter!r}; there is: {', '.join(known)}")
 
 
 def _model(name: str | None, html: Path | None) -> CostModel | None:
@@ -121,7 +149,13 @@ def _model(name: str | None, html: Path | None) -> CostModel | None:
 def scenarios(as_json: JSON = False) -> None:
     """List the scenarios that come with the package, with a line for each.
 
-    Each can be run, explored and stepped by its name: pagemig run two-movers.
+    Each can be run, explored and stepped by its name.
+
+    **Examples**
+
+    - pagemig scenarios
+    - pagemig scenarios --json
+    - pagemig run two-movers
     """
     listed = [(name, Scenario.load(name)) for name in library()]
     if as_json:

@@ -5,7 +5,6 @@ Asks and prints; `pagemig.scenario.stepping` makes the steps.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +18,7 @@ from pagemig.timeline import Timeline
 
 from . import terminal
 from .run import JSON, PERFETTO, SCENARIO, TIMELINE, load
-
-_RUN = re.compile(r"(\d+)([a-z])")
-_STEPS_MAX = 100_000
+from .schedule_text import letters
 
 
 def replay_schedule(
@@ -42,12 +39,18 @@ def replay_schedule(
     first. pagemig explore prints one with each of its findings. The exit code is 1 if something is
     wrong at the end, 0 if not, and 2 for a schedule that cannot be followed: it says which step cannot
     be made, and why.
+
+    **Examples**
+
+    - pagemig replay-schedule two-movers 3a1b
+    - pagemig replay-schedule gallery/child-first 9a2b4a1b3a --timeline finding.html
     """
+    terminal.outputs(timeline, perfetto, source=scenario)
     told = load(scenario)
     told = told.without_bugs() if no_bugs else told
-    letters = _letters(schedule)
+    order = letters(schedule, "schedule")
     stepper = Stepper(told.page)
-    made = [_step(stepper, number, letter) for number, letter in enumerate(letters, 1)]
+    made = [_step(stepper, number, letter) for number, letter in enumerate(order, 1)]
     found = stepper.symptoms()
     failed: tuple[Expectation, ...] = ()
     if stepper.done and stepper.fallen is None:
@@ -74,22 +77,9 @@ def replay_schedule(
 def _write(shown: Timeline, page: Path | None, trace: Path | None) -> None:
     """Write the pictures that are asked for."""
     if page is not None:
-        page.write_text(shown.to_html(), encoding="utf-8")
+        terminal.write(page, shown.to_html())
     if trace is not None:
-        trace.write_bytes(shown.to_perfetto())
-
-
-def _letters(schedule: str) -> str:
-    """Return a schedule as one letter a step."""
-    runs = _RUN.findall(schedule)
-    if not schedule or "".join(f"{count}{letter}" for count, letter in runs) != schedule:
-        good = re.match(r"(?:\d+[a-z])*", schedule)
-        at = 0 if good is None else good.end()
-        raise UsageError(f"schedule {schedule!r}: at character {at + 1}: it must be like 3a1b2a")
-    steps = sum(int(count) for count, _ in runs)
-    if steps > _STEPS_MAX:
-        raise UsageError(f"schedule: {steps:,} steps; at most {_STEPS_MAX:,} are replayed")
-    return "".join(letter * int(count) for count, letter in runs)
+        terminal.write(trace, shown.to_perfetto())
 
 
 def _step(stepper: Stepper, number: int, letter: str) -> dict[str, object]:

@@ -26,10 +26,15 @@ def schema(
 
     An editor that knows it completes keys and says what is wrong while you write: put a line
     **#:schema scenario.schema.json** at the top of the TOML file.
+
+    **Examples**
+
+    - pagemig schema
+    - pagemig schema --output scenario.schema.json
     """
     made = scenario.schema()
     if output is None:
         terminal.emit(made)
         return
-    output.write_text(json.dumps(made, indent=2) + "\n", "utf-8")
+    terminal.write(output, json.dumps(made, indent=2) + "\n")
     terminal.out().print(f"The schema of scenarios, written to {output}", soft_wrap=True)

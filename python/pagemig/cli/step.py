@@ -6,6 +6,7 @@ Reads commands from standard input, a person's or a script's, and prints how thi
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,9 @@ from pagemig.scenario.stepping import CallView, Stepper
 
 from . import terminal
 from .run import SCENARIO, load
+from .schedule_text import letters
+
+_STEPS = re.compile("[0-9]{1,9}")
 
 _HELP = (
     ("a, 3a, 3a1b", "let a call make a step, or several, or several calls in turn"),
@@ -51,11 +55,18 @@ def step(
     At each stop you see where every call is and what its next step does, which locks it holds and what it
     waits for, and how the pages look: their counts, their flags, and the entries that lead to them. Going
     back costs nothing. Type **help** for the commands; they can come from a pipe, too.
+
+    **Examples**
+
+    - pagemig step two-movers
+    - pagemig step two-movers --schedule 3a1b
+    - echo "until a UM-9" | pagemig step reader-meets-migration
     """
     told = load(scenario)
     told = told.without_bugs() if no_bugs else told
     stepper = Stepper(told.page)
-    if schedule:
+    if schedule is not None:
+        letters(schedule, "--schedule")
         try:
             stepper.step(schedule)
         except UsageError as error:
@@ -114,6 +125,8 @@ class _Session:
         long = [word for word in words if sum(letter.isalpha() for letter in word) > 1]
         if any(word.isalpha() for word in long):
             raise UsageError(f"{words[0]!r} is no command; type help for what there is")
+        if re.search(r"\d{10}", letters):
+            raise UsageError(f"{letters[:40]!r}: more steps than any call has")
         self.stepper.step(letters)
         return True
 
@@ -128,7 +141,7 @@ class _Session:
         return True
 
     def _back(self, words: list[str]) -> bool:
-        if len(words) > 1 or not all(word.isdigit() for word in words):
+        if len(words) > 1 or not all(_STEPS.fullmatch(word) for word in words):
             raise UsageError("back wants a number of steps, or nothing")
         self.stepper.back(int(words[0]) if words else 1)
         return True
@@ -153,7 +166,7 @@ class _Session:
             if path.suffix == ".toml":
                 self.told.changed(schedule=schedule or None).dump(path)
             else:
-                path.write_text(schedule + "\n", encoding="utf-8")
+                terminal.write(path, schedule + "\n")
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from None
         terminal.out().print(f"schedule {schedule or 'of no step'}, written to {escape(str(path))}")

@@ -177,7 +177,7 @@ class AddressSpace:
         return AddressSpace(members["pid"], members["name"], areas, members["page_size"], sources[source])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it to a file as JSON, packed by gzip if the name ends with ``.gz``.
+        """Write it to a file as JSON, packed if the name ends with ``.gz``, ``.xz`` or ``.zst``.
 
         Raises
         ------

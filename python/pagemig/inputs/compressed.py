@@ -179,7 +179,10 @@ def look(path: Path) -> Compression:
         name says that it is packed in another way.
     """
     with _opened(path) as raw:
-        beginning = raw.read(8)
+        try:
+            beginning = raw.read(8)
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror or error}") from None
     if not beginning:
         raise UsageError(f"{path}: the file is empty")
     for magic, name in _UNKNOWN.items():

@@ -9,7 +9,6 @@ Left out: other versions of the format; there is one.
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -18,7 +17,7 @@ from typing import Any
 from ..errors import UsageError
 from ..flags import MiB
 from .compressed import look, pieces, regular_file
-from .writing import replacing
+from .writing import packer, packing_of, replacing
 
 _TEXT_MAX = 512 * MiB
 _QUOTED = 40
@@ -132,7 +131,7 @@ def read(path: str | os.PathLike[str]) -> bytes:
 
 
 def write(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file, packed by gzip if its name ends with ``.gz``: all of it, or nothing.
+    """Write a file, packed if its name ends with ``.gz``, ``.xz`` or ``.zst``: all of it, or nothing.
 
     Raises
     ------
@@ -140,7 +139,6 @@ def write(path: str | os.PathLike[str], text: str) -> None:
         With the file and why it cannot be written; what was there stays.
     """
     data = text.encode("ascii")
-    with replacing(path) as file:
-        # No time of day in it: the same capture is the same file.
-        is_packed = os.fspath(path).lower().endswith(".gz")
-        file.write(gzip.compress(data, mtime=0) if is_packed else data)
+    packing = packing_of(str(path))
+    with replacing(path) as file, packer(packing, path)(file) as packed:
+        packed.write(data)

@@ -1,7 +1,7 @@
 """Writing: accesses to a trace, and files as a whole or not at all.
 
 Start with `write_trace`. `replacing` gives a file beside the one that is meant, and puts it in its
-place when all has been written.
+place when all has been written. What is no file, such as a pipe or a device, is written to as it is.
 
 Left out: writing ChampSim and the other tools' formats.
 """
@@ -66,7 +66,7 @@ def write_trace(
     if not len(accesses):
         raise UsageError("accesses is empty; a trace holds at least one access")
     name = _path(path).name.lower()
-    packing = next((suffix for suffix in (".gz", ".xz", ".zst") if name.endswith(suffix)), "")
+    packing = packing_of(name)
     kind = Path(name.removesuffix(packing)).suffix
     if format is not None:
         meant = require_format(format)
@@ -85,7 +85,7 @@ def write_trace(
             )
         return
     rows = _lackey_rows if meant is TraceFormat.LACKEY else _csv_rows
-    with replacing(path) as file, _packer(packing, path)(file) as packed:
+    with replacing(path) as file, packer(packing, path)(file) as packed:
         for text in rows(accesses):
             packed.write(text.encode("ascii"))
 
@@ -105,7 +105,16 @@ def _csv_rows(accesses: Accesses) -> Iterator[str]:
         yield "".join(f"{address:#x},{size},{_CSV_KINDS[kind]}\n" for kind, address, size in rows)
 
 
-def _packer(
+def packing_of(name: str) -> str:
+    """Return how the name of a file says that it is packed: ``.gz``, ``.xz``, ``.zst``, or nothing.
+
+    >>> packing_of("seen.csv.GZ"), packing_of("seen.csv")
+    ('.gz', '')
+    """
+    return next((suffix for suffix in (".gz", ".xz", ".zst") if name.lower().endswith(suffix)), "")
+
+
+def packer(
     packing: str, path: str | os.PathLike[str]
 ) -> Callable[[BinaryIO], contextlib.AbstractContextManager[BinaryIO]]:
     """Return what packs into a file; no time of day is in it, so the same trace is the same file."""
@@ -123,18 +132,26 @@ def _packer(
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Give a new file to write to, which takes the place of ``path`` at the end: all of it, or nothing.
 
+    A pipe or a device has no place that a file could take; it is written to directly.
+
     Raises
     ------
     UsageError
         With the file and why it cannot be written; what was there stays.
     """
     file = _path(path)
-    beside = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
+        if file.exists() and not file.is_file():
+            with file.open("wb") as opened:
+                yield opened
+            return
+        # A link stays one; what it leads to is replaced.
+        target = Path(os.path.realpath(file))
+        beside = target.with_name(f"{target.name}.{os.getpid()}.part")
         try:
             with beside.open("wb") as opened:
                 yield opened
-            beside.replace(file)
+            beside.replace(target)
         finally:
             beside.unlink(missing_ok=True)
     except OSError as error:
@@ -145,8 +162,10 @@ def _path(path: str | os.PathLike[str]) -> Path:
     try:
         file = Path(path)
         file.with_name(file.name)
-    except (TypeError, ValueError):
+    except TypeError:
         raise UsageError(f"path is {path!r}; it must name a file") from None
+    except ValueError:
+        raise UsageError(f"path is {os.fspath(path)!r}; it must name a file") from None
     if "\0" in str(file):
-        raise UsageError(f"path is {path!r}; it must name a file")
+        raise UsageError(f"path is {os.fspath(path)!r}; it must name a file")
     return file

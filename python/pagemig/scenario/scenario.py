@@ -107,7 +107,13 @@ class Scenario:
 
     @classmethod
     def loads(cls, text: str, *, source: str = "the scenario") -> Scenario:
-        """Read a scenario from the text of a TOML file; ``source`` is what messages call it."""
+        """Read a scenario from the text of a TOML file; ``source`` is what messages call it.
+
+        Raises
+        ------
+        UsageError
+            It is no scenario: every mistake, each with its path, on lines of its own.
+        """
         if not isinstance(text, str):
             raise UsageError(f"text is {type(text).__name__}; it must be the text of a TOML file")
         return cls.of(page_from_toml(text, source))

@@ -173,7 +173,13 @@ class Timeline:
 
     @staticmethod
     def of_finding(found: Violation, *, pages: Iterable[int] | None = None) -> Timeline:
-        """Play the schedule of something that an exploration found."""
+        """Play the schedule of something that an exploration found.
+
+        Raises
+        ------
+        UsageError
+            ``found`` is no `pagemig.Violation`.
+        """
         if not isinstance(found, Violation):
             raise UsageError(f"found is {found!r}; it must be a Violation, such as verdict.findings[0]")
         seen = _watch(found.stage, found.schedule, pages)

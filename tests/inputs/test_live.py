@@ -1,0 +1,209 @@
+"""Captures of live programs of every kind: with files, shared, closed, locked, huge, forked, ending."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import pagemig as pm
+from pagemig.inputs import AddressSpace, Area, Source, capture, load, load_report
+
+Start = Callable[[str], tuple[int, list[int]]]
+
+BEGIN = """
+import ctypes, mmap, os, sys
+
+def start_of(memory):
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+def tell(*numbers):
+    print(*numbers, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a program that tells some numbers and then waits."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def begin(code: str) -> tuple[int, list[int]]:
+        program = subprocess.Popen(
+            [sys.executable, "-I", "-c", BEGIN + code],
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        running.append(program)
+        assert program.stdout is not None
+        return program.pid, [int(word) for word in program.stdout.readline().split()]
+
+    yield begin
+    for program in running:
+        program.kill()
+        program.communicate()
+
+
+def area_at(space: AddressSpace, address: int) -> Area:
+    """The area that holds an address."""
+    return next(area for area in space.areas if area.start <= address < area.end)
+
+
+def pages(runs: tuple[tuple[int, int], ...]) -> int:
+    """How many pages some runs have."""
+    return sum(length for _, length in runs)
+
+
+def put(space: AddressSpace) -> pm.Task:
+    """The program on a machine, with as many pages as the report says and all rules kept."""
+    report = load_report(space)
+    machine = pm.Machine(nodes=[512 * pm.MiB] * 2)
+    task = load(machine, space)
+    assert (task.counters.anon, task.counters.file) == (report.anonymous, report.of_files)
+    assert machine.audit() == []
+    return task
+
+
+def test_a_private_mapping_tells_copies_from_pages_of_the_file(start: Start, tmp_path: Path) -> None:
+    """Eight pages of a file: all read, two written to."""
+    (tmp_path / "data").write_bytes(bytes(8 * 4096))
+    pid, (at,) = start(
+        "memory = mmap.mmap(os.open('data', os.O_RDONLY), 8 * 4096, flags=mmap.MAP_PRIVATE, prot=3)\n"
+        "sum(memory[::4096])\n"
+        "memory[0] = memory[5 * 4096] = 42\n"
+        "tell(start_of(memory))\n"
+    )
+    space = capture(pid)
+    area = area_at(space, at)
+    assert (area.name, area.shared, area.length) == (str(tmp_path / "data"), False, 8 * pm.PAGE_SIZE)
+    assert (pages(area.resident), pages(area.anonymous)) == (8, 2)
+    if space.source is Source.PAGEMAP:
+        assert area.anonymous == ((0, 1), (5, 1))
+    task = put(space)
+    found = task.page_at(area.start + pm.PAGE_SIZE)
+    assert found is not None and found.owner.kind is pm.OwnerKind.FILE
+
+
+def test_a_shared_mapping_of_a_file_has_no_page_of_its_own(start: Start, tmp_path: Path) -> None:
+    """Two of four pages written, through the page cache."""
+    (tmp_path / "data").write_bytes(bytes(4 * 4096))
+    pid, (at,) = start(
+        "memory = mmap.mmap(os.open('data', os.O_RDWR), 4 * 4096)\n"
+        "memory[0] = memory[3 * 4096] = 42\n"
+        "tell(start_of(memory))\n"
+    )
+    area = area_at(capture(pid), at)
+    assert area.shared and not area.anonymous and pages(area.resident) >= 2
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("memory = mmap.mmap(-1, 4 * 4096)\n", "/dev/zero (deleted)"),
+        (
+            "file = os.memfd_create('mine')\n"
+            "os.ftruncate(file, 4 * 4096)\n"
+            "memory = mmap.mmap(file, 4 * 4096)\n",
+            "/memfd:mine (deleted)",
+        ),
+    ],
+)
+def test_shared_memory_is_put_on_the_machine_as_shmem(start: Start, code: str, name: str) -> None:
+    """Anonymous and shared, or a memfd: three of four pages written."""
+    pid, (at,) = start(code + "memory[0] = memory[4096] = memory[2 * 4096] = 42\ntell(start_of(memory))\n")
+    space = capture(pid)
+    area = area_at(space, at)
+    assert (area.name, area.shared, pages(area.resident), area.anonymous) == (name, True, 3, ())
+    found = put(space).page_at(at)
+    assert found is not None and pm.PageFlags.SWAPBACKED in found.flags
+
+
+def test_closed_and_locked_memory_is_seen(start: Start) -> None:
+    """Two pages written and then closed to everybody; four locked, and so all in memory."""
+    pid, (closed, locked) = start(
+        "a = mmap.mmap(-1, 4 * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
+        "b = mmap.mmap(-1, 4 * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
+        "a[0] = a[4096] = 42\n"
+        "libc = ctypes.CDLL(None)\n"
+        "first, second = start_of(a), start_of(b)\n"
+        "libc.mprotect(ctypes.c_void_p(first), ctypes.c_size_t(4 * 4096), 0)\n"
+        "libc.mlock(ctypes.c_void_p(second), ctypes.c_size_t(4 * 4096))\n"
+        "b[0] = b[3 * 4096] = 42\n"
+        "tell(first, second)\n"
+    )
+    space = capture(pid)
+    area = area_at(space, closed)
+    assert area.protection == "---" and pages(area.anonymous) == 2
+    assert pages(area_at(space, locked).resident) >= 2
+    put(space)
+
+
+def test_a_huge_page_counts_as_the_small_ones_that_it_is_made_of(start: Start) -> None:
+    """4 MiB for which huge pages are asked, all written: 1,024 pages, whatever the host gave."""
+    pid, (at,) = start(
+        "memory = mmap.mmap(-1, 4 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
+        "memory.madvise(mmap.MADV_HUGEPAGE)\n"
+        "memory[:] = b'x' * len(memory)\n"
+        "tell(start_of(memory))\n"
+    )
+    space = capture(pid)
+    area = area_at(space, at)
+    assert area.start <= at and area.end >= at + (4 << 20)
+    assert pages(area.anonymous) >= 1024
+    if space.source is Source.PAGEMAP:
+        first = (at - area.start) // mmap.PAGESIZE
+        here = {page for run, length in area.resident for page in range(run, run + length)}
+        assert here >= set(range(first, first + 1024))
+    put(space)
+
+
+def test_what_a_child_shares_after_a_fork_is_in_both(start: Start) -> None:
+    """Neither has written since: the pages are there for parent and child."""
+    pid, (child, at) = start(
+        "memory = mmap.mmap(-1, 8 * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
+        "memory[:] = b'x' * len(memory)\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    sys.stdin.read()\n"
+        "    os._exit(0)\n"
+        "tell(child, start_of(memory))\n"
+    )
+    for each in (pid, child):
+        area = area_at(capture(each), at)
+        assert pages(area.anonymous) >= 8
+
+
+def test_programs_that_end_while_they_are_captured_are_captured_or_named(start: Start) -> None:
+    """Goal: no crash and no half. Method: programs that are killed at any moment of their capture."""
+    for delay in (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008):
+        program = subprocess.Popen(["sleep", str(delay)])
+        said = ""
+        try:
+            for _ in range(200):
+                assert capture(program.pid).areas
+        except pm.UsageError as error:
+            said = str(error)
+        program.wait()
+        assert str(program.pid) in said and "\n" not in said
+
+
+def test_a_program_that_maps_and_unmaps_all_the_time_is_captured_or_refused(start: Start) -> None:
+    """What is captured is one moment, or the advice to stop it is given."""
+    pid, _ = start(
+        "print(0, flush=True)\n"
+        "while True:\n"
+        "    memory = mmap.mmap(-1, 8 << 20)\n"
+        "    memory[0] = 1\n"
+        "    memory.close()\n"
+    )
+    try:
+        assert capture(pid).areas
+    except pm.UsageError as error:
+        assert f"kill -STOP {pid}" in str(error) or "ended while it was captured" in str(error)
+    assert capture(os.getpid()).pid == os.getpid()

@@ -23,7 +23,6 @@ from . import calls, filesystems, syscalls
 from ._core import build_profile
 from .bugs import Bug
 from .call import Call, Holder, Lock, WaitFor
-from .cost_model import CostModel, ModelledTime, cost_curve, measured, modelled_time, presets
 from .cpuset import Cpuset
 from .errors import (
     DeadlockError,
@@ -36,8 +35,6 @@ from .errors import (
     SyscallError,
     UsageError,
 )
-from .exhibits import Exhibit, Gallery, gallery
-from .exploring import explore
 from .file import File
 from .filesystems import (
     DirtyMethod,
@@ -80,8 +77,6 @@ from .memcg import Memcg, MemcgStatistics
 from .permissions import SecurityHook
 from .policy import Policy
 from .region import Region
-from .replaying import Replay, Symptom, ViolationKind, replay
-from .report import Report
 from .results import (
     AccessResult,
     Anywhere,
@@ -98,20 +93,25 @@ from .results import (
     ToNode,
 )
 from .storage import Buffer, SwapEntry, SwapInfo, SwapSlot, Transfer
-from .strategies import Exhaustive, Pct, Random
 from .sweep import sweep
 from .tables import Table
 from .task import Task
 from .task_view import Vma
-from .timeline import Timeline
 from .topology import Node, Topology, Zone
 from .trace import Event, Trace
 from .user_memory import UserMemory
-from .verdict import ExplorationStatistics, Outcome, Raised, Stop, Verdict, Violation
 
 if TYPE_CHECKING:
     from . import inputs
+    from .cost_model import CostModel, ModelledTime, cost_curve, measured, modelled_time, presets
+    from .exhibits import Exhibit, Gallery, gallery
+    from .exploring import explore
+    from .replaying import Replay, Symptom, ViolationKind, replay
+    from .report import Report
     from .scenario import Scenario
+    from .strategies import Exhaustive, Pct, Random
+    from .timeline import Timeline
+    from .verdict import ExplorationStatistics, Outcome, Raised, Stop, Verdict, Violation
 
 NONE = Protection.NONE
 R = Protection.READ
@@ -247,18 +247,37 @@ __all__ = [
 ]
 
 
+# Rooms that most scripts do not enter are opened when somebody first asks for one or for what it holds.
+_LATER = {
+    "cost_model": ("CostModel", "ModelledTime", "cost_curve", "measured", "modelled_time", "presets"),
+    "exhibits": ("Exhibit", "Gallery", "gallery"),
+    "exploring": ("explore",),
+    "inputs": (),
+    "replaying": ("Replay", "Symptom", "ViolationKind", "replay"),
+    "report": ("Report",),
+    "scenario": ("Scenario",),
+    "strategies": ("Exhaustive", "Pct", "Random"),
+    "timeline": ("Timeline",),
+    "verdict": ("ExplorationStatistics", "Outcome", "Raised", "Stop", "Verdict", "Violation"),
+}
+_ROOM_OF = {name: room for room, names in _LATER.items() for name in names}
+
+
 def __getattr__(name: str) -> Any:
-    """Load what most programs do not need when it is first asked for."""
-    if name == "inputs":
+    """Open a room, or find what it holds, when it is first asked for."""
+    if name in _LATER or name in _ROOM_OF:
         import importlib
 
-        return importlib.import_module(".inputs", __name__)
-    if name == "Scenario":
-        from .scenario import Scenario
-
-        return Scenario
+        room = importlib.import_module("." + _ROOM_OF.get(name, name), __name__)
+        found = getattr(room, name) if name in _ROOM_OF else room
+        globals()[name] = found
+        return found
     if name == "__version__":
         from importlib.metadata import version
 
         return version("pagemig")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -38,6 +38,8 @@ const PLACE: u64 = 256;
 const FEW: u64 = 4096;
 /// Areas that are gone through to see how many tables they can have.
 const AREAS: usize = 64;
+/// At so few pages, a table for each is bound enough.
+const HANDFUL: u64 = 16;
 /// Less than this is not asked for.
 const LITTLE: u64 = 1 << 16;
 /// Bytes for everything that is not counted.
@@ -248,7 +250,7 @@ impl Machine {
         let space = &self.kernel.mms[mm];
         let mut leaves = pages;
         let mut nodes = 0;
-        if space.len() <= AREAS {
+        if pages > HANDFUL && space.len() <= AREAS {
             let mut spans = 0;
             for area in space.areas().map(|id| &self.kernel.vmas[id]) {
                 spans += area.pages() / LEAF_ENTRIES as u64 + 2;

@@ -15,7 +15,7 @@ use crate::kernel::Kernel;
 use crate::machine::verbs::Birth;
 use crate::machine::{Machine, Outcome, Request};
 use crate::state::frame::{Frame, PageFlags};
-use crate::state::mapping::{Dirtying, FileSystem, Migrate, Release, Write};
+use crate::state::mapping::{FileSystem, Migrate, Release, Write};
 use crate::state::mm::VmFlags;
 use crate::state::pagetable::Entry;
 use crate::state::task::Credentials;
@@ -25,17 +25,7 @@ const SHARED: VmFlags = VmFlags::READ.union(VmFlags::WRITE).union(VmFlags::SHARE
 
 /// A filesystem with buffers and a journal.
 fn ext() -> FileSystem {
-    FileSystem {
-        name: "ext".into(),
-        migrate: Migrate::Buffers,
-        write: Write::Buffers,
-        dirtying: Dirtying::Buffers,
-        release: Release::Buffers,
-        accounts_dirty: true,
-        is_swap_backed: false,
-        buffer_bytes: 1024,
-        ..FileSystem::tmpfs()
-    }
+    FileSystem { release: Release::Buffers, ..FileSystem::ext() }
 }
 
 /// A block device.

@@ -448,9 +448,12 @@ class Machine:
     def trace(self) -> dict[str, Any]:
         """Columns: time, pid, call, event, label, pfn, address, value."""
 
-    def snapshot(self) -> bytes: ...
+    def snapshot(self) -> list[bytes]:
+        """The snapshot in pieces of some MiB."""
+
     @staticmethod
-    def restore(snapshot: bytes) -> Machine: ...
+    def restore(data: bytes, start: int) -> Machine:
+        """The machine of the snapshot that begins at ``start``."""
     def clone(self) -> Machine: ...
 
 @final

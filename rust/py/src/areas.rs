@@ -1,7 +1,7 @@
 //! A task's areas, as plain Python values.
 
 use numpy::{PyArray1, PyReadonlyArray1};
-use pagemig_core::base::{MappingId, Misuse, Pfn, TaskId, VmaId};
+use pagemig_core::base::{Lookout, MappingId, Misuse, Pfn, TaskId, VmaId};
 use pagemig_core::kernel::Kernel;
 use pagemig_core::machine::Machine;
 use pagemig_core::state::frame::PageFlags;
@@ -13,6 +13,8 @@ use crate::arrays::frozen;
 use crate::errors::Refusal;
 use crate::machine::PyMachine;
 use crate::machine::{PolicyRow, policy_row};
+use crate::request::copied;
+use crate::slices::GoesOn;
 use crate::views::memory;
 use crate::views::{self, EntryRow};
 
@@ -21,6 +23,9 @@ pub(crate) type VmaRow = (u64, u64, u64, u64, Option<PolicyRow>, u32, Vec<u32>);
 /// (start, anonymous, dirty, highest map count, in the swap cache, active, under writeback, pages by
 /// node)
 pub(crate) type PagesRow = (u64, u64, u64, u32, u64, u64, u64, Vec<u64>);
+
+/// So few addresses are looked up without letting Python go.
+const FEW: usize = 1 << 12;
 
 pub(crate) fn areas(machine: &Machine, pid: u32) -> Result<Vec<VmaRow>, Refusal> {
     let kernel = machine.kernel();
@@ -53,11 +58,16 @@ pub(crate) fn policy_at(
     Ok(kernel.area_policy(area, address).map(policy_row))
 }
 
-/// What `numa_maps` counts of each area.
-pub(crate) fn pages(machine: &Machine, pid: u32) -> Result<Vec<PagesRow>, Refusal> {
+/// What `numa_maps` counts of each area; nothing, if that was over early.
+pub(crate) fn pages(
+    machine: &Machine,
+    pid: u32,
+    goes_on: GoesOn<'_>,
+) -> Result<Option<Vec<PagesRow>>, Refusal> {
+    let lookout = Lookout::new(goes_on);
     let kernel = machine.kernel();
     let mm = memory(machine, pid)?;
-    let mut entries = kernel.tables.entries(mm.root).peekable();
+    let mut entries = lookout.watch(kernel.tables.entries(mm.root)).peekable();
     let mut rows = Vec::new();
     for id in mm.areas() {
         let vma = &kernel.vmas[id];
@@ -67,7 +77,7 @@ pub(crate) fn pages(machine: &Machine, pid: u32) -> Result<Vec<PagesRow>, Refusa
         }
         rows.push(row);
     }
-    Ok(rows)
+    Ok((!lookout.is_over()).then_some(rows))
 }
 
 /// Adds one entry to what is counted of its area: no reserved pages and none of KSM (syscalls 6.3).
@@ -118,7 +128,7 @@ impl PyMachine {
     }
 
     fn vma_pages(&self, py: Python<'_>, pid: u32) -> PyResult<Vec<Py<PyAny>>> {
-        let rows: Vec<PagesRow> = self.look(|machine| pages(machine, pid))?;
+        let rows = self.watch(py, |machine, goes_on| pages(machine, pid, goes_on))?;
         let object = |row: PagesRow| {
             let (start, anon, dirty, mapmax, swapcache, active, writeback, nodes) = row;
             let nodes = pyo3::types::PyTuple::new(py, nodes)?;
@@ -142,8 +152,14 @@ impl PyMachine {
         pid: u32,
         addresses: PyReadonlyArray1<'_, u64>,
     ) -> PyResult<Bound<'py, PyArray1<i32>>> {
-        let addresses = addresses.as_array().to_vec();
-        let nodes = self.look(|machine| views::nodes_of(machine, pid, &addresses))?;
+        let addresses = copied(&addresses)?;
+        let nodes = if addresses.len() < FEW {
+            let goes_on = &mut || true;
+            let nodes = self.look(|machine| views::nodes_of(machine, pid, &addresses, goes_on))?;
+            nodes.unwrap_or_default()
+        } else {
+            self.watch(py, |machine, goes_on| views::nodes_of(machine, pid, &addresses, goes_on))?
+        };
         Ok(frozen(PyArray1::from_vec(py, nodes)))
     }
 
@@ -151,8 +167,10 @@ impl PyMachine {
         self.look(|machine| views::entry(machine, pid, address))
     }
 
-    fn entries_to(&self, pfn: u32) -> PyResult<Vec<(u32, u64)>> {
-        self.look(|machine| Ok(views::entries_to(machine.kernel(), Pfn(pfn))))
+    fn entries_to(&self, py: Python<'_>, pfn: u32) -> PyResult<Vec<(u32, u64)>> {
+        self.watch(py, |machine, goes_on| {
+            Ok::<_, Refusal>(views::entries_to(machine.kernel(), Pfn(pfn), goes_on))
+        })
     }
 
     fn mm_counters(&self, pid: u32) -> PyResult<(i64, i64, i64)> {

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 
 use crate::errors::{Refusal, usage};
 use crate::explore::quietly;
+use crate::slices::GoesOn;
 
 /// A machine behind a lock that is tried, never awaited.
 #[derive(Debug)]
@@ -46,9 +47,14 @@ impl Gate {
 
     /// The machine of a snapshot. Whoever forged one for which its checksum is right, but that
     /// contradicts itself so that reading it is an assertion, is told so.
-    pub(crate) fn restored(py: Python<'_>, snapshot: &[u8]) -> PyResult<Machine> {
+    pub(crate) fn restored(
+        py: Python<'_>,
+        snapshot: &[u8],
+        goes_on: GoesOn<'_>,
+    ) -> PyResult<Option<Machine>> {
         Machine::check_room_to_restore(snapshot.len()).map_err(usage)?;
-        let attempt = || catch_unwind(|| Machine::restore(snapshot));
+        let read = AssertUnwindSafe(|| Machine::restore_while(snapshot, goes_on));
+        let attempt = || catch_unwind(read);
         match py.detach(attempt) {
             Ok(restored) => restored.map_err(usage),
             Err(_) => Err(usage("a snapshot of no machine: it contradicts itself")),

@@ -13,7 +13,7 @@ use pagemig_core::state::policy::{Asked, Mode, Policy};
 use pagemig_core::state::task::Credentials;
 use pagemig_core::step::Schedule;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::arrays::frozen;
 use crate::errors::{Refusal, usage};
@@ -23,7 +23,7 @@ use crate::host_room;
 use crate::huge_pages;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
-use crate::slices;
+use crate::slices::{self, GoesOn};
 use crate::views::{self, CallRow, FrameRow};
 
 /// (node, kind, frames, min, low, high)
@@ -54,6 +54,15 @@ impl PyMachine {
         work: impl FnOnce(&mut Machine) -> Result<T, Misuse> + Send,
     ) -> PyResult<T> {
         self.0.enter(py, work)
+    }
+
+    /// As [`slices::watch`].
+    pub(crate) fn watch<T: Send, E: Into<Refusal>>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&Machine, GoesOn<'_>) -> Result<Option<T>, E> + Send,
+    ) -> PyResult<T> {
+        slices::watch(&self.0, py, work)
     }
 
     pub(crate) fn look<T>(&self, work: impl FnOnce(&Machine) -> Result<T, Refusal>) -> PyResult<T> {
@@ -198,7 +207,10 @@ impl PyMachine {
     }
 
     fn frames<'py>(&self, py: Python<'py>, node: u8) -> PyResult<Bound<'py, PyDict>> {
-        self.look(|machine| Ok(views::frames(py, machine.kernel(), NodeId(node))))?
+        let look = |machine: &Machine, goes_on: GoesOn<'_>| {
+            views::frames(machine.kernel(), NodeId(node), goes_on)
+        };
+        self.watch(py, look)?.into_dict(py)
     }
 
     fn frame_bytes<'py>(&self, py: Python<'py>, pfn: u32) -> PyResult<Bound<'py, PyBytes>> {
@@ -220,13 +232,20 @@ impl PyMachine {
         self.look(|machine| Ok(views::counters(py, machine.kernel(), |_| true)))?
     }
 
-    fn lru(&self, node: u8, zone: u8, index: usize) -> PyResult<Vec<u32>> {
-        self.look(|machine| {
-            views::list(machine.kernel(), NodeId(node), zone, index).ok_or_else(|| {
-                Misuse::Other(format!("no LRU list {index} of zone kind {zone} on node {node}"))
-                    .into()
-            })
-        })
+    fn lru<'py>(
+        &self,
+        py: Python<'py>,
+        node: u8,
+        zone: u8,
+        index: usize,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let look = |machine: &Machine, goes_on: GoesOn<'_>| {
+            let list = views::find_list(machine.kernel(), NodeId(node), zone, index);
+            let what = || format!("no LRU list {index} of zone kind {zone} on node {node}");
+            let (zone, kind) = list.ok_or_else(|| Refusal::from(Misuse::Other(what())))?;
+            views::list(machine.kernel(), zone, kind, goes_on)
+        };
+        views::to_list(py, &self.watch(py, look)?)
     }
 
     fn pagevec(&self, cpu: u16, index: usize) -> PyResult<Vec<u32>> {
@@ -405,7 +424,10 @@ impl PyMachine {
         let row = |f: pagemig_core::audit::Finding| {
             (f.rule, f.ids, f.frame.map(|frame| frame.0), f.detail)
         };
-        slices::audit(&self.0, py).map(|findings| findings.into_iter().map(row).collect())
+        let audit =
+            |machine: &Machine, goes_on: GoesOn<'_>| Ok::<_, Misuse>(machine.audit_while(goes_on));
+        let findings = self.watch(py, audit)?;
+        Ok(findings.into_iter().map(row).collect())
     }
 
     fn locks(&self) -> PyResult<Vec<views::LockRow>> {
@@ -437,23 +459,32 @@ impl PyMachine {
         self.look(|machine| Ok(views::trace(py, machine.kernel())))?
     }
 
-    fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = self.enter(py, |machine| {
+    fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let keep = |machine: &Machine, goes_on: GoesOn<'_>| {
             machine.check_room_for_snapshot()?;
-            Ok(machine.snapshot())
-        })?;
-        Ok(PyBytes::new(py, &bytes))
+            machine.snapshot_while(goes_on)
+        };
+        let pieces = PyList::empty(py);
+        for piece in self.watch(py, keep)? {
+            py.check_signals()?;
+            pieces.append(PyBytes::new_with(py, piece.len(), |bytes| {
+                bytes.copy_from_slice(&piece);
+                Ok(())
+            })?)?;
+        }
+        Ok(pieces)
     }
 
     #[staticmethod]
-    fn restore(py: Python<'_>, snapshot: &[u8]) -> PyResult<PyMachine> {
-        Gate::restored(py, snapshot).map(PyMachine::of)
+    fn restore(py: Python<'_>, data: &[u8], start: usize) -> PyResult<PyMachine> {
+        let snapshot = data.get(start..).unwrap_or_default();
+        slices::heed(|goes_on| Gate::restored(py, snapshot, goes_on)).map(PyMachine::of)
     }
 
     #[pyo3(name = "clone")]
     fn copy(&self, py: Python<'_>) -> PyResult<PyMachine> {
-        let copy = self.enter(py, |machine| machine.try_clone())?;
-        Ok(PyMachine::of(copy))
+        let copy = |machine: &Machine, goes_on: GoesOn<'_>| machine.try_clone_while(goes_on);
+        self.watch(py, copy).map(PyMachine::of)
     }
 }
 

@@ -298,7 +298,9 @@ impl PyRequest {
 }
 
 /// An array as a vector of our own, or MemoryError: these can be the largest pieces that a call takes.
-fn copied<T: Copy + numpy::Element>(array: &PyReadonlyArray1<'_, T>) -> PyResult<Vec<T>> {
+pub(crate) fn copied<T: Copy + numpy::Element>(
+    array: &PyReadonlyArray1<'_, T>,
+) -> PyResult<Vec<T>> {
     match array.as_slice() {
         Ok(all) => kept(all),
         Err(_) => collected(array.as_array().iter().copied()),

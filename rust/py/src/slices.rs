@@ -1,9 +1,9 @@
 //! Long calls, slice by slice: between two of them signals are handled and progress is shown.
 //!
-//! The machine's lock is free then, but others are refused as they are while a call runs. What becomes of a
-//! call that Ctrl-C interrupts is the core's business: [`Machine::cut`].
+//! Between two slices of a call ([`run`]) the machine's lock is free, but others are refused as they are while
+//! a call runs. What becomes of a call that Ctrl-C interrupts is the core's business: [`Machine::cut`]. A
+//! long look that changes nothing ([`watch`]) asks in its middle, and is thrown away.
 
-use pagemig_core::audit::Finding;
 use pagemig_core::base::{CallId, Misuse, TaskId};
 use pagemig_core::machine::{Machine, Outcome, Request, Slice};
 use pyo3::prelude::*;
@@ -18,6 +18,9 @@ const PAGES: u64 = 1 << 14;
 pub(crate) const STEPS: u64 = 1 << 10;
 /// Transfers that end in a slice of passing time.
 const TRANSFERS: u64 = 1 << 14;
+
+/// Asks whether to go on; whoever is told not to comes to nothing.
+pub(crate) type GoesOn<'a> = &'a mut (dyn FnMut() -> bool + Send);
 
 /// Runs a call to its end, unless a signal handler or `progress(done, total)` raises.
 pub(crate) fn run(
@@ -69,17 +72,27 @@ pub(crate) fn find<T: Send, E: Into<Refusal>>(
     }
 }
 
-/// Looks for broken rules; signals are handled between two rules, while the machine is busy.
-pub(crate) fn audit(gate: &Gate, py: Python<'_>) -> PyResult<Vec<Finding>> {
+/// One long look at a machine, which changes nothing: signals are handled every few milliseconds, while
+/// the machine is busy. `work` comes to nothing once it was told not to go on.
+pub(crate) fn watch<T: Send, E: Into<Refusal>>(
+    gate: &Gate,
+    py: Python<'_>,
+    work: impl FnOnce(&Machine, GoesOn<'_>) -> Result<Option<T>, E> + Send,
+) -> PyResult<T> {
+    heed(|goes_on| gate.enter(py, |machine| work(machine, goes_on)))
+}
+
+/// The same for work without a machine, which lets Python go by itself.
+pub(crate) fn heed<T>(work: impl FnOnce(GoesOn<'_>) -> PyResult<Option<T>>) -> PyResult<T> {
     let mut stop = None;
-    let mut look_up = || {
+    let done = work(&mut || {
         stop = Python::attach(|py| py.check_signals()).err();
         stop.is_none()
-    };
-    let found = gate.enter(py, |machine| Ok::<_, Misuse>(machine.audit_while(&mut look_up)))?;
-    match stop {
-        Some(stop) => Err(stop),
-        None => Ok(found.unwrap_or_default()),
+    })?;
+    match (stop, done) {
+        (Some(stop), _) => Err(stop),
+        (None, Some(done)) => Ok(done),
+        (None, None) => Err(Refusal::Bug("a look that nobody ended came to nothing".into()).into()),
     }
 }
 

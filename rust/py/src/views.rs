@@ -1,19 +1,19 @@
 //! What can be looked at, as plain Python values.
 
 use numpy::PyArray1;
-use pagemig_core::base::{CallId, CpuId, NodeId, Pfn, TaskId};
+use pagemig_core::base::{CallId, CpuId, Lookout, Misuse, NodeId, Pfn, TaskId, ZoneId};
 use pagemig_core::kernel::Kernel;
 use pagemig_core::machine::{Machine, State};
 use pagemig_core::state::frame::Owner;
 use pagemig_core::state::lru::ListKind;
 use pagemig_core::state::pagetable::{Entry, Kind};
-use pagemig_core::state::task::Task;
 use pagemig_core::state::zone::Counter;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 
 use crate::arrays::frozen;
 use crate::errors::Refusal;
+use crate::slices::GoesOn;
 
 /// (pfn, node, zone kind, flags, count, mapcount, owner kind, owner id, index, private)
 pub(crate) type FrameRow = (u32, u8, u8, u32, u32, u32, u8, u32, u64, u32);
@@ -32,7 +32,6 @@ pub(crate) type CallRow = (
 pub(crate) type LockRow = (&'static str, u32, Vec<u32>, Vec<u32>);
 
 pub(crate) fn memory(machine: &Machine, pid: u32) -> Result<&pagemig_core::state::mm::Mm, Refusal> {
-    use pagemig_core::base::Misuse;
     let kernel = machine.kernel();
     let task = kernel.tasks.find(TaskId(pid)).ok_or(Misuse::NoSuchTask(TaskId(pid)))?;
     Ok(&kernel.mms[task.mm.ok_or(Misuse::NoMemory(TaskId(pid)))?])
@@ -65,38 +64,71 @@ pub(crate) fn frame(kernel: &Kernel, pfn: Pfn) -> FrameRow {
     )
 }
 
-/// Columns of the frames of a node that are in use.
-pub(crate) fn frames<'py>(
-    py: Python<'py>,
+macro_rules! frame_columns {
+    ($($name:ident: $type:ty = $field:tt,)*) => {
+        /// Columns of frames.
+        #[derive(Debug, Default)]
+        pub(crate) struct FrameColumns {
+            $($name: Vec<$type>,)*
+        }
+
+        impl FrameColumns {
+            /// Whether the host has room for so many.
+            fn try_reserve(&mut self, frames: usize) -> bool {
+                $(self.$name.try_reserve_exact(frames).is_ok() &&)* true
+            }
+
+            fn push(&mut self, row: &FrameRow) {
+                $(self.$name.push(row.$field);)*
+            }
+
+            pub(crate) fn into_dict(self, py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+                let columns = PyDict::new(py);
+                $(
+                    let mut values = self.$name;
+                    values.shrink_to_fit();
+                    columns.set_item(stringify!($name), frozen(PyArray1::from_vec(py, values)))?;
+                )*
+                Ok(columns)
+            }
+        }
+    };
+}
+
+frame_columns! {
+    pfn: u32 = 0,
+    node: u8 = 1,
+    zone: u8 = 2,
+    flags: u32 = 3,
+    count: u32 = 4,
+    mapcount: u32 = 5,
+    owner: u8 = 6,
+    owner_id: u32 = 7,
+    index: u64 = 8,
+    private: u32 = 9,
+}
+
+/// The frames of a node that are in use; nothing, if that was over early.
+pub(crate) fn frames(
     kernel: &Kernel,
     node: NodeId,
-) -> PyResult<Bound<'py, PyDict>> {
-    let of_node = kernel.zones.iter().filter(|(_, zone)| zone.node == node);
-    let rows: Vec<FrameRow> = of_node
-        .flat_map(|(_, zone)| {
-            let page = |at| Pfn::from(zone.first.index() + at);
-            let taken = (0..zone.free.touched()).map(page).filter(|&page| zone.is_in_use(page));
-            taken.map(|page| frame(kernel, page))
-        })
-        .collect();
-    let columns = PyDict::new(py);
-    macro_rules! column {
-        ($name:literal, $field:tt) => {
-            let values = rows.iter().map(|row| row.$field).collect();
-            columns.set_item($name, frozen(PyArray1::from_vec(py, values)))?;
-        };
+    goes_on: GoesOn<'_>,
+) -> Result<Option<FrameColumns>, Refusal> {
+    let lookout = Lookout::new(goes_on);
+    let of_node = || kernel.zones.iter().map(|(_, zone)| zone).filter(|zone| zone.node == node);
+    let touched = of_node().map(|zone| zone.free.touched()).sum();
+    let mut columns = FrameColumns::default();
+    if !columns.try_reserve(touched) {
+        return Err(no_room("rows of frames", touched));
     }
-    column!("pfn", 0);
-    column!("node", 1);
-    column!("zone", 2);
-    column!("flags", 3);
-    column!("count", 4);
-    column!("mapcount", 5);
-    column!("owner", 6);
-    column!("owner_id", 7);
-    column!("index", 8);
-    column!("private", 9);
-    Ok(columns)
+    for zone in of_node() {
+        let page = |at| Pfn::from(zone.first.index() + at);
+        let taken = lookout.watch(0..zone.free.touched()).map(page);
+        for page in taken.filter(|&page| zone.is_in_use(page)) {
+            columns.push(&frame(kernel, page));
+        }
+    }
+    Ok((!lookout.is_over()).then_some(columns))
 }
 
 pub(crate) fn entry(machine: &Machine, pid: u32, address: u64) -> Result<EntryRow, Refusal> {
@@ -117,27 +149,37 @@ pub(crate) fn entry(machine: &Machine, pid: u32, address: u64) -> Result<EntryRo
     Ok((kind, writable, dirty, accessed, bit(Entry::SPECIAL), pfn.0, entry.0))
 }
 
-/// The task and address of every entry that maps a frame, or would once its migration has ended.
-pub(crate) fn entries_to(kernel: &Kernel, page: Pfn) -> Vec<(u32, u64)> {
+/// The task and address of every entry that maps a frame, or would once its migration has ended; nothing,
+/// if that was over early.
+pub(crate) fn entries_to(
+    kernel: &Kernel,
+    page: Pfn,
+    goes_on: GoesOn<'_>,
+) -> Option<Vec<(u32, u64)>> {
+    let lookout = Lookout::new(goes_on);
     let names = |entry: Entry| match entry.as_migration() {
         Some((moving, _)) => moving == page,
         None => entry.is_present() && entry.normal_page() == Some(page),
     };
-    let of_task = |(pid, task): (TaskId, &Task)| {
-        let root = task.mm.map(|mm| kernel.mms[mm].root);
-        let entries = root.into_iter().flat_map(|root| kernel.tables.entries(root));
+    let mut found = Vec::new();
+    for (pid, task) in kernel.tasks.iter() {
+        let Some(mm) = task.mm else { continue };
+        let entries = lookout.watch(kernel.tables.entries(kernel.mms[mm].root));
         let naming = entries.filter(|&(_, _, entry)| names(entry));
-        naming.map(move |(address, _, _)| (pid.0, address)).collect::<Vec<_>>()
-    };
-    kernel.tasks.iter().flat_map(of_task).collect()
+        found.extend(naming.map(|(address, _, _)| (pid.0, address)));
+    }
+    (!lookout.is_over()).then_some(found)
 }
 
-/// The node of the page at each address, -1 where none is present. Looks, and touches nothing.
+/// The node of the page at each address, -1 where none is present. Looks, and touches nothing. Nothing, if
+/// that was over early.
 pub(crate) fn nodes_of(
     machine: &Machine,
     pid: u32,
     addresses: &[u64],
-) -> Result<Vec<i32>, Refusal> {
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Result<Option<Vec<i32>>, Refusal> {
+    let lookout = Lookout::new(goes_on);
     let kernel = machine.kernel();
     let root = memory(machine, pid)?.root;
     let node = |&address: &u64| {
@@ -149,7 +191,17 @@ pub(crate) fn nodes_of(
             -1
         }
     };
-    Ok(addresses.iter().map(node).collect())
+    let mut nodes = Vec::new();
+    if nodes.try_reserve_exact(addresses.len()).is_err() {
+        return Err(no_room("nodes", addresses.len()));
+    }
+    nodes.extend(lookout.watch(addresses).map(node));
+    Ok((!lookout.is_over()).then_some(nodes))
+}
+
+/// A host that does not give what an answer takes.
+pub(crate) fn no_room(what: &str, count: usize) -> Refusal {
+    Misuse::Other(format!("this host has no room for {count} {what}")).into()
 }
 
 /// Counters summed over the zones that `wanted` picks, spelled as in `/proc/vmstat`.
@@ -168,11 +220,45 @@ pub(crate) fn counters<'py>(
     Ok(sums)
 }
 
-pub(crate) fn list(kernel: &Kernel, node: NodeId, zone: u8, index: usize) -> Option<Vec<u32>> {
+/// The zone and kind of an LRU list, if there is one.
+pub(crate) fn find_list(
+    kernel: &Kernel,
+    node: NodeId,
+    zone: u8,
+    index: usize,
+) -> Option<(ZoneId, ListKind)> {
     let kind = *ListKind::ALL.get(index)?;
     let mut zones = kernel.zones.iter().filter(|(_, z)| z.node == node && z.kind as u8 == zone);
-    let (id, _) = zones.next()?;
-    Some(kernel.lru.list(id, kind).pages(&kernel.frames).map(|page| page.0).collect())
+    zones.next().map(|(id, _)| (id, kind))
+}
+
+/// The pages of an LRU list; nothing, if that was over early.
+pub(crate) fn list(
+    kernel: &Kernel,
+    zone: ZoneId,
+    kind: ListKind,
+    goes_on: GoesOn<'_>,
+) -> Result<Option<Vec<u32>>, Refusal> {
+    let lookout = Lookout::new(goes_on);
+    let len = kernel.zones[zone].counters.get(Counter::ALL[kind as usize]).max(0) as usize;
+    let mut pages: Vec<u32> = Vec::new();
+    if pages.try_reserve(len).is_err() {
+        return Err(no_room("pages of a list", len));
+    }
+    let listed = kernel.lru.list(zone, kind).pages(&kernel.frames);
+    pages.extend(lookout.watch(listed).map(|page| page.0));
+    Ok((!lookout.is_over()).then_some(pages))
+}
+
+/// Numbers as a Python list; signals are handled now and then.
+pub(crate) fn to_list<'py>(py: Python<'py>, numbers: &[u32]) -> PyResult<Bound<'py, PyList>> {
+    const PIECE: usize = 1 << 16;
+    let list = PyList::empty(py);
+    for piece in numbers.chunks(PIECE) {
+        py.check_signals()?;
+        piece.iter().try_for_each(|number| list.append(number))?;
+    }
+    Ok(list)
 }
 
 pub(crate) fn pagevec(kernel: &Kernel, cpu: CpuId, index: usize) -> Vec<u32> {

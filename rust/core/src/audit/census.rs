@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Holdings;
-use crate::base::{CpuId, MmId, Pfn, VmaId};
+use crate::base::{CpuId, Lookout, MmId, Pfn, VmaId};
 use crate::kernel::Kernel;
 use crate::state::frame::PageFlags;
 use crate::state::pagetable::Entry;
@@ -56,11 +56,11 @@ pub struct Census {
 }
 
 impl Census {
-    /// Walks all page tables, trees, pagevecs and holdings.
-    pub fn take(kernel: &Kernel, holdings: &Holdings) -> Census {
+    /// Walks all page tables, trees, pagevecs and holdings, unless that is over early.
+    pub fn take(kernel: &Kernel, holdings: &Holdings, lookout: &Lookout<'_>) -> Census {
         let mut census = Census::default();
-        census.count_entries(kernel, holdings);
-        census.count_cache(kernel);
+        census.count_entries(kernel, holdings, lookout);
+        census.count_cache(kernel, lookout);
         for &page in holdings.isolated.iter().chain(&kernel.isolated_by_hand) {
             census.row(page).isolated += 1;
         }
@@ -76,17 +76,18 @@ impl Census {
         census
     }
 
-    fn count_entries(&mut self, kernel: &Kernel, holdings: &Holdings) {
+    fn count_entries(&mut self, kernel: &Kernel, holdings: &Holdings, lookout: &Lookout<'_>) {
         let census = self;
         let mut areas: BTreeMap<(MmId, u64), VmaId> = BTreeMap::new();
-        for (id, vma) in kernel.vmas.iter() {
+        for (id, vma) in lookout.watch(kernel.vmas.iter()) {
             areas.insert((vma.mm, vma.start), id);
         }
         for (mm, space) in kernel.mms.iter() {
             let entries = kernel.tables.entries(space.root).map(|(at, _, entry)| (at, entry));
             // An entry between two tables counts as where it will be.
             let carried = holdings.carried.iter().filter(|(of, ..)| *of == mm);
-            for (address, entry) in entries.chain(carried.map(|&(_, at, entry)| (at, entry))) {
+            let carried = carried.map(|&(_, at, entry)| (at, entry));
+            for (address, entry) in lookout.watch(entries.chain(carried)) {
                 let below = areas.range(..=(mm, address)).next_back().map(|(_, &id)| id);
                 let holds =
                     |id: &VmaId| kernel.vmas[*id].mm == mm && kernel.vmas[*id].contains(address);
@@ -100,13 +101,14 @@ impl Census {
         }
     }
 
-    fn count_cache(&mut self, kernel: &Kernel) {
+    fn count_cache(&mut self, kernel: &Kernel, lookout: &Lookout<'_>) {
         for (_, space) in kernel.mappings.iter() {
-            for (_, page) in space.tree.iter() {
+            for (_, page) in lookout.watch(space.tree.iter()) {
                 self.row(page).slots += 1;
             }
         }
-        for page in touched(kernel).filter(|&page| kernel.frames[page].has(PageFlags::PRIVATE)) {
+        let has_data = |page: &Pfn| kernel.frames[*page].has(PageFlags::PRIVATE);
+        for page in lookout.watch(touched(kernel)).filter(has_data) {
             self.row(page).private = 1;
         }
         for cpu in 0..kernel.zones.cpus() {

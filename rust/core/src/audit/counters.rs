@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::census::touched;
 use super::{Report, View};
 use crate::base::{MappingId, Pfn, ZoneId};
 use crate::state::frame::{Owner, PageFlags};
@@ -12,7 +11,7 @@ use crate::state::zone::{Counter, Counters};
 pub(super) fn zone_counters_count(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     let mut found: BTreeMap<ZoneId, Counters> = BTreeMap::new();
-    for page in touched(kernel) {
+    for page in view.touched() {
         let frame = &kernel.frames[page];
         let counters = found.entry(kernel.zones.zone_of(page)).or_default();
         if frame.is_mapped() {

@@ -11,7 +11,9 @@ use crate::step::LockId;
 
 /// A migration entry names a locked, isolated old page that a migrator has in hand right now.
 pub(super) fn migration_entries_have_a_migrator(view: &View<'_>, report: Report<'_>) {
-    for (page, row) in view.census.rows().filter(|(_, row)| row.migration_entries > 0) {
+    for (page, row) in
+        view.lookout.watch(view.census.rows()).filter(|(_, row)| row.migration_entries > 0)
+    {
         let entries = row.migration_entries;
         if !view.kernel.frames[page].has(PageFlags::LOCKED) {
             report(Some(page), format!("{entries} migration entries name it, and it is unlocked"));
@@ -32,7 +34,7 @@ pub(super) fn migration_entries_have_a_migrator(view: &View<'_>, report: Report<
 /// known sort: a page, the zero page where nothing else can be mapped, a slot of a device, or a page
 /// on its way.
 pub(super) fn entries_lie_inside_areas(view: &View<'_>, report: Report<'_>) {
-    for leaf in &view.census.leaves {
+    for leaf in view.leaves() {
         let (at, entry) = (leaf.address, leaf.entry);
         let Some(vma) = leaf.vma.map(|id| &view.kernel.vmas[id]) else {
             let message =
@@ -83,7 +85,7 @@ fn is_known(kernel: &Kernel, entry: Entry, vma: &Vma) -> bool {
 /// writable (Q27). Whoever changes the area has its `mmap_sem` for writing, and may be half way.
 pub(super) fn entries_permit_no_more_than_areas(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
-    for leaf in &view.census.leaves {
+    for leaf in view.leaves() {
         let Some(area) = leaf.vma.map(|id| &kernel.vmas[id]) else { continue };
         let is_writable = leaf.entry.is_present() && leaf.entry.has(Entry::WRITABLE);
         let may_come_back = leaf.entry.as_migration().is_some_and(|(_, is_write)| is_write);
@@ -101,7 +103,7 @@ pub(super) fn writable_private_pages_are_unshared(view: &View<'_>, report: Repor
     if view.holdings.is_busy {
         return;
     }
-    for leaf in view.census.leaves.iter().filter(|leaf| leaf.entry.is_present()) {
+    for leaf in view.leaves().filter(|leaf| leaf.entry.is_present()) {
         let is_private = leaf.vma.is_some_and(|id| view.kernel.vmas[id].is_copy_on_write());
         let Some(page) = leaf.entry.normal_page() else {
             continue;

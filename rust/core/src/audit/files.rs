@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::census::touched;
 use super::{Report, View};
 use crate::base::{MappingId, Pfn, RingId, SwapEntry};
 use crate::state::frame::{Owner, PageFlags};
@@ -22,7 +21,9 @@ pub(super) fn cached_pages_know_their_place(view: &View<'_>, report: Report<'_>)
         if let Err(wrong) = space.tree.check() {
             report(None, format!("mapping {id}: {wrong}"));
         }
-        for (index, page) in space.tree.iter().filter(|&(_, page)| !is_moving(view, page)) {
+        for (index, page) in
+            view.lookout.watch(space.tree.iter()).filter(|&(_, page)| !is_moving(view, page))
+        {
             let frame = &kernel.frames[page];
             let is_swap = frame.has(PageFlags::SWAPCACHE);
             let is_right = if id == MappingId::SWAPPER {
@@ -35,7 +36,7 @@ pub(super) fn cached_pages_know_their_place(view: &View<'_>, report: Report<'_>)
             }
         }
     }
-    for page in touched(kernel).filter(|&page| !is_moving(view, page)) {
+    for page in view.touched().filter(|&page| !is_moving(view, page)) {
         let frame = &kernel.frames[page];
         let place = match frame.owner() {
             _ if frame.has(PageFlags::SWAPCACHE) => {
@@ -62,7 +63,7 @@ pub(super) fn tags_follow_flags(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     for (id, space) in kernel.mappings.iter() {
         let is_told = id != MappingId::SWAPPER && space.kind.dirtying != Dirtying::NoWriteback;
-        for (index, page) in space.tree.iter() {
+        for (index, page) in view.lookout.watch(space.tree.iter()) {
             let frame = &kernel.frames[page];
             if frame.has(PageFlags::WRITEBACK) != space.tree.has_tag(index, Tag::Writeback) {
                 report(Some(page), format!("its WRITEBACK tag is not its flag: {frame:?}"));
@@ -80,7 +81,7 @@ pub(super) fn tags_follow_flags(view: &View<'_>, report: Report<'_>) {
 pub(super) fn buffers_belong_to_pages(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     let mut rings: BTreeMap<RingId, Pfn> = BTreeMap::new();
-    for (id, ring) in kernel.rings.iter() {
+    for (id, ring) in view.lookout.watch(kernel.rings.iter()) {
         rings.insert(id, ring.page);
         let has_transfer = kernel.io.of_page(ring.page).is_some();
         for (at, buffer) in ring.buffers.iter().enumerate() {
@@ -97,7 +98,7 @@ pub(super) fn buffers_belong_to_pages(view: &View<'_>, report: Report<'_>) {
             }
         }
     }
-    for page in touched(kernel).filter(|&page| !is_moving(view, page)) {
+    for page in view.touched().filter(|&page| !is_moving(view, page)) {
         let frame = &kernel.frames[page];
         let ring = frame.has(PageFlags::PRIVATE).then_some(RingId(frame.private));
         let owner = ring.and_then(|ring| rings.remove(&ring));
@@ -125,7 +126,7 @@ pub(super) fn transfers_have_pages(view: &View<'_>, report: Report<'_>) {
         }
         *writes.entry(page).or_default() += 1;
     }
-    for page in touched(kernel) {
+    for page in view.touched() {
         let transfers = writes.get(&page).copied().unwrap_or(0);
         let is_written = kernel.frames[page].has(PageFlags::WRITEBACK);
         if transfers > 1 || (is_written && transfers == 0) {

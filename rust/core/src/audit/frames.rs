@@ -1,6 +1,5 @@
 //! Rules about frames: conservation, references, map counts.
 
-use super::census::touched;
 use super::{Report, Row, View};
 
 /// A free frame is all zeroes, but for poison, and nothing refers to it; free frames are counted.
@@ -8,7 +7,7 @@ pub(super) fn free_frames_are_blank(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     for (_, zone) in kernel.zones.iter() {
         let mut taken = 0;
-        for at in 0..zone.free.touched() {
+        for at in view.lookout.watch(0..zone.free.touched()) {
             let page = crate::base::Pfn::from(zone.first.index() + at);
             if !zone.free.is_free(at) {
                 taken += 1;
@@ -33,7 +32,7 @@ pub(super) fn free_frames_are_blank(view: &View<'_>, report: Report<'_>) {
 /// is zero, and its holders are those that it was frozen with.
 pub(super) fn references_add_up(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
-    for page in touched(kernel) {
+    for page in view.touched() {
         let frame = &kernel.frames[page];
         let zone = &kernel.zones[kernel.zones.zone_of(page)];
         if !zone.is_in_use(page) {
@@ -68,7 +67,7 @@ pub(super) fn the_zero_page_is_held_once(view: &View<'_>, report: Report<'_>) {
 /// Pairs with the assertion in `Frame::drop_mapping`, which checks it from the other side.
 pub(super) fn mapcount_matches_entries(view: &View<'_>, report: Report<'_>) {
     let zero = view.kernel.frames.zero_page();
-    for page in touched(view.kernel).chain(std::iter::once(zero)) {
+    for page in view.touched().chain(std::iter::once(zero)) {
         let (counted, found) = (view.kernel.frames[page].mapcount(), view.census.of(page).entries);
         if counted != found {
             report(Some(page), format!("map count is {counted}, but {found} entries name it"));

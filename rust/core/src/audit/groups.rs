@@ -7,8 +7,9 @@ use crate::state::memcg::{Memcg, Record, RecordFlags};
 /// Records that say that a frame is charged.
 fn used<'a>(view: &'a View<'_>) -> impl Iterator<Item = (Pfn, Record)> + 'a {
     let kernel = view.kernel;
-    let frames = (0..kernel.frames.len()).map(Pfn::from).take_while(|_| kernel.memcgs.are_on());
-    let records = frames.map(|page| (page, kernel.memcgs.record(page)));
+    let frames = (0..kernel.frames.len()).take_while(|_| kernel.memcgs.are_on());
+    let records =
+        view.lookout.watch(frames).map(Pfn::from).map(|page| (page, kernel.memcgs.record(page)));
     records.filter(|(_, record)| record.flags.contains(RecordFlags::USED))
 }
 

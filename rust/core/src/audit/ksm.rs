@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::census::touched;
 use super::{Report, View};
 use crate::base::{AnonVmaId, RmapItemId, StableNodeId};
 use crate::state::frame::Owner;
@@ -13,7 +12,7 @@ use crate::state::pagetable::Entry;
 /// so, too, but for the moment in which it moves.
 pub(super) fn merged_pages_are_read_only(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
-    for leaf in &view.census.leaves {
+    for leaf in view.leaves() {
         let (page, may_write) = match leaf.entry.as_migration() {
             Some((page, is_write)) => (Some(page), is_write),
             None if leaf.entry.is_present() => {
@@ -27,7 +26,7 @@ pub(super) fn merged_pages_are_read_only(view: &View<'_>, report: Report<'_>) {
             report(Some(page), format!("merged, but mm {} may write to it at {at:#x}", leaf.mm));
         }
     }
-    for page in touched(kernel) {
+    for page in view.touched() {
         let Owner::Ksm(Some(id)) = kernel.frames[page].owner() else { continue };
         let named = kernel.ksm.nodes.find(id).map(|node| node.kpfn);
         let moves = &view.holdings.moves;
@@ -42,7 +41,7 @@ pub(super) fn merged_pages_are_read_only(view: &View<'_>, report: Report<'_>) {
 /// that the page may have been mapped at that address before KSM looked there.
 pub(super) fn merged_pages_are_found(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
-    for leaf in view.census.leaves.iter().filter(|leaf| leaf.entry.is_present()) {
+    for leaf in view.leaves().filter(|leaf| leaf.entry.is_present()) {
         let (Some(page), Some(area)) = (leaf.entry.normal_page(), leaf.vma) else { continue };
         let Owner::Ksm(Some(id)) = kernel.frames[page].owner() else { continue };
         let Some(node) = kernel.ksm.nodes.find(id) else { continue };
@@ -66,7 +65,7 @@ pub(super) fn merged_pages_are_found(view: &View<'_>, report: Report<'_>) {
 pub(super) fn merged_places_are_counted(view: &View<'_>, report: Report<'_>) {
     let ksm = &view.kernel.ksm;
     let (mut shared, mut sharing, mut listed) = (0, 0, 0);
-    for (id, node) in ksm.nodes.iter() {
+    for (id, node) in view.lookout.watch(ksm.nodes.iter()) {
         let StableNode { items, .. } = node;
         shared += u64::from(!items.is_empty());
         sharing += items.len().saturating_sub(1) as u64;
@@ -80,7 +79,7 @@ pub(super) fn merged_places_are_counted(view: &View<'_>, report: Report<'_>) {
     }
     let mut holds: BTreeMap<AnonVmaId, u32> = BTreeMap::new();
     let mut named: Vec<StableNodeId> = Vec::new();
-    for (id, item) in ksm.items.iter() {
+    for (id, item) in view.lookout.watch(ksm.items.iter()) {
         named.extend(item.node);
         if let Some(list) = item.anon_vma {
             *holds.entry(list).or_default() += 1;

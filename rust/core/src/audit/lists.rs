@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::census::touched;
 use super::{Report, View};
 use crate::base::{CpuId, Pfn};
 use crate::state::frame::{Owner, PageFlags};
@@ -16,7 +15,8 @@ pub(super) fn listed_pages_say_so(view: &View<'_>, report: Report<'_>) {
     for (zone_id, zone) in kernel.zones.iter() {
         for kind in ListKind::ALL {
             let (mut len, mut before) = (0, u32::MAX);
-            for page in kernel.lru.list(zone_id, kind).pages(&kernel.frames) {
+            let pages = kernel.lru.list(zone_id, kind).pages(&kernel.frames);
+            for page in view.lookout.watch(pages) {
                 let flags = kernel.frames[page].flags();
                 *listed.entry(page).or_default() += 1;
                 len += 1;
@@ -52,7 +52,7 @@ pub(super) fn listed_pages_say_so(view: &View<'_>, report: Report<'_>) {
             }
         }
     }
-    for page in touched(kernel) {
+    for page in view.touched() {
         let flags = kernel.frames[page].flags();
         let lists = listed.get(&page).copied().unwrap_or(0);
         if u32::from(flags.contains(PageFlags::LRU)) != lists {
@@ -89,7 +89,7 @@ pub(super) fn waiting_pages_are_on_no_list(view: &View<'_>, report: Report<'_>) 
             report(Some(page), format!("waits in {times} pagevecs"));
         }
     }
-    for (page, row) in view.census.rows() {
+    for (page, row) in view.lookout.watch(view.census.rows()) {
         if row.isolated > 1 {
             report(Some(page), format!("isolated {} times", row.isolated));
         }
@@ -103,7 +103,7 @@ pub(super) fn waiting_pages_are_on_no_list(view: &View<'_>, report: Report<'_>) 
 /// not; pages of files that are never reclaimed do not become active.
 pub(super) fn families_follow_owners(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
-    for page in touched(kernel) {
+    for page in view.touched() {
         let frame = &kernel.frames[page];
         if frame.is_anon() && frame.is_file_family() {
             report(Some(page), "anonymous without PG_swapbacked".into());

@@ -1,6 +1,5 @@
 //! Rules about simulated locks.
 
-use super::census::touched;
 use super::{Report, View};
 use crate::base::CallId;
 use crate::state::frame::PageFlags;
@@ -11,7 +10,7 @@ use crate::step::LockId;
 /// person hold anything, and nobody waits.
 pub(super) fn page_locks_have_owners(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
-    for page in touched(kernel) {
+    for page in view.touched() {
         let is_locked = kernel.frames[page].has(PageFlags::LOCKED);
         let holders = kernel.locks.holders(LockId::Page(page));
         if usize::from(is_locked) != holders.len() {

@@ -27,9 +27,10 @@ pub use census::{Census, Row};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{MmId, Pfn};
+use crate::base::{Lookout, MmId, Pfn};
 use crate::kernel::Kernel;
 use crate::state::pagetable::Entry;
+use census::Leaf;
 
 /// What calls in flight hold at this moment.
 #[derive(Clone, Debug, Default, Hash)]
@@ -74,6 +75,21 @@ pub struct View<'a> {
     pub holdings: &'a Holdings,
     /// What was counted.
     pub census: &'a Census,
+    /// Who may end it: every rule goes over pages, entries and frames through this, and what it
+    /// says once that is over is thrown away.
+    pub lookout: &'a Lookout<'a>,
+}
+
+impl View<'_> {
+    /// The frames of the machine that were ever taken, ascending.
+    fn touched(&self) -> impl Iterator<Item = Pfn> {
+        self.lookout.watch(census::touched(self.kernel))
+    }
+
+    /// All entries that are not empty.
+    fn leaves(&self) -> impl Iterator<Item = &Leaf> {
+        self.lookout.watch(&self.census.leaves)
+    }
 }
 
 /// Where a rule reports: (frame, what is wrong).
@@ -258,22 +274,23 @@ pub fn audit(kernel: &Kernel, holdings: &Holdings) -> Vec<Finding> {
     audit_while(kernel, holdings, &mut || true).expect("nobody ends it")
 }
 
-/// The same, for as long as `goes_on` says so: it is asked before each rule. None if it did not.
+/// The same, for as long as `goes_on` says so: it is asked every few thousand pages. None if it did not.
 pub fn audit_while(
     kernel: &Kernel,
     holdings: &Holdings,
     goes_on: &mut dyn FnMut() -> bool,
 ) -> Option<Vec<Finding>> {
-    let census = Census::take(kernel, holdings);
-    let view = View { kernel, holdings, census: &census };
+    let lookout = Lookout::new(goes_on);
+    let census = Census::take(kernel, holdings, &lookout);
+    let view = View { kernel, holdings, census: &census, lookout: &lookout };
     let mut findings = Vec::new();
     for rule in RULES {
-        if !goes_on() {
+        if !lookout.ask() {
             return None;
         }
         (rule.check)(&view, &mut |frame, detail| {
             findings.push(Finding { rule: rule.name, ids: rule.ids, frame, detail });
         });
     }
-    Some(findings)
+    (!lookout.is_over()).then_some(findings)
 }

@@ -8,7 +8,7 @@ use crate::state::rmap::index_agrees;
 /// page. (For pages that KSM merged, another rule says so.)
 pub(super) fn entries_are_found_from_their_page(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
-    for leaf in view.census.leaves.iter().filter(|leaf| leaf.entry.is_present()) {
+    for leaf in view.leaves().filter(|leaf| leaf.entry.is_present()) {
         let (Some(page), Some(area)) = (leaf.entry.normal_page(), leaf.vma) else {
             continue;
         };
@@ -36,7 +36,7 @@ pub(super) fn entries_are_found_from_their_page(view: &View<'_>, report: Report<
 pub(super) fn lists_and_areas_agree(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     let (mut named, mut with_file) = (0, 0);
-    for (id, vma) in kernel.vmas.iter() {
+    for (id, vma) in view.lookout.watch(kernel.vmas.iter()) {
         named += vma.links.len();
         if let Some(file) = vma.file {
             with_file += 1;

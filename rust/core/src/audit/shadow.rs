@@ -15,7 +15,7 @@ pub(super) fn no_store_is_lost(view: &View<'_>, report: Report<'_>) {
     if !shadow.is_on() {
         return;
     }
-    for (place, sheet) in shadow.sheets() {
+    for (place, sheet) in view.lookout.watch(shadow.sheets()) {
         let found = match place {
             Place::Own(..) => Some(find_own(view, place)),
             Place::File(file, index) => {
@@ -80,7 +80,7 @@ fn is_clean(view: &View<'_>, page: Pfn) -> bool {
     let busy = PageFlags::DIRTY | PageFlags::WRITEBACK | PageFlags::LOCKED;
     let frame = &view.kernel.frames[page];
     let names_it = |entry: Entry| entry.is_present() && entry.normal_page() == Some(page);
-    let mut leaves = view.census.leaves.iter().map(|leaf| leaf.entry);
+    let mut leaves = view.leaves().map(|leaf| leaf.entry);
     !frame.flags().intersects(busy)
         && !leaves.any(|entry| entry.has(Entry::DIRTY) && names_it(entry))
 }

@@ -64,7 +64,7 @@ pub(super) fn swap_writers_have_a_batch(view: &View<'_>, report: Report<'_>) {
 pub(super) fn resident_counters_count(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     let mut found: BTreeMap<MmId, Resident> = BTreeMap::new();
-    for leaf in &view.census.leaves {
+    for leaf in view.leaves() {
         let counters = found.entry(leaf.mm).or_default();
         let is_anon = match (leaf.entry.as_migration(), leaf.entry.as_swap()) {
             (Some((page, _)), _) => entry_is_anonymous(&kernel.frames, &kernel.locks, page),

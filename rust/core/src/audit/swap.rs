@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::census::touched;
 use super::{Report, View};
 use crate::base::{MappingId, Pfn, SwapEntry};
 use crate::kernel::Kernel;
@@ -13,16 +12,16 @@ use crate::state::frame::PageFlags;
 pub(super) fn swap_slots_count_their_users(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
     let mut entries: BTreeMap<SwapEntry, u32> = BTreeMap::new();
-    for slot in view.census.leaves.iter().filter_map(|leaf| leaf.entry.as_swap()) {
+    for slot in view.leaves().filter_map(|leaf| leaf.entry.as_swap()) {
         *entries.entry(slot).or_default() += 1;
     }
     let mut files: BTreeMap<SwapEntry, u32> = BTreeMap::new();
     for host in kernel.mappings.iter().filter_map(|(_, file)| file.host.as_ref()) {
-        for &slot in host.swapped.values() {
+        for &slot in view.lookout.watch(host.swapped.values()) {
             *files.entry(slot).or_default() += 1;
         }
     }
-    for (entry, slot) in slots(kernel) {
+    for (entry, slot) in view.lookout.watch(slots(kernel)) {
         let named = entries.remove(&entry).unwrap_or(0);
         let owned = files.remove(&entry).unwrap_or(0);
         if slot.uses != named + owned || u32::from(slot.is_shmem) != owned {
@@ -41,7 +40,7 @@ pub(super) fn the_swap_cache_and_slots_agree(view: &View<'_>, report: Report<'_>
     let kernel = view.kernel;
     let index = &kernel.mappings[MappingId::SWAPPER].tree;
     let mut cached = 0;
-    for (entry, slot) in slots(kernel) {
+    for (entry, slot) in view.lookout.watch(slots(kernel)) {
         let page = index.get(entry.neutral());
         cached += u64::from(page.is_some());
         if slot.has_cache != page.is_some() {
@@ -57,7 +56,7 @@ pub(super) fn the_swap_cache_and_slots_agree(view: &View<'_>, report: Report<'_>
     if index.len() != cached {
         report(None, format!("{} pages in the swap cache, {cached} of them in slots", index.len()));
     }
-    for page in touched(kernel) {
+    for page in view.touched() {
         let frame = &kernel.frames[page];
         if !frame.has(PageFlags::SWAPCACHE) {
             continue;

@@ -9,7 +9,7 @@ use crate::state::zone::MigrateType;
 pub(super) fn every_frame_is_one_thing(view: &View<'_>, report: Report<'_>) {
     for (_, zone) in view.kernel.zones.iter() {
         let mut offline = 0;
-        for at in 0..zone.free.touched() {
+        for at in view.lookout.watch(0..zone.free.touched()) {
             let page = Pfn::from(zone.first.index() + at);
             let frame = &view.kernel.frames[page];
             let is = [
@@ -50,7 +50,7 @@ pub(super) fn isolated_blocks_give_nothing_out(view: &View<'_>, report: Report<'
             continue;
         }
         let mut withdrawn = 0;
-        for at in 0..zone.free.len() {
+        for at in view.lookout.watch(0..zone.free.len()) {
             let page = Pfn::from(zone.first.index() + at);
             let is_isolated = zone.blocks.kind(page) == MigrateType::Isolate;
             withdrawn += u64::from(zone.free.is_withdrawn(at));

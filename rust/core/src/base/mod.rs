@@ -7,6 +7,7 @@ mod arena;
 mod bugs;
 mod errno;
 mod ids;
+mod lookout;
 mod misuse;
 pub mod sparse;
 mod spec;
@@ -18,6 +19,7 @@ pub use ids::{
     AnonVmaId, CallId, CpuId, CpusetId, MappingId, MemcgId, MmId, NodeId, NodeMask, Pfn, RingId,
     RmapItemId, StableNodeId, SwapEntry, TableId, TaskId, VmaId, ZoneId,
 };
+pub use lookout::Lookout;
 pub use misuse::Misuse;
 pub use spec::{MachineSpec, Profile, Watermarks, ZoneKind, ZoneSpec};
 

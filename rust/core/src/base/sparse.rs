@@ -3,10 +3,13 @@
 //! Start with [`hash`] (what two equal machines share) and [`lines`] with [`fill`] (what a snapshot
 //! keeps). A line is 64 bytes, so that an untouched stretch costs one glance.
 
+use std::borrow::Borrow;
 use std::hash::Hasher;
+use std::ops::Range;
 
 use bytemuck::Pod;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Words of 32 bits in a line.
 const WORDS: usize = 16;
@@ -98,34 +101,55 @@ pub fn digest(bytes: &[u8]) -> u128 {
     whole.clamp(1, u128::MAX - 1)
 }
 
+/// The non-zero lines of a long array, one after another: what a snapshot keeps of it.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    words: &'a [u32],
+    /// Numbers of lines to look at, ascending.
+    looked_at: Vec<Range<usize>>,
+}
+
 /// The non-zero lines of those `items` that lie in `spans`, which ascend.
-pub fn lines<T: Pod>(
-    items: &[T],
-    spans: impl Iterator<Item = std::ops::Range<usize>>,
-) -> Vec<Line> {
-    let words: &[u32] = bytemuck::cast_slice(items);
+pub fn lines<T: Pod>(items: &[T], spans: impl Iterator<Item = Range<usize>>) -> Lines<'_> {
     let per_item = size_of::<T>() / size_of::<u32>();
-    let mut lines: Vec<Line> = Vec::new();
+    let mut next = 0;
+    let mut looked_at = Vec::new();
     for span in spans {
-        let first = span.start * per_item / WORDS;
-        let end = (span.end * per_item).div_ceil(WORDS);
-        let first = lines.last().map_or(first, |last| first.max(last.0 as usize + 1));
-        for at in first..end {
-            let stop = words.len().min((at + 1) * WORDS);
-            let mut line = Line(at as u32, [0; WORDS]);
-            line.1[..stop - at * WORDS].copy_from_slice(&words[at * WORDS..stop]);
-            if line.1 != [0; WORDS] {
-                lines.push(line);
-            }
-        }
+        // Two spans may share a line.
+        let first = (span.start * per_item / WORDS).max(next);
+        next = (span.end * per_item).div_ceil(WORDS).max(first);
+        looked_at.push(first..next);
     }
-    lines
+    Lines { words: bytemuck::cast_slice(items), looked_at }
+}
+
+impl Lines<'_> {
+    /// One after another.
+    pub fn iter(&self) -> impl Iterator<Item = Line> {
+        let line = |at: usize| {
+            let stop = self.words.len().min((at + 1) * WORDS);
+            let mut line = Line(at as u32, [0; WORDS]);
+            line.1[..stop - at * WORDS].copy_from_slice(&self.words[at * WORDS..stop]);
+            (line.1 != [0; WORDS]).then_some(line)
+        };
+        self.looked_at.iter().cloned().flatten().filter_map(line)
+    }
+}
+
+/// As a sequence of lines; none of them is kept longer than it takes to write it.
+impl Serialize for Lines<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut sequence = to.serialize_seq(Some(self.iter().count()))?;
+        self.iter().try_for_each(|line| sequence.serialize_element(&line))?;
+        sequence.end()
+    }
 }
 
 /// Puts `lines` back into `items`, which are all zeroes; tells whether they fit.
-pub fn fill<T: Pod>(items: &mut [T], lines: &[Line]) -> bool {
+pub fn fill<T: Pod>(items: &mut [T], lines: impl IntoIterator<Item: Borrow<Line>>) -> bool {
     let words: &mut [u32] = bytemuck::cast_slice_mut(items);
-    lines.iter().all(|&Line(at, line)| {
+    lines.into_iter().all(|line| {
+        let &Line(at, line) = line.borrow();
         let first = at as usize * WORDS;
         let stop = words.len().min(first + WORDS);
         let fits = first < stop && line[stop - first..].iter().all(|&word| word == 0);
@@ -145,9 +169,9 @@ mod tests {
         let mut items = vec![0u64; 1001];
         (items[3], items[500], items[1000]) = (7, u64::MAX, 9);
         let mut again = vec![0u64; 1001];
-        assert!(fill(&mut again, &lines(&items, std::iter::once(0..1001))));
+        assert!(fill(&mut again, lines(&items, std::iter::once(0..1001)).iter()));
         assert_eq!(items, again);
-        assert!(!fill(&mut vec![0u64; 900], &lines(&items, std::iter::once(0..1001))));
+        assert!(!fill(&mut vec![0u64; 900], lines(&items, std::iter::once(0..1001)).iter()));
     }
 
     #[test]
@@ -167,6 +191,6 @@ mod tests {
     #[test]
     fn spans_that_share_a_line_keep_it_once() {
         let items = [1u64; 32];
-        assert_eq!(lines(&items, [0..3, 4..9].into_iter()).len(), 2);
+        assert_eq!(lines(&items, [0..3, 4..9].into_iter()).iter().count(), 2);
     }
 }

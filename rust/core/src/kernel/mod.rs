@@ -25,7 +25,7 @@ pub use ledger::Ledger;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::base::{Bugs, CpuId, Errno, MachineSpec, Misuse, MmId, Pfn, Profile};
+use crate::base::{Bugs, CpuId, Errno, Lookout, MachineSpec, Misuse, MmId, Pfn, Profile};
 use crate::state::cpuset::Cpusets;
 use crate::state::frame::{Contents, FrameTable, PageFlags};
 use crate::state::io::IoQueue;
@@ -277,14 +277,16 @@ impl Kernel {
 }
 
 impl Kernel {
-    /// A copy of what was ever touched: an untouched frame is all zeroes in both.
+    /// A copy of what was ever touched: an untouched frame is all zeroes in both. Not whole, if that
+    /// was over early.
     ///
     /// # Errors
     /// If the host has no room for it.
-    pub fn try_clone(&self) -> Result<Kernel, Misuse> {
+    pub fn try_clone(&self, lookout: &Lookout<'_>) -> Result<Kernel, Misuse> {
         let no_room = || Misuse::Other("this host has no room for a copy of the machine".into());
-        let frames = self.frames.clone_spans(self.zones.touched_spans()).ok_or_else(no_room)?;
-        let contents = self.contents.clone_spans(self.zones.touched_spans()).ok_or_else(no_room)?;
+        let spans = || self.zones.touched_spans();
+        let frames = self.frames.clone_spans(spans(), lookout).ok_or_else(no_room)?;
+        let contents = self.contents.clone_spans(spans(), lookout).ok_or_else(no_room)?;
         Ok(Kernel {
             frames,
             contents,
@@ -430,6 +432,6 @@ impl Clone for Kernel {
     /// # Panics
     /// If the host has no room for it.
     fn clone(&self) -> Kernel {
-        self.try_clone().expect("room for a copy")
+        self.try_clone(&Lookout::new(&mut || true)).expect("room for a copy")
     }
 }

@@ -11,6 +11,7 @@ mod flight;
 #[cfg(test)]
 mod group_tests;
 mod group_verbs;
+mod pieces;
 mod request;
 mod room;
 mod searching;
@@ -37,7 +38,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{self, Finding, Holdings};
-use crate::base::{Bugs, CallId, CpuId, MachineSpec, MemcgId, Misuse, NodeMask, TaskId};
+use crate::base::{Bugs, CallId, CpuId, Lookout, MachineSpec, MemcgId, Misuse, NodeMask, TaskId};
 use crate::kernel::Kernel;
 use crate::state::policy::Policy;
 use crate::state::task::{Credentials, Task};
@@ -84,9 +85,23 @@ impl Machine {
     /// # Errors
     /// If the host has no room for it.
     pub fn try_clone(&self) -> Result<Machine, Misuse> {
+        self.try_clone_while(&mut || true).map(|copy| copy.expect("nobody ends it"))
+    }
+
+    /// The same, for as long as `goes_on` says so, which is asked every few milliseconds while
+    /// descriptors and bytes are copied; none if it did not.
+    ///
+    /// # Errors
+    /// As [`Machine::try_clone`].
+    pub fn try_clone_while(
+        &self,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Machine>, Misuse> {
         self.check_room_for_copy()?;
-        let kernel = self.kernel.try_clone()?;
-        Ok(Machine { kernel, flights: self.flights.clone(), next_call: self.next_call })
+        let lookout = Lookout::new(goes_on);
+        let kernel = self.kernel.try_clone(&lookout)?;
+        let copy = Machine { kernel, flights: self.flights.clone(), next_call: self.next_call };
+        Ok((!lookout.is_over()).then_some(copy))
     }
 
     /// Everything there is, to be looked at.
@@ -131,7 +146,8 @@ impl Machine {
         audit::audit(&self.kernel, &self.holdings())
     }
 
-    /// The same, for as long as `goes_on` says so, which is asked before each rule; none if it did not.
+    /// The same, for as long as `goes_on` says so, which is asked every few thousand pages; none if it did
+    /// not.
     pub fn audit_while(&self, goes_on: &mut dyn FnMut() -> bool) -> Option<Vec<Finding>> {
         audit::audit_while(&self.kernel, &self.holdings(), goes_on)
     }

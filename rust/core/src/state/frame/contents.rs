@@ -3,9 +3,11 @@
 use std::hash::Hasher;
 use std::ops::Range;
 
-use crate::base::{PAGE_SIZE, Pfn, sparse};
+use crate::base::{Lookout, PAGE_SIZE, Pfn, sparse};
 
 const PAGE: usize = PAGE_SIZE as usize;
+/// Bytes that are looked at together, to see whether all of a page are zero.
+const GLANCE: usize = 256;
 
 /// 4096 bytes a frame, or nothing at all: both on the same code path.
 ///
@@ -125,25 +127,25 @@ impl Contents {
         self.digests = digests;
     }
 
-    /// The pages of the given spans that are not all zeroes, for a snapshot.
-    pub fn pages(
-        &self,
-        spans: impl Iterator<Item = Range<usize>>,
-    ) -> impl Iterator<Item = (Pfn, &[u8])> {
-        let spans = spans.filter(|_| self.exist()).flatten();
-        let pages = spans.map(|at| (Pfn::from(at), self.page(Pfn::from(at))));
-        pages.filter(|(_, bytes)| bytes.iter().any(|&byte| byte != 0))
+    /// Whether there is a byte of a frame that is not zero: a snapshot keeps only those pages.
+    pub fn is_written(&self, pfn: Pfn) -> bool {
+        !self.page(pfn).chunks(GLANCE).all(sparse::is_zero)
     }
 
     /// A copy that reads only the spans of frames that may have been written. None if the host
-    /// has no room for it.
-    pub fn clone_spans(&self, spans: impl Iterator<Item = Range<usize>>) -> Option<Contents> {
+    /// has no room for it. Not whole, if that was over early.
+    pub fn clone_spans(
+        &self,
+        spans: impl Iterator<Item = Range<usize>>,
+        lookout: &Lookout<'_>,
+    ) -> Option<Contents> {
         let mut copy = Contents {
             bytes: bytemuck::try_zeroed_vec(self.bytes.len()).ok()?,
             digests: bytemuck::try_zeroed_vec(self.digests.len()).ok()?,
         };
         if self.exist() {
-            spans.flatten().for_each(|at| copy.copy_page(self, at));
+            let pages = spans.flatten().take_while(|_| lookout.pass(PAGE));
+            pages.for_each(|at| copy.copy_page(self, at));
         }
         Some(copy)
     }

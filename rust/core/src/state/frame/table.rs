@@ -1,12 +1,13 @@
 //! The frame table and what can be asked of one descriptor.
 
+use std::borrow::Borrow;
 use std::hash::Hasher;
 use std::ops::{Index, IndexMut, Range};
 
 use bytemuck::{Pod, Zeroable};
 
 use super::{Owner, OwnerWord, PageFlags};
-use crate::base::{Pfn, sparse};
+use crate::base::{Lookout, Pfn, sparse};
 
 /// Bits of the flag word that are flags; the other seven are the top of `index`.
 const FLAG_BITS: u32 = 25;
@@ -343,25 +344,32 @@ impl FrameTable {
     }
 
     /// What a snapshot keeps of the given spans and the zero page.
-    pub fn lines(&self, spans: impl Iterator<Item = Range<usize>>) -> Vec<sparse::Line> {
+    pub fn lines(&self, spans: impl Iterator<Item = Range<usize>>) -> sparse::Lines<'_> {
         let zero = self.zero_page().index();
         sparse::lines(&self.frames, spans.chain(std::iter::once(zero..zero + 1)))
     }
 
     /// `len` frames and the zero page, as a snapshot has them; none if they do not fit, or the host
     /// has no room.
-    pub fn from_lines(len: usize, lines: &[sparse::Line]) -> Option<FrameTable> {
+    pub fn from_lines(
+        len: usize,
+        lines: impl IntoIterator<Item: Borrow<sparse::Line>>,
+    ) -> Option<FrameTable> {
         let mut table = FrameTable { frames: bytemuck::try_zeroed_vec(len + 1).ok()? };
         sparse::fill(&mut table.frames, lines).then_some(table)
     }
 
     /// A copy that reads only the given spans and the zero page; everything else is free. None if
-    /// the host has no room for it.
-    pub fn clone_spans(&self, spans: impl Iterator<Item = Range<usize>>) -> Option<FrameTable> {
+    /// the host has no room for it. Not whole, if that was over early.
+    pub fn clone_spans(
+        &self,
+        spans: impl Iterator<Item = Range<usize>>,
+        lookout: &Lookout<'_>,
+    ) -> Option<FrameTable> {
         let mut copy = FrameTable { frames: bytemuck::try_zeroed_vec(self.frames.len()).ok()? };
         let zero = self.zero_page().index();
         for span in spans.chain(std::iter::once(zero..zero + 1)) {
-            copy.frames[span.clone()].copy_from_slice(&self.frames[span]);
+            lookout.copy(&self.frames[span.clone()], &mut copy.frames[span]);
         }
         Some(copy)
     }

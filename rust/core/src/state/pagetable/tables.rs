@@ -114,7 +114,7 @@ impl<'de> Deserialize<'de> for Tables {
             return Err(serde::de::Error::custom("this host has no room for its page tables"));
         }
         tables.resize(len, [Entry::NONE; ENTRIES]);
-        if !sparse::fill(tables.as_flattened_mut(), &lines) {
+        if !sparse::fill(tables.as_flattened_mut(), lines) {
             return Err(bad());
         }
         let used = tables.iter().map(used_stretches).collect();

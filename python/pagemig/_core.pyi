@@ -271,8 +271,11 @@ class Machine:
     def files(self) -> list[tuple[int, str, int, int, int, bool]]:
         """(number, name, size, pages cached, flags EIO 1 ENOSPC 2 UNEVICTABLE 4, has dirty pages)."""
 
-    def file_pages(self, file: int) -> list[tuple[int, int, bool, bool]]:
-        """(offset in pages, pfn, DIRTY tag, WRITEBACK tag), ascending; file 0 is the swap cache."""
+    def file_pages(self, file: int) -> dict[str, npt.NDArray[Any]]:
+        """Columns offset (in pages), pfn, dirty and writeback (tags), ascending; file 0 is the swap cache."""
+
+    def file_page(self, file: int, page: int) -> int | None:
+        """The pfn of one page, if it is cached."""
 
     def file_areas(self, file: int) -> list[int]:
         """Ids of the areas that map it, in the order of a walk (``i_mmap``)."""

@@ -111,18 +111,12 @@ class File:
         ``offset`` (uint64, in pages), ``pfn`` (uint32), ``dirty`` and ``writeback`` (bool: the
         tags of the tree, which are not the flags of the page).
         """
-        rows = self._system.core.file_pages(self._number)
-        kinds = {"offset": np.uint64, "pfn": np.uint32, "dirty": np.bool_, "writeback": np.bool_}
-        return {
-            name: read_only(np.array([row[column] for row in rows], dtype=kind))
-            for column, (name, kind) in enumerate(kinds.items())
-        }
+        columns = self._system.core.file_pages(self._number)
+        return {name: read_only(column) for name, column in columns.items()}
 
     def pfn_of(self, page: int) -> int | None:
         """Return the frame that holds a page, None if it is not in the page cache."""
-        wanted = file_page(page)
-        rows = self._system.core.file_pages(self._number)
-        return next((pfn for offset, pfn, *_ in rows if offset == wanted), None)
+        return self._system.core.file_page(self._number, file_page(page))
 
     def disk(self, page: int) -> bytes:
         """Return what is on disk of a page; zeroes where nothing was ever written.

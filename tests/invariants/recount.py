@@ -121,8 +121,11 @@ class Recount:
             file.number: Space(file.filesystem, file.flags, file.cached, file.is_dirty)
             for file in machine.files
         }
+        columns = {number: core.file_pages(number).values() for number in (SWAPPER, *self.spaces)}
         self.slots = [
-            Slot(number, *row) for number in (SWAPPER, *self.spaces) for row in core.file_pages(number)
+            Slot(number, *row)
+            for number, all_of_it in columns.items()
+            for row in zip(*(column.tolist() for column in all_of_it), strict=True)
         ]
         self.swap = machine.swap
         offsets = range(1, self.swap.slots + 1)

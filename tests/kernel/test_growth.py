@@ -107,3 +107,35 @@ def test_a_task_of_many_areas_pays_for_each_page_what_one_area_pays() -> None:
         costs.append((touched, moved, asked))
     assert costs[0] == costs[1]
     assert costs[1][1]["moves"] == areas
+
+
+def test_thousands_of_pages_that_merge_apart_come_and_go_with_their_places_and_numbers() -> None:
+    """Data-model 7.3: each pair of equal pages is one node; a write or an unmapping makes it stale, a scan ends it."""
+    pairs = 2000
+    machine = pm.Machine(nodes=[64 * pm.MiB], contents=True)
+    task = machine.spawn()
+    heap = task.mmap(2 * pairs * pm.PAGE_SIZE)
+    task.madvise(heap, pm.Advice.MERGEABLE)
+    # In an order of contents that is neither that of addresses nor its reverse.
+    contents = [(page * 1237 % pairs).to_bytes(4, "big") + bytes(pm.PAGE_SIZE - 4) for page in range(pairs)]
+    task.write(heap.start, b"".join(contents * 2))
+    machine.drain()
+    assert machine.ksm.scan() == pairs
+    assert (machine.ksm.pages_shared, machine.ksm.pages_sharing) == (pairs, pairs)
+    assert [node.number for node in machine.ksm.nodes] == list(range(pairs)), "in the order of the merges"
+    assert {len(node.places) for node in machine.ksm.nodes} == {2}
+    machine.check()
+    twin = pm.Machine.restore(machine.snapshot())
+    for each in (machine, twin):
+        owner = each.task(task.pid)
+        owner.munmap(owner.same(heap)[: pairs // 2])
+        owner.munmap(owner.same(heap)[pairs : pairs + pairs // 2])
+        assert each.ksm.scan() == 0
+        each.check()
+        assert {page for node in each.ksm.nodes for page in [node.pfn]} <= set(range(each.frame_count))
+        owner.write(heap[pairs // 2].start, b"".join(contents[: pairs // 2]))
+        each.drain()
+        each.ksm.scan()
+        each.check()
+    assert machine.ksm.nodes == twin.ksm.nodes
+    assert machine.snapshot() == twin.snapshot()

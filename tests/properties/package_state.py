@@ -141,7 +141,8 @@ def _file(machine: pm.Machine, number: int, names: _Names) -> reference.FileStat
     core = machine._system.core
     size, flags = next(((row[2], row[4]) for row in core.files() if row[0] == number), (0, 0))
     areas = tuple(names.areas[area] for area in core.file_areas(number)) if number else ()
-    return reference.FileState(number, size, flags, tuple(core.file_pages(number)), areas)
+    columns = [column.tolist() for column in core.file_pages(number).values()]
+    return reference.FileState(number, size, flags, tuple(zip(*columns, strict=True)), areas)
 
 
 def contents(machine: pm.Machine) -> dict[int, bytes]:

@@ -1,6 +1,6 @@
 //! Files, as plain Python values: what they are made with, and what can be seen of them.
 
-use pagemig_core::base::{MappingId, Misuse, PAGE_SIZE, Pfn};
+use pagemig_core::base::{Lookout, MappingId, Misuse, PAGE_SIZE, Pfn};
 use pagemig_core::kernel::Kernel;
 use pagemig_core::machine::Machine;
 use pagemig_core::pagecache::buffers;
@@ -13,8 +13,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use pyo3::types::PyDict;
 
+use crate::arrays::columns;
 use crate::errors::{Refusal, usage};
 use crate::machine::PyMachine;
+use crate::slices::GoesOn;
+use crate::views::no_room;
 
 /// (number, name, size, pages cached, flags, has dirty pages)
 pub(crate) type FileRow = (u32, String, u64, u64, u8, bool);
@@ -40,14 +43,34 @@ fn space(kernel: &Kernel, file: u32) -> Result<&AddressSpace, Refusal> {
     Ok(found.ok_or_else(|| Misuse::Other(format!("no file number {file}")))?)
 }
 
-/// The pages that an address space holds.
-pub(crate) fn pages(kernel: &Kernel, file: u32) -> Result<Vec<SlotRow>, Refusal> {
+columns! {
+    /// Columns of the pages of a file.
+    SlotColumns of SlotRow {
+        offset: u64 = 0,
+        pfn: u32 = 1,
+        dirty: bool = 2,
+        writeback: bool = 3,
+    }
+}
+
+/// The pages that an address space holds; nothing, if that was over early.
+pub(crate) fn pages(
+    kernel: &Kernel,
+    file: u32,
+    goes_on: GoesOn<'_>,
+) -> Result<Option<SlotColumns>, Refusal> {
+    let lookout = Lookout::new(goes_on);
     let tree = &space(kernel, file)?.tree;
-    let row = |(index, page): (u64, Pfn)| {
+    let len = usize::try_from(tree.len()).unwrap_or(usize::MAX);
+    let mut columns = SlotColumns::default();
+    if !columns.try_reserve(len) {
+        return Err(no_room("pages of a file", len));
+    }
+    for (index, page) in lookout.watch(tree.iter()) {
         let [dirty, writeback] = Tag::ALL.map(|tag| tree.has_tag(index, tag));
-        (index, page.0, dirty, writeback)
-    };
-    Ok(tree.iter().map(row).collect())
+        columns.push(&(index, page.0, dirty, writeback));
+    }
+    Ok((!lookout.is_over()).then_some(columns))
 }
 
 /// The areas that map a file.
@@ -181,8 +204,13 @@ impl PyMachine {
         self.look(|machine| Ok(rows(machine.kernel())))
     }
 
-    fn file_pages(&self, file: u32) -> PyResult<Vec<SlotRow>> {
-        self.look(|machine| pages(machine.kernel(), file))
+    fn file_pages<'py>(&self, py: Python<'py>, file: u32) -> PyResult<Bound<'py, PyDict>> {
+        let look = |machine: &Machine, goes_on: GoesOn<'_>| pages(machine.kernel(), file, goes_on);
+        self.watch(py, look)?.into_dict(py)
+    }
+
+    fn file_page(&self, file: u32, page: u64) -> PyResult<Option<u32>> {
+        self.look(|machine| Ok(space(machine.kernel(), file)?.tree.get(page).map(|page| page.0)))
     }
 
     fn file_areas(&self, file: u32) -> PyResult<Vec<u32>> {

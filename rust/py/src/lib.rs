@@ -7,6 +7,7 @@
 
 mod areas;
 mod arrays;
+mod copies;
 mod errors;
 mod explore;
 mod files;

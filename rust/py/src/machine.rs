@@ -43,7 +43,7 @@ type JudgedRow = (&'static str, String, &'static str, String);
 pub(crate) struct PyMachine(Gate);
 
 impl PyMachine {
-    fn of(machine: Machine) -> PyMachine {
+    pub(crate) fn of(machine: Machine) -> PyMachine {
         machine.large_stores().into_iter().for_each(huge_pages::ask_for);
         PyMachine(Gate::new(machine))
     }
@@ -457,34 +457,6 @@ impl PyMachine {
 
     fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.look(|machine| Ok(views::trace(py, machine.kernel())))?
-    }
-
-    fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let keep = |machine: &Machine, goes_on: GoesOn<'_>| {
-            machine.check_room_for_snapshot()?;
-            machine.snapshot_while(goes_on)
-        };
-        let pieces = PyList::empty(py);
-        for piece in self.watch(py, keep)? {
-            py.check_signals()?;
-            pieces.append(PyBytes::new_with(py, piece.len(), |bytes| {
-                bytes.copy_from_slice(&piece);
-                Ok(())
-            })?)?;
-        }
-        Ok(pieces)
-    }
-
-    #[staticmethod]
-    fn restore(py: Python<'_>, data: &[u8], start: usize) -> PyResult<PyMachine> {
-        let snapshot = data.get(start..).unwrap_or_default();
-        slices::heed(|goes_on| Gate::restored(py, snapshot, goes_on)).map(PyMachine::of)
-    }
-
-    #[pyo3(name = "clone")]
-    fn copy(&self, py: Python<'_>) -> PyResult<PyMachine> {
-        let copy = |machine: &Machine, goes_on: GoesOn<'_>| machine.try_clone_while(goes_on);
-        self.watch(py, copy).map(PyMachine::of)
     }
 }
 

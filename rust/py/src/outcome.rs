@@ -1,20 +1,20 @@
 //! What a call came to, as plain Python values.
 
-use crate::arrays::frozen;
+use crate::arrays::{bytes, frozen};
 use numpy::PyArray1;
 use pagemig_core::base::Errno;
 use pagemig_core::fault::Tally;
 use pagemig_core::filemap::PageWritten;
 use pagemig_core::machine::Outcome;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::PyTuple;
 
 /// The outcome, in the form that `_core.pyi` gives for each request. `is_read`: with the bytes.
 pub(crate) fn to_python(py: Python<'_>, outcome: Outcome, is_read: bool) -> PyResult<Py<PyAny>> {
     let object = match outcome {
-        Outcome::Statuses(result, statuses, bytes) => {
+        Outcome::Statuses(result, statuses, written) => {
             let statuses = frozen(PyArray1::from_vec(py, statuses));
-            (code(result), statuses, bytes).into_pyobject(py)?.into_any()
+            (code(result), statuses, written).into_pyobject(py)?.into_any()
         }
         Outcome::Count(result) => {
             let count = result.map_or_else(|errno| i64::from(errno.negative()), i64::from);
@@ -31,7 +31,7 @@ pub(crate) fn to_python(py: Python<'_>, outcome: Outcome, is_read: bool) -> PyRe
         Outcome::Accessed(tally, data) if is_read => {
             let is_whole = tally.sigsegv.is_empty() && tally.sigbus.is_empty();
             let is_whole = is_whole && !tally.is_out_of_memory;
-            let data = is_whole.then(|| PyBytes::new(py, &data));
+            let data = if is_whole { Some(bytes(py, &data)?) } else { None };
             let rest = accesses(py, tally)?;
             let mut items = vec![data.into_pyobject(py)?.into_any()];
             items.extend(rest.iter());
@@ -51,7 +51,7 @@ pub(crate) fn to_python(py: Python<'_>, outcome: Outcome, is_read: bool) -> PyRe
         }
         Outcome::Merged(pages) => pages.into_pyobject(py)?.into_any(),
         Outcome::FileRead(Ok(data)) => {
-            (data.len(), PyBytes::new(py, &data)).into_pyobject(py)?.into_any()
+            (data.len(), bytes(py, &data)?).into_pyobject(py)?.into_any()
         }
         Outcome::FileRead(Err(errno)) => errno.negative().into_pyobject(py)?.into_any(),
         Outcome::FileWritten(result) => {

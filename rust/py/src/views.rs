@@ -11,7 +11,7 @@ use pagemig_core::state::zone::Counter;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::arrays::frozen;
+use crate::arrays::{columns, frozen};
 use crate::errors::Refusal;
 use crate::slices::GoesOn;
 
@@ -64,48 +64,20 @@ pub(crate) fn frame(kernel: &Kernel, pfn: Pfn) -> FrameRow {
     )
 }
 
-macro_rules! frame_columns {
-    ($($name:ident: $type:ty = $field:tt,)*) => {
-        /// Columns of frames.
-        #[derive(Debug, Default)]
-        pub(crate) struct FrameColumns {
-            $($name: Vec<$type>,)*
-        }
-
-        impl FrameColumns {
-            /// Whether the host has room for so many.
-            fn try_reserve(&mut self, frames: usize) -> bool {
-                $(self.$name.try_reserve_exact(frames).is_ok() &&)* true
-            }
-
-            fn push(&mut self, row: &FrameRow) {
-                $(self.$name.push(row.$field);)*
-            }
-
-            pub(crate) fn into_dict(self, py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
-                let columns = PyDict::new(py);
-                $(
-                    let mut values = self.$name;
-                    values.shrink_to_fit();
-                    columns.set_item(stringify!($name), frozen(PyArray1::from_vec(py, values)))?;
-                )*
-                Ok(columns)
-            }
-        }
-    };
-}
-
-frame_columns! {
-    pfn: u32 = 0,
-    node: u8 = 1,
-    zone: u8 = 2,
-    flags: u32 = 3,
-    count: u32 = 4,
-    mapcount: u32 = 5,
-    owner: u8 = 6,
-    owner_id: u32 = 7,
-    index: u64 = 8,
-    private: u32 = 9,
+columns! {
+    /// Columns of frames.
+    FrameColumns of FrameRow {
+        pfn: u32 = 0,
+        node: u8 = 1,
+        zone: u8 = 2,
+        flags: u32 = 3,
+        count: u32 = 4,
+        mapcount: u32 = 5,
+        owner: u8 = 6,
+        owner_id: u32 = 7,
+        index: u64 = 8,
+        private: u32 = 9,
+    }
 }
 
 /// The frames of a node that are in use; nothing, if that was over early.

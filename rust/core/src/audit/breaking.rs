@@ -190,7 +190,7 @@ const WRECKS: &[(&str, Wreck)] = &[
     ("merged_pages_are_found", |kernel, _| {
         let node = StableNode { kpfn: Pfn(0), items: Vec::new(), strays: BTreeSet::new() };
         let node = kernel.ksm.nodes.insert(node);
-        kernel.ksm.tree.push(node);
+        kernel.ksm.tree.insert(kernel.ksm.tree.len(), node);
         kernel.frames[Pfn(0)].set_owner(Owner::Ksm(Some(node)));
     }),
     ("merged_places_are_counted", |kernel, _| kernel.ksm.pages_sharing = 1),

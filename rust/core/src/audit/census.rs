@@ -47,10 +47,54 @@ pub struct Leaf {
     pub vma: Option<VmaId>,
 }
 
+/// Frames whose rows are kept together.
+const BLOCK: usize = 1 << 10;
+
+/// Something for each frame, with room for those that have it and their neighbours.
+#[derive(Debug)]
+pub(super) struct PerFrame<T> {
+    blocks: Vec<Vec<T>>,
+}
+
+impl<T> Default for PerFrame<T> {
+    fn default() -> Self {
+        PerFrame { blocks: Vec::new() }
+    }
+}
+
+impl<T: Copy + Default + PartialEq> PerFrame<T> {
+    /// What a frame has.
+    pub(super) fn of(&self, page: Pfn) -> T {
+        let block = self.blocks.get(page.index() / BLOCK);
+        block.and_then(|block| block.get(page.index() % BLOCK)).copied().unwrap_or_default()
+    }
+
+    /// The same, to be changed.
+    pub(super) fn at(&mut self, page: Pfn) -> &mut T {
+        let number = page.index() / BLOCK;
+        if self.blocks.len() <= number {
+            self.blocks.resize_with(number + 1, Vec::new);
+        }
+        let block = &mut self.blocks[number];
+        if block.is_empty() {
+            block.resize(BLOCK, T::default());
+        }
+        &mut block[page.index() % BLOCK]
+    }
+
+    /// Frames that have something, ascending.
+    fn iter(&self) -> impl Iterator<Item = (Pfn, &T)> {
+        self.blocks.iter().enumerate().flat_map(|(number, block)| {
+            let row = move |(at, row)| (Pfn::from(number * BLOCK + at), row);
+            block.iter().enumerate().map(row).filter(|(_, row)| **row != T::default())
+        })
+    }
+}
+
 /// Everything counted.
 #[derive(Debug, Default)]
 pub struct Census {
-    rows: BTreeMap<Pfn, Row>,
+    rows: PerFrame<Row>,
     /// All entries that are not empty.
     pub leaves: Vec<Leaf>,
 }
@@ -121,17 +165,17 @@ impl Census {
     }
 
     fn row(&mut self, page: Pfn) -> &mut Row {
-        self.rows.entry(page).or_default()
+        self.rows.at(page)
     }
 
     /// What was found for a frame; nothing, mostly.
     pub fn of(&self, page: Pfn) -> Row {
-        self.rows.get(&page).copied().unwrap_or_default()
+        self.rows.of(page)
     }
 
     /// Frames that something was found for.
     pub fn rows(&self) -> impl Iterator<Item = (Pfn, &Row)> {
-        self.rows.iter().map(|(&page, row)| (page, row))
+        self.rows.iter()
     }
 }
 

@@ -106,7 +106,8 @@ pub(super) fn buffers_belong_to_pages(view: &View<'_>, report: Report<'_>) {
             report(Some(page), format!("its ring {ring:?} belongs to {owner:?}"));
         }
     }
-    for (ring, page) in rings.into_iter().filter(|&(_, page)| !is_moving(view, page)) {
+    let left = view.lookout.watch(rings).filter(|&(_, page)| !is_moving(view, page));
+    for (ring, page) in left {
         report(Some(page), format!("ring {ring} is of a page that does not know it"));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::census::PerFrame;
 use super::{Report, View};
 use crate::base::{CpuId, Pfn};
 use crate::state::frame::{Owner, PageFlags};
@@ -11,14 +12,14 @@ use crate::state::lru::{ListKind, PAGEVEC_SIZE};
 /// PG_lru; and every list is as long as its counter says.
 pub(super) fn listed_pages_say_so(view: &View<'_>, report: Report<'_>) {
     let kernel = view.kernel;
-    let mut listed: BTreeMap<Pfn, u32> = BTreeMap::new();
+    let mut listed: PerFrame<u32> = PerFrame::default();
     for (zone_id, zone) in kernel.zones.iter() {
         for kind in ListKind::ALL {
             let (mut len, mut before) = (0, u32::MAX);
             let pages = kernel.lru.list(zone_id, kind).pages(&kernel.frames);
             for page in view.lookout.watch(pages) {
                 let flags = kernel.frames[page].flags();
-                *listed.entry(page).or_default() += 1;
+                *listed.at(page) += 1;
                 len += 1;
                 if kernel.frames[page].link.prev != before {
                     report(Some(page), format!("its link back does not lead to {before}"));
@@ -54,7 +55,7 @@ pub(super) fn listed_pages_say_so(view: &View<'_>, report: Report<'_>) {
     }
     for page in view.touched() {
         let flags = kernel.frames[page].flags();
-        let lists = listed.get(&page).copied().unwrap_or(0);
+        let lists = listed.of(page);
         if u32::from(flags.contains(PageFlags::LRU)) != lists {
             report(Some(page), format!("on {lists} lists with {flags:?}"));
         }

@@ -28,7 +28,7 @@ pub(super) fn swap_slots_count_their_users(view: &View<'_>, report: Report<'_>) 
             report(None, format!("{entry:?} is {slot:?}, with {named} entries and {owned} files"));
         }
     }
-    for entry in entries.keys().chain(files.keys()) {
+    for entry in view.lookout.watch(entries.keys().chain(files.keys())) {
         report(None, format!("{entry:?} is used, and there is no such slot"));
     }
 }

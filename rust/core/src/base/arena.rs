@@ -1,8 +1,10 @@
 //! A table whose rows keep their number while others come and go.
 
+use std::marker::PhantomData;
+
 use serde::{Deserialize, Serialize};
 
-use std::marker::PhantomData;
+use super::Lookout;
 
 /// Rows of `T` under ids of type `I`. Freed numbers are used again, last freed first.
 ///
@@ -33,6 +35,16 @@ impl<I: From<usize> + Into<usize> + Copy, T> Arena<I, T> {
                 I::from(self.rows.len() - 1)
             }
         }
+    }
+
+    /// A copy; not whole, if that was over early.
+    pub fn clone_watched(&self, lookout: &Lookout<'_>) -> Arena<I, T>
+    where
+        T: Clone,
+    {
+        let mut rows = Vec::with_capacity(self.rows.len());
+        rows.extend(lookout.watch(&self.rows).cloned());
+        Arena { rows, vacant: self.vacant.clone(), ids: PhantomData }
     }
 
     /// Takes the row out.

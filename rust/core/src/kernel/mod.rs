@@ -277,19 +277,24 @@ impl Kernel {
 }
 
 impl Kernel {
-    /// A copy of what was ever touched: an untouched frame is all zeroes in both. Not whole, if that
-    /// was over early.
+    /// A copy of what was ever touched: an untouched frame is all zeroes in both. None, if that was over
+    /// early.
     ///
     /// # Errors
     /// If the host has no room for it.
-    pub fn try_clone(&self, lookout: &Lookout<'_>) -> Result<Kernel, Misuse> {
+    pub fn try_clone(&self, lookout: &Lookout<'_>) -> Result<Option<Kernel>, Misuse> {
         let no_room = || Misuse::Other("this host has no room for a copy of the machine".into());
         let spans = || self.zones.touched_spans();
         let frames = self.frames.clone_spans(spans(), lookout).ok_or_else(no_room)?;
         let contents = self.contents.clone_spans(spans(), lookout).ok_or_else(no_room)?;
-        Ok(Kernel {
+        let rings = self.rings.clone_watched(lookout);
+        if lookout.is_over() {
+            return Ok(None);
+        }
+        Ok(Some(Kernel {
             frames,
             contents,
+            rings,
             zones: self.zones.clone(),
             lru: self.lru.clone(),
             tables: self.tables.clone(),
@@ -297,7 +302,6 @@ impl Kernel {
             vmas: self.vmas.clone(),
             anon_vmas: self.anon_vmas.clone(),
             mappings: self.mappings.clone(),
-            rings: self.rings.clone(),
             io: self.io.clone(),
             swaps: self.swaps.clone(),
             ksm: self.ksm.clone(),
@@ -316,7 +320,7 @@ impl Kernel {
             bugs: self.bugs,
             shadow: self.shadow.clone(),
             fuel: Fuel::default(),
-        })
+        }))
     }
 }
 
@@ -432,6 +436,7 @@ impl Clone for Kernel {
     /// # Panics
     /// If the host has no room for it.
     fn clone(&self) -> Kernel {
-        self.try_clone(&Lookout::new(&mut || true)).expect("room for a copy")
+        let copy = self.try_clone(&Lookout::new(&mut || true)).expect("room for a copy");
+        copy.expect("nobody ends it")
     }
 }

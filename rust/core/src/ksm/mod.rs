@@ -37,7 +37,7 @@ pub fn offline_done<M: Mode>(kernel: &mut Kernel, me: Me, gone: Option<Range<Pfn
     let is_gone = |node: &StableNodeId| {
         gone.as_ref().is_some_and(|frames| frames.contains(&kernel.ksm.nodes[*node].kpfn))
     };
-    let stale: Vec<StableNodeId> = kernel.ksm.tree.iter().copied().filter(is_gone).collect();
+    let stale: Vec<StableNodeId> = kernel.ksm.tree.iter().filter(is_gone).collect();
     for node in stale {
         kernel.ksm.drop_node(node);
     }

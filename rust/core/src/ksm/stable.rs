@@ -55,7 +55,7 @@ fn find(kernel: &mut Kernel, page: Pfn) -> Result<(StableNodeId, Pfn), usize> {
     let (mut low, mut high) = (0, kernel.ksm.tree.len());
     while low < high {
         let middle = low.midpoint(high);
-        let node = kernel.ksm.tree[middle];
+        let node = kernel.ksm.tree.get(middle).expect("a place between two others");
         let Some(other) = get_page(kernel, node) else {
             high -= 1;
             continue;

@@ -89,7 +89,7 @@ impl Machine {
     }
 
     /// The same, for as long as `goes_on` says so, which is asked every few milliseconds while
-    /// descriptors and bytes are copied; none if it did not.
+    /// descriptors, bytes and buffers are copied; none if it did not.
     ///
     /// # Errors
     /// As [`Machine::try_clone`].
@@ -100,8 +100,8 @@ impl Machine {
         self.check_room_for_copy()?;
         let lookout = Lookout::new(goes_on);
         let kernel = self.kernel.try_clone(&lookout)?;
-        let copy = Machine { kernel, flights: self.flights.clone(), next_call: self.next_call };
-        Ok((!lookout.is_over()).then_some(copy))
+        let (flights, next_call) = (&self.flights, self.next_call);
+        Ok(kernel.map(|kernel| Machine { kernel, flights: flights.clone(), next_call }))
     }
 
     /// Everything there is, to be looked at.

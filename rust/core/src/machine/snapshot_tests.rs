@@ -203,3 +203,40 @@ fn a_file_that_was_read_is_restored_with_its_pages() {
     };
     assert_eq!(read(&mut twin, file), read(&mut machine, file));
 }
+
+/// Ends `look` at its first question, its second, and so on, until it comes to something: how many
+/// questions that took, and what it came to.
+fn ended_everywhere<T>(look: impl Fn(&mut dyn FnMut() -> bool) -> Option<T>) -> (usize, T) {
+    for most in 0.. {
+        let mut questions = 0;
+        let done = look(&mut || {
+            questions += 1;
+            questions <= most
+        });
+        assert!(questions <= most + 1, "nobody asks again whoever said no");
+        if let Some(done) = done {
+            assert_eq!(questions, most, "whoever said no gets nothing");
+            return (questions, done);
+        }
+    }
+    unreachable!("it ends when nobody ends it")
+}
+
+#[test]
+fn a_look_that_is_ended_anywhere_comes_to_nothing_and_changes_nothing() {
+    let mut machine = Machine::new(&MachineSpec::simple(&[4096, 64], 1, true)).unwrap();
+    let task = spawn(&mut machine);
+    let far = machine.mmap(task, 2500 * PAGE, None, RW).unwrap();
+    machine.run(task, Request::Write { address: far, data: vec![3; 2500 * 4096] }).unwrap();
+    let (print, whole) = (fingerprint(&machine), machine.snapshot());
+    let (questions, kept) = ended_everywhere(|goes_on| machine.snapshot_while(goes_on).unwrap());
+    assert!(questions > 2 && kept.concat() == whole);
+    let (questions, twin) =
+        ended_everywhere(|goes_on| Machine::restore_while(&whole, goes_on).unwrap());
+    assert!(questions > 2 && fingerprint(&twin) == print);
+    let (questions, twin) = ended_everywhere(|goes_on| machine.try_clone_while(goes_on).unwrap());
+    assert!(questions > 1 && fingerprint(&twin) == print);
+    let (questions, findings) = ended_everywhere(|goes_on| machine.audit_while(goes_on));
+    assert!(questions > crate::audit::RULES.len() && findings.is_empty());
+    assert_eq!(fingerprint(&machine), print);
+}

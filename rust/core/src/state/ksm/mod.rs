@@ -1,8 +1,12 @@
 //! KSM: pages that were merged, and where they are mapped (data-model 7.3).
 //!
 //! A [`StableNode`] is one merged page; its [`RmapItem`]s, newest first, say at which addresses KSM
-//! put it. [`crate::ksm`] merges and breaks. Left out: the shape of the trees; the stable one is a
-//! list in the order of the pages' contents, the unstable one lives in the scan that builds it.
+//! put it. [`crate::ksm`] merges and breaks. [`StableTree`] keeps nodes in the order of the pages'
+//! contents. Left out: the unstable tree, which lives in the scan that builds it.
+
+mod tree;
+
+pub use tree::StableTree;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +41,7 @@ pub struct StableNode {
 
 /// Everything that KSM knows.
 #[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Kept")]
 pub struct Ksm {
     /// Merged pages.
     pub nodes: Arena<StableNodeId, StableNode>,
@@ -45,7 +50,7 @@ pub struct Ksm {
     /// The place of an address, if KSM has looked there.
     pub places: BTreeMap<(MmId, u64), RmapItemId>,
     /// Merged pages in the order of their contents: the stable tree.
-    pub tree: Vec<StableNodeId>,
+    pub tree: StableTree,
     /// `ksm_refcount` of anon_vmas: items that hold them.
     pub holds: BTreeMap<AnonVmaId, u32>,
     /// Stable nodes with items.
@@ -54,6 +59,36 @@ pub struct Ksm {
     pub pages_sharing: u64,
     /// Pages looked at and found alone.
     pub pages_unshared: u64,
+}
+
+/// The same as a snapshot has it.
+#[derive(Deserialize)]
+struct Kept {
+    nodes: Arena<StableNodeId, StableNode>,
+    items: Arena<RmapItemId, RmapItem>,
+    places: BTreeMap<(MmId, u64), RmapItemId>,
+    tree: Vec<StableNodeId>,
+    holds: BTreeMap<AnonVmaId, u32>,
+    pages_shared: u64,
+    pages_sharing: u64,
+    pages_unshared: u64,
+}
+
+impl TryFrom<Kept> for Ksm {
+    type Error = &'static str;
+
+    fn try_from(kept: Kept) -> Result<Ksm, &'static str> {
+        let Kept { nodes, items, places, holds, .. } = kept;
+        let Kept { pages_shared, pages_sharing, pages_unshared, .. } = kept;
+        let mut tree = StableTree::default();
+        for (place, id) in kept.tree.into_iter().enumerate() {
+            if nodes.find(id).is_none() || tree.place_of(id).is_some() {
+                return Err("a stable tree of nodes that are not there, or twice");
+            }
+            tree.insert(place, id);
+        }
+        Ok(Ksm { nodes, items, places, tree, holds, pages_shared, pages_sharing, pages_unshared })
+    }
 }
 
 impl MmId {
@@ -137,7 +172,7 @@ impl Ksm {
             self.detach(item);
         }
         self.nodes.remove(id);
-        self.tree.retain(|&other| other != id);
+        self.tree.remove(id);
     }
 }
 
@@ -148,7 +183,7 @@ mod tests {
     fn node(ksm: &mut Ksm) -> StableNodeId {
         let node = StableNode { kpfn: Pfn(3), items: Vec::new(), strays: BTreeSet::new() };
         let id = ksm.nodes.insert(node);
-        ksm.tree.push(id);
+        ksm.tree.insert(ksm.tree.len(), id);
         id
     }
 

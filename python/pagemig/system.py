@@ -77,7 +77,7 @@ class System:
         self.make_task = make_task
         """Makes the handle of a task, which is a room above this one."""
         self.frames = plan.frames
-        self._masks: tuple[int, int] | None = (plan.memory_mask, _nodes_below_movable(plan))
+        self._masks: tuple[int, int] | None = _planned_masks(plan)
         """`memory_mask` and `bindable_mask`; None once memory may have gone offline."""
         self._has_cpusets = False
         self.filesystems: dict[int, FileSystem] = {}
@@ -112,7 +112,7 @@ class System:
             self.plan,
             self.contents,
             self.profile,
-            self._masks,
+            self._kept_masks(),
             self._has_cpusets,
             dict(self.filesystems),
             self.security_hook,
@@ -172,6 +172,13 @@ class System:
     def expect_less_memory(self) -> None:
         """From now on ask the core which nodes have memory: some is about to go offline."""
         self._masks = None
+
+    def _kept_masks(self) -> tuple[int, int] | None:
+        """Return what a copy begins with: what was planned, unless memory has gone or a call may take it."""
+        if self._masks or self.calls:
+            return self._masks
+        planned = _planned_masks(self.plan)
+        return planned if planned == self._online_masks() else None
 
     def _online_masks(self) -> tuple[int, int]:
         """Return `memory_mask` and `bindable_mask` as they are now."""
@@ -251,9 +258,10 @@ class System:
             call._settle()
 
 
-def _nodes_below_movable(plan: Plan) -> int:
-    mask = 0
+def _planned_masks(plan: Plan) -> tuple[int, int]:
+    """Return the nodes with memory, and those with memory in a zone other than MOVABLE."""
+    bindable = 0
     for node, kind, *_ in plan.zones:
         if kind != ZoneKind.MOVABLE:
-            mask |= 1 << node
-    return mask
+            bindable |= 1 << node
+    return plan.memory_mask, bindable

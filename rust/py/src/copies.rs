@@ -1,5 +1,7 @@
-//! Whole machines: as bytes, from bytes, and twice. Each is one long look that Ctrl-C ends.
+//! Whole machines: as bytes, from bytes, twice, and checked. Each is one long look that Ctrl-C ends.
 
+use pagemig_core::audit::Finding;
+use pagemig_core::base::Misuse;
 use pagemig_core::machine::Machine;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -9,8 +11,20 @@ use crate::gate::Gate;
 use crate::machine::PyMachine;
 use crate::slices::{self, GoesOn};
 
+/// (rule, invariants, frame, detail)
+type FindingRow = (&'static str, &'static str, Option<u32>, String);
+
 #[pymethods]
 impl PyMachine {
+    fn audit(&self, py: Python<'_>) -> PyResult<Vec<FindingRow>> {
+        let row = |f: Finding| (f.rule, f.ids, f.frame.map(|frame| frame.0), f.detail);
+        let findings = self.watch(py, |machine, goes_on| {
+            machine.check_room_for_audit()?;
+            Ok::<_, Misuse>(machine.audit_while(goes_on))
+        })?;
+        Ok(findings.into_iter().map(row).collect())
+    }
+
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let keep = |machine: &Machine, goes_on: GoesOn<'_>| {
             machine.check_room_for_snapshot()?;

@@ -4,12 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, TryLockError};
 
+use pagemig_core::base::Misuse;
 use pagemig_core::machine::Machine;
 use pyo3::prelude::*;
 
 use crate::errors::{Refusal, usage};
 use crate::explore::quietly;
 use crate::slices::GoesOn;
+use crate::spare;
 
 /// A machine behind a lock that is tried, never awaited.
 #[derive(Debug)]
@@ -17,6 +19,11 @@ pub(crate) struct Gate {
     machine: Mutex<Machine>,
     /// Whether somebody is between two slices of a long call: others are refused as if it ran.
     is_between: AtomicBool,
+}
+
+/// A host that does not even give what the smallest call may take.
+pub(crate) fn no_room() -> Misuse {
+    Misuse::Other("this host has no memory left for a call; nothing has changed".into())
 }
 
 /// The right to come back for the next slice; others come in again when it is dropped.
@@ -52,6 +59,9 @@ impl Gate {
         snapshot: &[u8],
         goes_on: GoesOn<'_>,
     ) -> PyResult<Option<Machine>> {
+        if !spare::is_kept() {
+            return Err(usage(no_room()));
+        }
         Machine::check_room_to_restore(snapshot.len()).map_err(usage)?;
         let read = AssertUnwindSafe(|| Machine::restore_while(snapshot, goes_on));
         let attempt = || catch_unwind(read);
@@ -93,6 +103,7 @@ impl Gate {
     ) -> PyResult<T> {
         let attempt = || match self.machine.try_lock() {
             Ok(_) if !is_next && self.is_between.load(Ordering::Acquire) => Err(Refusal::Busy),
+            Ok(_) if !is_next && !spare::is_kept() => Err(no_room().into()),
             Ok(mut machine) => {
                 // Made to break a rule, its assertions are what is looked for, and no news.
                 let done = if machine.kernel().bugs.is_empty() {

@@ -2,8 +2,8 @@
 //!
 //! One file a class ([`machine`], [`request`], [`traces`]), [`gate`] through which every call into
 //! a machine goes, [`errors`] for what comes back wrong, [`outcome`], [`views`] and the rooms named
-//! after what they show for what comes back right; [`huge_pages`] asks the host for memory that is
-//! faster to reach. No rule of the kernel is here.
+//! after what they show for what comes back right; [`host_room`] and [`spare`] see to it that a host
+//! without room is an error, [`huge_pages`] asks it for memory that is faster to reach. No rule of the kernel is here.
 
 mod areas;
 mod arrays;
@@ -19,10 +19,14 @@ mod machine;
 mod outcome;
 mod request;
 mod slices;
+mod spare;
 mod swap;
 mod traces;
 mod views;
 mod zones;
+
+#[global_allocator]
+static ALLOCATOR: spare::WithSpare = spare::WithSpare;
 
 /// The extension module; `_core.pyi` beside the Python code says what is in it.
 #[pyo3::pymodule]

@@ -18,12 +18,13 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use crate::arrays::frozen;
 use crate::errors::{Refusal, usage};
 use crate::explore::{kind_name, quietly};
-use crate::gate::Gate;
+use crate::gate::{Gate, no_room};
 use crate::host_room;
 use crate::huge_pages;
 use crate::outcome::{code, to_python};
 use crate::request::PyRequest;
 use crate::slices::{self, GoesOn};
+use crate::spare;
 use crate::views::{self, CallRow, FrameRow};
 
 /// (node, kind, frames, min, low, high)
@@ -32,9 +33,6 @@ type ZoneRow = (u8, u8, u64, u64, u64, u64);
 type TaskRow = (String, u32, u32, u32, u64, u64, u16, bool, bool);
 /// (mode, nodes, mode flags, nodes as the user gave them with such a flag)
 pub(crate) type PolicyRow = (u32, u64, u32, u64);
-/// (rule, invariants, frame, detail)
-type FindingRow = (&'static str, &'static str, Option<u32>, String);
-
 /// (kind, rule, invariants, detail)
 type JudgedRow = (&'static str, String, &'static str, String);
 
@@ -96,6 +94,9 @@ impl PyMachine {
             swap_slots: small(swap_pages, "pages of swap", SwapEntry::OFFSET_END - 1)?,
             pageblock_frames: small(pageblock_frames, "frames in a pageblock", 1 << 31)?,
         };
+        if !spare::is_kept() {
+            return Err(usage(no_room()));
+        }
         let machine = py.detach(|| Machine::new(&spec)).map_err(usage)?;
         Ok(PyMachine::of(machine))
     }
@@ -418,16 +419,6 @@ impl PyMachine {
     #[getter]
     fn watches_stores(&self) -> PyResult<bool> {
         self.look(|machine| Ok(machine.kernel().shadow.is_on()))
-    }
-
-    fn audit(&self, py: Python<'_>) -> PyResult<Vec<FindingRow>> {
-        let row = |f: pagemig_core::audit::Finding| {
-            (f.rule, f.ids, f.frame.map(|frame| frame.0), f.detail)
-        };
-        let audit =
-            |machine: &Machine, goes_on: GoesOn<'_>| Ok::<_, Misuse>(machine.audit_while(goes_on));
-        let findings = self.watch(py, audit)?;
-        Ok(findings.into_iter().map(row).collect())
     }
 
     fn locks(&self) -> PyResult<Vec<views::LockRow>> {

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 
-use super::Lookout;
+use super::{Lookout, grow};
 
 /// Rows of `T` under ids of type `I`. Freed numbers are used again, last freed first.
 ///
@@ -31,6 +31,7 @@ impl<I: From<usize> + Into<usize> + Copy, T> Arena<I, T> {
                 I::from(at as usize)
             }
             None => {
+                grow(&mut self.rows);
                 self.rows.push(Some(row));
                 I::from(self.rows.len() - 1)
             }

@@ -6,6 +6,7 @@
 mod arena;
 mod bugs;
 mod errno;
+mod grow;
 mod ids;
 mod lookout;
 mod misuse;
@@ -15,6 +16,7 @@ mod spec;
 pub use arena::Arena;
 pub use bugs::Bugs;
 pub use errno::Errno;
+pub use grow::grow;
 pub use ids::{
     AnonVmaId, CallId, CpuId, CpusetId, MappingId, MemcgId, MmId, NodeId, NodeMask, Pfn, RingId,
     RmapItemId, StableNodeId, SwapEntry, TableId, TaskId, VmaId, ZoneId,

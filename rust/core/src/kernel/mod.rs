@@ -115,6 +115,12 @@ impl Kernel {
         let zones = Zones::new(spec);
         let len = zones.iter().map(|(_, zone)| zone.free.len()).sum();
         let too_big = || Misuse::BadMachine(format!("this host has no room for {len} frames"));
+        if !Swaps::has_room_for(spec.swap_slots) {
+            let slots = spec.swap_slots;
+            return Err(Misuse::BadMachine(format!(
+                "this host has no room for {slots} swap slots"
+            )));
+        }
         Ok(Kernel {
             frames: FrameTable::new(len).ok_or_else(too_big)?,
             contents: Contents::new(len + 1, spec.contents).ok_or_else(too_big)?,

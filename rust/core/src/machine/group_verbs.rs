@@ -2,7 +2,7 @@
 
 use super::Machine;
 use crate::base::{Errno, MemcgId, Misuse, TaskId};
-use crate::state::memcg::Memcg;
+use crate::state::memcg::{Memcg, Memcgs};
 
 /// Groups at most: as many as there are numbers for.
 const GROUPS_MAX: usize = u16::MAX as usize;
@@ -33,6 +33,10 @@ impl Machine {
             return Err(Misuse::Other(format!("there are {GROUPS_MAX} memory cgroups already")));
         }
         let frames = self.kernel.frames.len();
+        if !memcgs.are_on() && !Memcgs::has_room_for(frames) {
+            let what = "this host has no room to note who pays for each frame; nothing has changed";
+            return Err(Misuse::Other(what.into()));
+        }
         Ok(self.kernel.memcgs.create(name, parent, limit, frames))
     }
 

@@ -7,7 +7,8 @@
 //! available compares it with [`Need::committed`]: that is not this crate's to know.
 //!
 //! Neighbours: [`super::slices`] and [`super::stepping`], which begin calls. Source: none, this is about
-//! the host. Left out: lists that a call of some thousand pages makes.
+//! the host. Left out: what a call of fewer than [`FEW`] pages takes besides tables, some MiB at most,
+//! which whoever embeds the machine keeps ready in another way.
 
 use std::fmt;
 
@@ -34,8 +35,11 @@ const BUFFERS: u64 = 512;
 const AREA: u64 = 512;
 /// Bytes that KSM keeps for one place.
 const PLACE: u64 = 256;
-/// What a call of fewer pages needs besides tables is not worth the question.
-const FEW: u64 = 4096;
+/// Bytes that an audit notes of a frame, an entry, or something else.
+const NOTED: u64 = 96;
+/// What a call of fewer pages needs besides tables is not worth the question: it would take longer than
+/// the call.
+const FEW: u64 = 1024;
 /// Areas that are gone through to see how many tables they can have.
 const AREAS: usize = 64;
 /// At so few pages, a table for each is bound enough.
@@ -216,10 +220,25 @@ impl Machine {
     /// If not, with the arithmetic.
     pub fn check_room_for_snapshot(&self) -> Result<(), Misuse> {
         let touched: usize = self.kernel.zones.touched_spans().map(|span| span.len()).sum();
-        let lines = touched as u64 * 6 * DESCRIPTOR;
-        let bytes = touched as u64 * 4 * self.bytes_on_disk();
+        let lines = touched as u64 * 2 * DESCRIPTOR;
+        let bytes = touched as u64 * self.bytes_on_disk();
         let kept = self.kept().reserved();
-        Need { other: 4 * kept + lines + bytes, ..Need::default() }.check()
+        Need { other: 2 * kept + lines + bytes, ..Need::default() }.check()
+    }
+
+    /// Whether the host has room for what an audit notes of every frame and entry.
+    ///
+    /// # Errors
+    /// If not, with the arithmetic.
+    pub fn check_room_for_audit(&self) -> Result<(), Misuse> {
+        let kernel = &self.kernel;
+        let touched: usize = kernel.zones.touched_spans().map(|span| span.len()).sum();
+        let swapped: i64 = kernel.mms.iter().map(|(_, mm)| mm.resident.swap.max(0)).sum();
+        let entries = self.resident_of_all() + swapped as u64;
+        let slots: usize = kernel.swaps.devices.iter().map(|device| device.slots.len()).sum();
+        let places = slots + kernel.vmas.len() + kernel.rings.len() + kernel.ksm.items.len();
+        let other = NOTED * (touched as u64 + entries + places as u64);
+        Need { other, ..Need::default() }.check()
     }
 
     /// Whether the host has room for what a snapshot of so many bytes is read into.

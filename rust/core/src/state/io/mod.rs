@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::Pfn;
+use crate::base::{Pfn, grow};
 
 /// Which way, and what it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -54,6 +54,7 @@ impl IoQueue {
         let transfer = Transfer { number, page, direction, due, fails };
         let key = |t: &Transfer| (t.due.unwrap_or(u64::MAX), t.number);
         let at = self.transfers.partition_point(|other| key(other) < key(&transfer));
+        grow(&mut self.transfers);
         self.transfers.insert(at, transfer);
         number
     }

@@ -12,7 +12,7 @@ use std::hash::{Hash, Hasher};
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
-use crate::base::StableNodeId;
+use crate::base::{StableNodeId, grow};
 
 /// No node: above the root, below a leaf.
 const NONE: u32 = u32::MAX;
@@ -142,8 +142,9 @@ impl StableTree {
     pub fn insert(&mut self, place: usize, id: StableNodeId) {
         assert!(place <= self.len() && self.size(id.0) == 0, "node {id} at place {place}");
         let needed = id.0 as usize + 1;
-        if self.knots.len() < needed {
-            self.knots.resize(needed, Knot::default());
+        while self.knots.len() < needed {
+            grow(&mut self.knots);
+            self.knots.push(Knot::default());
         }
         let (mut above, mut side, mut at, mut left) = (NONE, LEFT, self.root, place as u32);
         while at != NONE {

@@ -24,7 +24,7 @@ use std::{iter, mem};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::Pfn;
+use crate::base::{Pfn, grow};
 
 /// Bits of an index that choose a slot.
 const DIGIT_BITS: u32 = 6;
@@ -378,6 +378,7 @@ impl RadixTree {
     /// A blank branch, a spare one if there is one.
     fn sprout(&mut self) -> u32 {
         self.spare.pop().unwrap_or_else(|| {
+            grow(&mut self.pool);
             self.pool.push(Branch::BLANK);
             u32::try_from(self.pool.len() - 1).expect("fewer branches than frames")
         })

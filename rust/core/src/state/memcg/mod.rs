@@ -89,6 +89,11 @@ impl Memcgs {
         !self.records.is_empty()
     }
 
+    /// Whether the host has room for the records of so many frames.
+    pub fn has_room_for(frames: usize) -> bool {
+        Vec::<Record>::new().try_reserve_exact(frames).is_ok()
+    }
+
     /// A new group; the first one turns the records on, for `frames` frames.
     pub fn create(
         &mut self,

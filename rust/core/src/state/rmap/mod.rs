@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::frame::FrameTable;
 use super::lock::Locks;
 use super::mm::{Mm, VmFlags, Vmas};
-use crate::base::{AnonVmaId, Pfn, VmaId};
+use crate::base::{AnonVmaId, Pfn, VmaId, grow};
 use crate::step::LockId;
 
 /// The page whose `mapping` says what a migration entry for `old` stands for.
@@ -78,6 +78,7 @@ impl AnonVmas {
     }
 
     fn create(&mut self) -> AnonVmaId {
+        grow(&mut self.lists);
         self.lists.push(SmallVec::new());
         AnonVmaId::from(self.lists.len() - 1)
     }

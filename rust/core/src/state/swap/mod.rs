@@ -58,6 +58,11 @@ pub struct Swaps {
 }
 
 impl Swaps {
+    /// Whether the host has room for so many slots.
+    pub fn has_room_for(slots: u32) -> bool {
+        Vec::<Slot>::new().try_reserve_exact(slots as usize + 1).is_ok()
+    }
+
     /// One device of `slots` slots, or no swap.
     pub fn new(slots: u32) -> Swaps {
         let device = SwapDevice {

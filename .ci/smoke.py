@@ -108,7 +108,7 @@ def long_calls_hear_ctrl_c(interrupter: Interrupter) -> None:
         "mlock": lambda: [task.mlock(heap), task.munlock(heap)],
         "write and truncate": lambda: [file.write(0, size=pm.GiB), file.truncate(0)],
         "step": lambda: [machine.start(pm.calls.move_pages(heap[:50_000], 1), by=task), machine.run()],
-        "reclaim": lambda: [file.read(0, pm.GiB), machine.reclaim(0, PAGES, family=pm.PageFamily.FILE)],
+        "reclaim": lambda: [read_all(file), machine.reclaim(0, PAGES, family=pm.PageFamily.FILE)],
     }
 
     def clear_up() -> None:
@@ -119,6 +119,12 @@ def long_calls_hear_ctrl_c(interrupter: Interrupter) -> None:
     for name, verb in verbs.items():
         hears(interrupter, name, verb, clear_up)
         machine.check()
+
+
+def read_all(file: pm.File) -> None:
+    """Bring a file into memory without keeping, and having to free, all of its bytes at once."""
+    for offset in range(0, file.size, 64 * pm.MiB):
+        file.read(offset, 64 * pm.MiB)
 
 
 def long_looks_hear_ctrl_c(interrupter: Interrupter) -> None:

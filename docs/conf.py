@@ -31,10 +31,13 @@ myst_enable_extensions = ["deflist"]
 # The specification is prose about code: it numbers its steps, and links by label, not by page.
 suppress_warnings = ["myst.header", "myst.xref_missing"]
 
+# `touch` in a docstring is a link where it is the name of something that is drawn.
+default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autosummary_generate = False
 numpydoc_show_class_members = False
+numpydoc_xref_param_type = True
 
 
 def setup(app: Sphinx) -> None:

@@ -77,7 +77,7 @@ class WaitFor:
         return self.number if self.lock in _OF_FRAMES else None
 
     @staticmethod
-    def from_core(row: tuple[str, int, int | None]) -> WaitFor:
+    def _from_core(row: tuple[str, int, int | None]) -> WaitFor:
         """Make one from the core's tuple.
 
         Parameters
@@ -252,7 +252,7 @@ class Call:
     def waiting_for(self) -> WaitFor | None:
         """What it waits for; None if it can go on, or is done."""
         found = None if self._ended is not None else self._look()[4]
-        return None if found is None else WaitFor.from_core(found)
+        return None if found is None else WaitFor._from_core(found)
 
     @property
     def history(self) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ def explore(
     observe
         Called likewise; what it returns, hashable, tells outcomes apart besides the results of calls.
     memory, transitions, steps
-        Limits: bytes of the states and the machines on the way, steps altogether, steps of one schedule.
+        Limits: bytes of states and machines on the way, steps altogether, steps of a schedule (a million).
     stop_at_first
         Whether the first finding ends it. Its schedule is the shortest among those tried till then.
     reduction

@@ -136,7 +136,7 @@ class MachineKernel(MachineStores):
         first_pfn, count
             The range, frames: whole pageblocks of one zone.
         timeout
-            Ticks of 1 ms after which it gives up.
+            Ticks of 1 ms after which it gives up; by default two minutes of them.
         by
             Who; by default the kernel.
 

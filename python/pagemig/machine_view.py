@@ -87,7 +87,7 @@ class MachineView:
         UsageError
             There is no such frame.
         """
-        return FrameInfo.from_core(self._system.core.frame(self._system.pfn(pfn)))
+        return FrameInfo._from_core(self._system.core.frame(self._system.pfn(pfn)))
 
     def frames(self, node: int) -> dict[str, npt.NDArray[Any]]:
         """Tell the allocated frames of a node as columns, in frame order.
@@ -144,7 +144,7 @@ class MachineView:
         """
         core = self._system.core
         places = core.entries_to(self._system.pfn(pfn))
-        return tuple((pid, at, Entry.from_core(core.entry(pid, at))) for pid, at in places)
+        return tuple((pid, at, Entry._from_core(core.entry(pid, at))) for pid, at in places)
 
     def frame_bytes(self, pfn: int) -> bytes:
         """Return the contents of a frame.

@@ -84,7 +84,7 @@ class FrameInfo:
     """What its owner keeps with it: of a page in the swap cache the slot."""
 
     @staticmethod
-    def from_core(row: tuple[int, ...]) -> FrameInfo:
+    def _from_core(row: tuple[int, ...]) -> FrameInfo:
         """Make one from the core's tuple.
 
         Parameters
@@ -132,7 +132,7 @@ class Entry:
     """The 64 bits of the entry."""
 
     @staticmethod
-    def from_core(row: tuple[int, bool, bool, bool, bool, int, int]) -> Entry:
+    def _from_core(row: tuple[int, bool, bool, bool, bool, int, int]) -> Entry:
         """Make one from the core's tuple.
 
         Parameters

@@ -160,7 +160,7 @@ class Task(TaskMemory):
         Raises
         ------
         OSError
-            ENOMEM: the copy of a page or of a swap entry found no room.
+            ENOMEM: no room for the child's page tables.
         """
         child: Task = self._run(calls.fork(name))
         return child

@@ -47,7 +47,7 @@ class Vma:
     """The number of the file it maps (`pagemig.File.number`), None for anonymous memory."""
 
     @staticmethod
-    def from_core(
+    def _from_core(
         row: tuple[int, int, int, int, tuple[int, int, int, int] | None, int, tuple[int, ...]],
         file: int | None,
     ) -> Vma:
@@ -193,7 +193,7 @@ class TaskView:
         entry = self.entry_at(address)
         if entry.pfn is None or entry.kind.name != "PRESENT":
             return None
-        return FrameInfo.from_core(self._system.core.frame(entry.pfn))
+        return FrameInfo._from_core(self._system.core.frame(entry.pfn))
 
     def entry_at(self, address: int) -> Entry:
         """Tell the page-table entry of an address.
@@ -209,7 +209,7 @@ class TaskView:
             As it is; of kind ``NONE`` where there is none.
         """
         number = integer(address, "address", high=USER_END - 1)
-        return Entry.from_core(self._system.core.entry(self._pid, number))
+        return Entry._from_core(self._system.core.entry(self._pid, number))
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -222,7 +222,7 @@ class TaskView:
     def vmas(self) -> tuple[Vma, ...]:
         """The same with all that the kernel keeps of each."""
         core, pid = self._system.core, self._pid
-        return tuple(map(Vma.from_core, core.vmas(pid), core.vma_files(pid)))
+        return tuple(map(Vma._from_core, core.vmas(pid), core.vma_files(pid)))
 
     @property
     def counters(self) -> MemoryCounters:

@@ -37,9 +37,8 @@ _ARRAYS = {"NDArray", "Nodes", "Addresses"}
 
 def public(module: ModuleType) -> Iterator[tuple[str, Any]]:
     """What a module offers."""
-    own = [
-        name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
-    ]
+    here = module.__name__
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == here]
     for name in getattr(module, "__all__", None) or [name for name in own if not name.startswith("_")]:
         yield f"{here}.{name}", getattr(module, name)
 
@@ -62,7 +61,7 @@ def found_at(path: str) -> Any:
 def objects() -> dict[str, Any]:
     """Every public class, and every public function, method and property, by its name."""
     offered = [pair for room in ROOMS for pair in public(importlib.import_module(f"pagemig{room}"))]
-    drawn = re.findall(r"auto(?:class|function):: (pagemig\.\S+)", REFERENCE)
+    drawn = re.findall(r"auto(?:class|exception|function):: (pagemig\.\S+)", REFERENCE)
     offered += [(name, found_at(name)) for name in drawn]
     found: dict[str, Any] = {}
     for name, value in offered:
@@ -166,9 +165,7 @@ def is_made_by_us(kind: type) -> bool:
 def told_fields(kind: type) -> set[str]:
     """The fields of a class that have a docstring below them."""
     tree = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
-    body = next(
-        node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__
-    )
+    classes = {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}
     return {
         field.target.id
         for field, text in itertools.pairwise(classes[kind.__name__])
@@ -301,7 +298,9 @@ def test_arrays_that_come_out_have_a_type_and_a_shape() -> None:
 def test_the_reference_has_every_public_name() -> None:
     """Method: what ``docs/reference.md`` draws by name or by module, or, for constants, names in code."""
     rooms = re.findall(r"automodule:: (\S+)\n   :members:", REFERENCE)
-    drawn = {name.rpartition(".")[2] for name in re.findall(r"auto(?:class|function):: (\S+)", REFERENCE)}
+    drawn = {
+        name.rpartition(".")[2] for name in re.findall(r"auto(?:class|exception|function):: (\S+)", REFERENCE)
+    }
     drawn |= {name.rpartition(".")[2] for name in re.findall(r"``([\w.]+)``", REFERENCE)}
     for room in rooms:
         drawn |= {name for name in vars(importlib.import_module(room)) if not name.startswith("_")}

@@ -143,7 +143,7 @@ def offline(first_pfn: int, count: int, *, timeout: int = OFFLINE_TICKS) -> Offl
     first_pfn, count
         The range, frames: whole pageblocks of one zone.
     timeout
-        Ticks of 1 ms after which it gives up.
+        Ticks of 1 ms after which it gives up; by default two minutes of them.
 
     Returns
     -------

@@ -45,7 +45,7 @@ LEVELS = 4
 class CostModel:
     """Nanoseconds per elementary operation.
 
-    Attributes
+    Parameters
     ----------
     name
         What to call it.
@@ -319,6 +319,8 @@ def measured(
     >>> took.pages, took.ns_per_page > 1000
     (8, True)
     """
+    if not isinstance(machine, Machine):
+        raise UsageError(f"machine is {machine!r}; it must be a pagemig.Machine")
     before = machine.cost
     took = ModelledTime()
     yield took

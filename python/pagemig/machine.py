@@ -239,6 +239,8 @@ class Machine(MachineKernel):
         UsageError
             It is none, has pages of another size, or needs more memory than is free.
         """
+        if not callable(getattr(address_space, "place", None)):
+            raise UsageError(f"address_space is {address_space!r}; it must be a pagemig.inputs.AddressSpace")
         return address_space.place(self)
 
     # its time ----------------------------------------------------------------------------

@@ -184,7 +184,7 @@ class AccessResult(ArrayValue):
     sigsegv: npt.NDArray[np.uint64]
     """Addresses that may not be accessed."""
     sigbus: npt.NDArray[np.uint64]
-    """Addresses beyond the end of what is mapped."""
+    """Addresses beyond the end of the file that is mapped there, or that its disk failed to read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

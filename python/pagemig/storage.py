@@ -81,14 +81,20 @@ class SwapEntry:
         Parameters
         ----------
         raw
-            Its bits, an unsigned number of 64.
+            Its 64 bits.
 
         Returns
         -------
         SwapEntry
             The slot that it names.
+
+        Raises
+        ------
+        UsageError
+            ``raw`` has not 64 bits.
         """
-        return SwapEntry(raw >> 1 & (1 << _DEVICE_BITS) - 1, raw >> 9)
+        bits = integer(raw, "raw")
+        return SwapEntry(bits >> 1 & (1 << _DEVICE_BITS) - 1, bits >> 9)
 
     @staticmethod
     def from_value(value: int) -> SwapEntry:

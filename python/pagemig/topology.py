@@ -188,7 +188,8 @@ class Topology:
         UsageError
             ``nodes`` is not 0 to 64.
         """
-        return Topology([[10 if a == b else 20 for b in range(nodes)] for a in range(nodes)])
+        ids = range(integer(nodes, "nodes", high=NODES_MAX))
+        return Topology([[10 if a == b else 20 for b in ids] for a in ids])
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class Source(enum.Enum):
 class AddressSpace:
     """The memory of one process at one moment.
 
-    Attributes
+    Parameters
     ----------
     pid
         Its process id on the host.

@@ -101,7 +101,8 @@ def move_pages(
     Raises
     ------
     UsageError
-        An argument is not of the kind described here.
+        An argument is not of the kind described here, or ``status`` lies over entries that are still to
+        be read.
     """
     system, by = system_and_pid(caller)
     count = register(nr_pages, "nr_pages")

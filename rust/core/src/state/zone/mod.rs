@@ -8,8 +8,10 @@
 
 mod blocks;
 mod counters;
+mod extent;
 mod free;
 mod isolation;
+mod supply;
 mod zonelist;
 
 use std::collections::BTreeSet;
@@ -18,8 +20,10 @@ use std::ops::Range;
 
 pub use blocks::{MigrateType, Pageblocks};
 pub use counters::{Counter, Counters};
+pub use extent::Extent;
 pub use free::FreeFrames;
 pub use isolation::Span;
+pub use supply::Supply;
 
 use serde::{Deserialize, Serialize};
 

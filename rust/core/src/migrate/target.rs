@@ -28,7 +28,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// The same as [`Target::allocate`], for one of many.
+    /// The same as [`Target::allocate`], for one of many, whose descriptor the caller writes.
     #[inline(always)]
     pub fn allocate_next(
         &self,

@@ -188,8 +188,10 @@ fn carry(kernel: &mut Kernel, (old, new): (Pfn, Pfn), entry: Entry, road: &mut R
     kernel.frames[new] = page;
     road.copy_later(kernel, (old, new));
     let node = road.crossing.note(&mut kernel.zones, old, new);
-    kernel.put_back_as(road.me.cpu, old, ListKind::InactiveAnon);
-    kernel.put_back_as(road.me.cpu, new, ListKind::evictable(false, is_active));
+    let Kernel { frames, zones, lru, .. } = kernel;
+    let mut additions = lru.additions(road.me.cpu);
+    additions.add(frames, zones, old, ListKind::InactiveAnon);
+    additions.add(frames, zones, new, ListKind::evictable(false, is_active));
     road.moved += 1;
     node
 }

@@ -13,29 +13,38 @@ use crate::base::{NodeId, PAGE_SIZE, Pfn, TableId};
 use crate::kernel::Kernel;
 use crate::state::frame::{Frame, FrameTable, Link, PageFlags};
 use crate::state::lru::ListKind;
-use crate::state::pagetable::{Entry, LEAF_ENTRIES, LEAF_SPAN, Tables, leaf_index};
+use crate::state::pagetable::{Entry, LEAF_ENTRIES, LEAF_SPAN, Tables, leaf_index, leaf_span_end};
 use crate::state::zone::{Counter, Extent, Zones};
 
 /// The leaf table that the last look-up went to.
 struct Near<'a> {
-    /// Which 2 MiB of the address space it maps.
-    range: u64,
+    /// What it maps of the area: the first address, and how many bytes from there.
+    start: u64,
+    len: u64,
     entries: &'a [Entry; LEAF_ENTRIES],
 }
 
 impl<'a> Near<'a> {
-    const NOWHERE: Near<'static> = Near { range: u64::MAX, entries: &[Entry::NONE; LEAF_ENTRIES] };
+    const NOWHERE: Near<'static> = Near { start: 0, len: 0, entries: &[Entry::NONE; LEAF_ENTRIES] };
 
     #[inline]
     fn has(&self, address: u64) -> bool {
-        address / LEAF_SPAN == self.range
+        address.wrapping_sub(self.start) < self.len
     }
 
-    /// Goes to the table that maps `address`; tells whether there is one.
-    fn go_to(&mut self, tables: &'a Tables, root: TableId, address: u64) -> bool {
-        let leaf = tables.find_leaf(root, address);
+    /// Goes to the table that maps `address`, if that lies in `span`; tells whether there is one.
+    fn go_to(
+        &mut self,
+        tables: &'a Tables,
+        root: TableId,
+        address: u64,
+        span: &std::ops::Range<u64>,
+    ) -> bool {
+        let leaf = tables.find_leaf(root, address).filter(|_| span.contains(&address));
         if let Some(leaf) = leaf {
-            *self = Near { range: address / LEAF_SPAN, entries: tables.entries_of(leaf) };
+            let end = span.end.min(leaf_span_end(address));
+            let start = span.start.max(leaf_span_end(address) - LEAF_SPAN);
+            *self = Near { start, len: end - start, entries: tables.entries_of(leaf) };
         }
         leaf.is_some()
     }
@@ -98,8 +107,7 @@ impl MovePages {
         let mut near = Near::NOWHERE;
         let mut taking = Taking::default();
         for (&address, &wanted) in addresses.iter().zip(nodes) {
-            let is_inside = span.contains(&address);
-            if !is_inside || !(near.has(address) || near.go_to(tables, root, address)) {
+            if !near.has(address) && !near.go_to(tables, root, address, span) {
                 break;
             }
             let entry = near.entries[leaf_index(address)];

@@ -19,9 +19,10 @@ impl Supply {
 }
 
 impl Zones {
-    /// The lowest free frame of the zone that requests for `node` alone try first, with one reference. None
-    /// if that zone does not qualify by its LOW watermark, or has none within reach: then nothing has
-    /// changed but poisoned frames withheld, and [`Zones::allocate`] will say what else there is.
+    /// The lowest free frame of the zone that requests for `node` alone try first. It is taken, but its
+    /// descriptor is still blank: the caller writes all of it. None if that zone does not qualify by its LOW
+    /// watermark, or has none within reach: then nothing has changed but poisoned frames withheld, and
+    /// [`Zones::allocate`] will say what else there is.
     #[inline(always)]
     pub fn take_from(
         &mut self,
@@ -33,7 +34,7 @@ impl Zones {
             *supply = self.supply_of(node);
         }
         let zone = &mut self[supply.zone?];
-        if zone.free.count() > supply.mark { zone.take(frames) } else { None }
+        if zone.free.count() > supply.mark { zone.take_closed(frames) } else { None }
     }
 
     #[cold]

@@ -63,8 +63,10 @@ pub(super) fn carry(kernel: &mut Kernel, (old, new): (Pfn, Pfn), road: &mut Road
     zones[from].counters.add(Counter::isolated(is_file_family), -1);
     let node = zones[to].node;
     let is_active = flags.contains(PageFlags::ACTIVE);
-    kernel.put_back_as(road.me.cpu, old, ListKind::evictable(is_file_family, false));
-    kernel.put_back_as(road.me.cpu, new, ListKind::evictable(is_file_family, is_active));
+    let Kernel { frames, zones, lru, .. } = kernel;
+    let mut additions = lru.additions(road.me.cpu);
+    additions.add(frames, zones, old, ListKind::evictable(is_file_family, false));
+    additions.add(frames, zones, new, ListKind::evictable(is_file_family, is_active));
     road.moved += 1;
     node
 }

@@ -10,7 +10,6 @@ memory, `pagemig.region` for ranges of memory, `pagemig.syscalls` for what the k
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +25,7 @@ from .file import File
 from .flags import MPOL_MF_MOVE, MbindFlags, MoveScope
 from .memcg import Memcg
 from .policy import Policy
-from .region import HasPid, Region, Where, addresses_in
+from .region import HasPid, Region, Where, pages_in
 from .syscalls.move_pages import prepare
 from .syscalls.set_mempolicy import replace as replace_policy
 from .system import System
@@ -219,15 +218,18 @@ class Task(TaskMemory):
         """
         system, pid = self._system, self._pid
         number = 0 if target is None else self._target_pid(target)
-        where = addresses_in(pages, number or pid)
-        count = where.size
+        where = pages_in(pages, number or pid)
+        count = len(where)
         wanted = None if nodes is None else node_array(nodes, count)
         flags = MPOL_MF_MOVE if scope is MoveScope.EXCLUSIVE else require_scope(scope).value
         request = prepare(system, pid, number, count, where, wanted, 4 * count, flags)
         if isinstance(request, int):
             raise syscall_error(-request, "move_pages", np.empty(0, dtype=np.int32))
-        what = partial(calls.move_pages, pages, nodes, target=target, scope=scope)
-        return statuses_of(system.do(pid, request, what, progress))
+        return statuses_of(
+            system.do(
+                pid, request, lambda: calls.move_pages(pages, nodes, target=target, scope=scope), progress
+            )
+        )
 
     def migrate_pages(
         self,

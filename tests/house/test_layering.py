@@ -72,7 +72,7 @@ PYTHON_FLOORS = (
     ("machine_kernel", "task"),
     ("snapshot",),
     ("machine",),
-    ("cost_model", "inputs", "replaying", "speed", "sweep"),
+    ("cost_model", "inputs", "replaying", "speed", "sweeping"),
     ("verdict",),
     ("exploring", "timeline"),
     ("report",),

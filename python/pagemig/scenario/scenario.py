@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import UsageError
 from ..report import Report
 from ..strategies import Strategy
-from ..sweep import Progress
+from ..sweeping import Progress
 from ..tables import Table
 from ..timeline import Timeline
 from ..verdict import Verdict

@@ -59,7 +59,8 @@ impl Road {
 
     /// MC-1 for every page that has gone over.
     fn copy_now(&mut self, kernel: &mut Kernel) {
-        self.copies.drain(..).for_each(|(old, new)| kernel.contents.copy(old, new));
+        kernel.contents.copy_all(&self.copies);
+        self.copies.clear();
     }
 
     /// Copies what is to be copied, and enters the attempts into the counters and the ledger.

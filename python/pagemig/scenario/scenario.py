@@ -264,12 +264,19 @@ class Scenario:
         Returns
         -------
         World
-            The machine, and what the names mean on it.
+            ``machine``, and what the names mean on it: ``task("app")`` is a `pagemig.Task`,
+            ``region("heap")`` a `pagemig.Region`, ``file("data")`` a `pagemig.File`.
 
         Raises
         ------
         UsageError
             The setup failed.
+
+        Examples
+        --------
+        >>> world = Scenario.load("pinned-page").build()
+        >>> world.task("app").nodes_of(world.region("heap")).tolist()
+        [0, 0, 0, 0]
         """
         return running.prepare(self.page)
 

@@ -14,6 +14,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 
 import pagemig
+import pagemig.report
 from pagemig.cost_picture import cost_picture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +44,10 @@ autodoc_preserve_defaults = True
 autosummary_generate = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = True
-numpydoc_xref_aliases = {"bool": "bool"}
+# A type in a section is a link to the package's own, unless another room has one of that name.
+_elsewhere = {*pagemig.inputs.__all__, *pagemig.report.__all__}
+numpydoc_xref_aliases = {name: f"pagemig.{name}" for name in pagemig.__all__ if name not in _elsewhere}
+numpydoc_xref_aliases |= {"Report": "pagemig.Report", "bool": "bool"}
 
 
 def setup(app: Sphinx) -> None:

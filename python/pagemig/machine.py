@@ -27,7 +27,7 @@ from .task_view import require_capabilities
 from .topology import NodeSizes, Topology, plan
 
 _ID_MAX = (1 << 32) - 1
-_SWAP_PAGES_MAX = (1 << 27) - 1
+SWAP_PAGES_MAX = (1 << 27) - 1
 
 
 class Loadable(Protocol):
@@ -96,7 +96,7 @@ class Machine(MachineKernel):
             raise UsageError(f"contents is {contents!r}; it must be True or False")
         if not isinstance(profile, Profile):
             raise UsageError(f"profile is {profile!r}; it must be Profile.EXACT or Profile.REPAIRED")
-        swap_pages = integer(page_multiple(swap, "swap") // PAGE_SIZE, "pages of swap", high=_SWAP_PAGES_MAX)
+        swap_pages = integer(page_multiple(swap, "swap") // PAGE_SIZE, "pages of swap", high=SWAP_PAGES_MAX)
         block = integer(pageblock_frames, "pageblock_frames", 1, 1 << 31)
         if block & (block - 1):
             raise UsageError(f"pageblock_frames is {block}; it must be a power of two")

@@ -23,7 +23,7 @@ from .region import HasPid
 from .results import Anywhere, ByPage, MigrationResult, ToNode
 from .system import KERNEL
 
-_BY_HAND = (
+BY_HAND = (
     PageFlags.ERROR
     | PageFlags.REFERENCED
     | PageFlags.CHECKED
@@ -99,8 +99,8 @@ class MachineKernel(MachineStores):
         UsageError
             The frame is free or not there, or the flag is none of these.
         """
-        if not isinstance(flag, PageFlags) or flag not in _BY_HAND or flag.bit_count() != 1:
-            raise UsageError(f"flag is {flag!r}; by hand it must be one of {_BY_HAND!r}")
+        if not isinstance(flag, PageFlags) or flag not in BY_HAND or flag.bit_count() != 1:
+            raise UsageError(f"flag is {flag!r}; by hand it must be one of {BY_HAND!r}")
         self._system.core.set_page_flag(self._system.pfn(pfn), int(flag), require_bool(on, "on"))
 
     def reclaim(

@@ -30,7 +30,7 @@ from .results import AccessResult
 from .task_view import TaskView
 
 _MAY = VmFlags.MAYREAD | VmFlags.MAYWRITE | VmFlags.MAYEXEC
-_BY_PROTECTION = VmFlags.READ | VmFlags.WRITE | VmFlags.EXEC | VmFlags.SHARED | VmFlags.MAYSHARE
+BY_PROTECTION = VmFlags.READ | VmFlags.WRITE | VmFlags.EXEC | VmFlags.SHARED | VmFlags.MAYSHARE
 
 
 class TaskMemory(TaskView):
@@ -403,6 +403,6 @@ def _area_flags(flags: VmFlags | Iterable[VmFlags]) -> VmFlags:
         if not isinstance(flag, VmFlags):
             raise UsageError(f"flags holds {flag!r}; it must be VmFlags, such as VmFlags.LOCKED")
     extra = reduce(operator.or_, kept, VmFlags(0))
-    if extra & _BY_PROTECTION:
-        raise UsageError(f"flags holds {extra & _BY_PROTECTION!r}: say that with protection and shared")
+    if extra & BY_PROTECTION:
+        raise UsageError(f"flags holds {extra & BY_PROTECTION!r}: say that with protection and shared")
     return extra

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..inputs.writing import replacing
 from ..report import Report
 from ..strategies import Strategy
 from ..sweeping import Progress
@@ -183,19 +184,28 @@ class Scenario:
         return plain_of(self.page)
 
     def dump(self, path: str | Path) -> None:
-        """Write it to a TOML file.
+        """Write it to a TOML file: all of it, or nothing.
 
         Parameters
         ----------
         path
-            The file; what was there is replaced.
+            The file. A device or a pipe is written to as it is.
 
         Raises
         ------
-        OSError
-            The host does not let it be written.
+        UsageError
+            It cannot be written: with the file and why. What was there stays.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Scenario.load("two-movers").dump(f"{folder}/mine.toml")
+        ...     Scenario.load(f"{folder}/mine.toml") == Scenario.load("two-movers")
+        True
         """
-        Path(path).write_text(self.to_toml(), encoding="utf-8")
+        with replacing(path) as file:
+            file.write(self.to_toml().encode("utf-8"))
 
     def changed(self, **parts: Any) -> Scenario:
         """Change some of its parts: ``scenario.changed(schedule="3a1b")``.
@@ -264,12 +274,19 @@ class Scenario:
         Returns
         -------
         World
-            The machine, and what the names mean on it.
+            ``machine``, and what the names mean on it: ``task("app")`` is a `pagemig.Task`,
+            ``region("heap")`` a `pagemig.Region`, ``file("data")`` a `pagemig.File`.
 
         Raises
         ------
         UsageError
             The setup failed.
+
+        Examples
+        --------
+        >>> world = Scenario.load("pinned-page").build()
+        >>> world.task("app").nodes_of(world.region("heap")).tolist()
+        [0, 0, 0, 0]
         """
         return running.prepare(self.page)
 

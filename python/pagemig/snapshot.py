@@ -19,11 +19,11 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from . import _core
 from .errors import UsageError
-from .plain_values import read, write
 from .system import Beside, System
 from .task import Task
 
@@ -46,7 +46,7 @@ _PIECE = 1 << 23
 def keep(system: System) -> bytes:
     """Return everything there is as bytes: the same bytes for equal machines."""
     with system.alone():
-        pieces, beside = system.core.snapshot(), write(system.beside())
+        pieces, beside = system.core.snapshot(), _values().write(system.beside())
     rest = _LENGTHS.pack(len(beside), sum(map(len, pieces))) + beside
     checksum = zlib.crc32(rest)
     for piece in pieces:
@@ -70,13 +70,20 @@ def restore(snapshot: bytes) -> System:
     data, at = _parts(snapshot)
     machine = _core.Machine.restore(data, at.stop)
     try:
-        kept: Beside = read(data[at], Beside)
+        kept: Beside = _values().read(data[at], Beside)
     except ValueError as error:
         raise UsageError(f"a snapshot of no machine: {error}") from None
     numbers = [call.number for call in kept.calls]
     if numbers != machine.calls():
         raise UsageError(f"a snapshot of no machine: calls {numbers} in flight, but {machine.calls()} inside")
     return System.restored(machine, kept, Task)
+
+
+def _values() -> ModuleType:
+    """Open the room of values, which most scripts never need, when somebody first does."""
+    from . import plain_values
+
+    return plain_values
 
 
 def _parts(snapshot: bytes) -> tuple[bytes, slice]:

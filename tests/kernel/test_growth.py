@@ -110,7 +110,7 @@ def test_a_task_of_many_areas_pays_for_each_page_what_one_area_pays() -> None:
 
 
 def test_thousands_of_pages_that_merge_apart_come_and_go_with_their_places_and_numbers() -> None:
-    """Data-model 7.3: each pair of equal pages is one node; a write or an unmapping makes it stale, a scan ends it."""
+    """Data-model 7.3: a pair of equal pages is one node; unmapping makes it stale, and a scan ends it."""
     pairs = 2000
     machine = pm.Machine(nodes=[64 * pm.MiB], contents=True)
     task = machine.spawn()

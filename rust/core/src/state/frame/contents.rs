@@ -56,9 +56,26 @@ impl Contents {
     #[inline]
     pub fn copy(&mut self, from: Pfn, to: Pfn) {
         if self.exist() {
-            let start = from.index() * PAGE;
-            self.bytes.copy_within(start..start + PAGE, to.index() * PAGE);
-            self.note(to.index(), self.known(from.index()));
+            self.copy_run(from, to, 1);
+        }
+    }
+
+    /// Copies `pages` neighbours to `pages` others, none of which is one of them.
+    fn copy_run(&mut self, from: Pfn, to: Pfn, pages: usize) {
+        let (start, end) = (from.index(), from.index() + pages);
+        self.bytes.copy_within(start * PAGE..end * PAGE, to.index() * PAGE);
+        for page in 0..pages {
+            self.note(to.index() + page, self.known(start + page));
+        }
+    }
+
+    /// Copies each frame's bytes to the other's, in this order. No frame is both copied and copied to.
+    pub fn copy_all(&mut self, pairs: &[(Pfn, Pfn)]) {
+        let are_neighbours =
+            |a: &(Pfn, Pfn), b: &(Pfn, Pfn)| a.0.0 + 1 == b.0.0 && a.1.0 + 1 == b.1.0;
+        // Neighbours that go to neighbours are one long copy, which hosts make faster than many.
+        for run in pairs.chunk_by(are_neighbours) {
+            self.copy_run(run[0].0, run[0].1, run.len());
         }
     }
 

@@ -115,14 +115,14 @@ impl PyExploration {
         if calls.is_empty() || calls.len() > pagemig_explore::CALLS_MAX {
             return Err(usage(format!("{} calls; 1 to 26 can be explored", calls.len())));
         }
-        let search = machine.enter(py, |machine| {
+        let search = machine.watch(py, |machine, goes_on| {
             for &call in &calls {
                 if machine.flight(call)?.is_done() {
                     return Err(Misuse::CallDone(call));
                 }
             }
-            let copy = machine.try_clone()?;
-            Ok(quietly(|| Exploration::new(copy, calls, settings)))
+            let copy = machine.try_clone_while(goes_on)?;
+            Ok::<_, Misuse>(copy.map(|copy| quietly(|| Exploration::new(copy, calls, settings))))
         })?;
         Ok(PyExploration(Mutex::new((search, None))))
     }

@@ -30,9 +30,12 @@ pub(crate) fn run(
     request: Request,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Outcome> {
-    let (mut slice, between) = gate.enter_first(py, |machine| {
-        host_room::check(machine, task, &request)?;
-        machine.run_for(task, request, PAGES)
+    let (mut slice, between) = heed(|goes_on| {
+        let (begun, between) = gate.enter_first(py, |machine| {
+            host_room::check(machine, task, &request)?;
+            machine.run_for_while(task, request, PAGES, goes_on)
+        })?;
+        Ok(begun.map(|slice| (slice, between)))
     })?;
     loop {
         let paused = match slice {

@@ -236,6 +236,18 @@ fn a_look_that_is_ended_anywhere_comes_to_nothing_and_changes_nothing() {
     assert!(questions > 2 && fingerprint(&twin) == print);
     let (questions, twin) = ended_everywhere(|goes_on| machine.try_clone_while(goes_on).unwrap());
     assert!(questions > 1 && fingerprint(&twin) == print);
+    // A call beside another begins with a copy.
+    let mut beside = machine.clone();
+    let waiting = Request::Touch(Pages::Range { start: far, pages: 1, is_write: true });
+    beside.start(task, waiting, true).unwrap();
+    let before = fingerprint(&beside);
+    let beside = std::cell::RefCell::new(beside);
+    let (questions, _) = ended_everywhere(|goes_on| {
+        assert_eq!(fingerprint(&beside.borrow()), before);
+        let drain = Request::Drain;
+        beside.borrow_mut().run_for_while(task, drain, 1000, goes_on).unwrap()
+    });
+    assert!(questions > 1);
     let (questions, findings) = ended_everywhere(|goes_on| machine.audit_while(goes_on));
     assert!(questions > crate::audit::RULES.len() && findings.is_empty());
     assert_eq!(fingerprint(&machine), print);

@@ -104,20 +104,26 @@ impl Machine {
     }
 
     /// Begins a call that is to be stepped through among paused ones, with the same effects as if it
-    /// were alone.
+    /// were alone. None, if `goes_on` said no while the machine was copied: nothing has changed.
     pub(super) fn start_among_others(
         &mut self,
         task: TaskId,
         request: Request,
-    ) -> Result<(CallId, Among), Misuse> {
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<(CallId, Among)>, Misuse> {
         let verb = request.verb();
         let may_wait = self.flights.values().any(|flight| !flight.is_done())
             || !self.kernel.locks.is_quiet()
             || self.may_wait_for_ever();
-        let before = if may_wait { Some(Box::new(self.try_clone()?)) } else { None };
+        let before = if may_wait {
+            let Some(copy) = self.try_clone_while(goes_on)? else { return Ok(None) };
+            Some(Box::new(copy))
+        } else {
+            None
+        };
         let id = self.start(task, request, false)?;
         self.kernel.io.has_instant_reads = true;
-        Ok((id, Among { verb, before }))
+        Ok(Some((id, Among { verb, before })))
     }
 
     /// Makes at most `steps` of it; what it came to, or what is needed to go on. Gives up, with

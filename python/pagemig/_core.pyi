@@ -44,7 +44,7 @@ class Request:
         statuses_writable: int,
         shared_too: bool,
     ) -> Request:
-        """Node-array mode. ``pages`` and ``nodes`` hold the entries before ``fill_error``; pages as for a query.
+        """Node-array mode. ``pages`` and ``nodes`` hold the entries before ``fill_error``.
 
         ``fill_error`` is (entry, positive errno) of the first entry that does not pass the
         checks of DP-5b; ``statuses_writable`` is how many leading entries of the status array can be written.

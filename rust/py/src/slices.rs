@@ -30,17 +30,16 @@ pub(crate) fn run(
     request: Request,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Outcome> {
-    let (mut slice, between) = heed(|goes_on| {
-        let (begun, between) = gate.enter_first(py, |machine| {
-            host_room::check(machine, task, &request)?;
-            machine.run_for_while(task, request, PAGES, goes_on)
-        })?;
-        Ok(begun.map(|slice| (slice, between)))
+    let mut stop = None;
+    let (mut slice, between) = gate.enter_first(py, |machine| {
+        host_room::check(machine, task, &request)?;
+        machine.run_for_while(task, request, PAGES, &mut || goes_on(&mut stop))
     })?;
     loop {
         let paused = match slice {
             Slice::Done(outcome) => return Ok(outcome),
             Slice::Paused(paused) => paused,
+            Slice::Stopped => return Err(stop.unwrap_or_else(|| unasked().into())),
         };
         if let Err(stop) = look_up(py, &between, paused.call(), progress) {
             between.enter(py, |machine| machine.cut(paused))?;
@@ -88,15 +87,24 @@ pub(crate) fn watch<T: Send, E: Into<Refusal>>(
 /// The same for work without a machine, which lets Python go by itself.
 pub(crate) fn heed<T>(work: impl FnOnce(GoesOn<'_>) -> PyResult<Option<T>>) -> PyResult<T> {
     let mut stop = None;
-    let done = work(&mut || {
-        stop = Python::attach(|py| py.check_signals()).err();
-        stop.is_none()
-    })?;
+    let done = work(&mut || goes_on(&mut stop))?;
     match (stop, done) {
         (Some(stop), _) => Err(stop),
         (None, Some(done)) => Ok(done),
-        (None, None) => Err(Refusal::Bug("a look that nobody ended came to nothing".into()).into()),
+        (None, None) => Err(unasked().into()),
     }
+}
+
+/// Handles signals; tells whether to go on, and keeps what a handler raised.
+fn goes_on(stop: &mut Option<PyErr>) -> bool {
+    *stop = Python::attach(|py| py.check_signals()).err();
+    stop.is_none()
+}
+
+/// Work that nobody ended, and that came to nothing all the same.
+#[cold]
+fn unasked() -> Refusal {
+    Refusal::Bug("what nobody ended came to nothing".into())
 }
 
 /// Lets time pass, some transfers a slice.

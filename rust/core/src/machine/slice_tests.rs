@@ -225,6 +225,7 @@ fn a_call_in_slices_has_the_same_effects_as_in_one_go() {
         let mut slice = sliced.run_for(task, request, SLICE).unwrap();
         let other = loop {
             match slice {
+                Slice::Stopped => panic!("nobody ended {verb}"),
                 Slice::Done(outcome) => break outcome,
                 Slice::Paused(paused) => {
                     assert_eq!(sliced.audit(), [], "{verb}, slice {slices}");
@@ -254,7 +255,7 @@ fn a_call_that_is_cut_is_over_or_in_flight_and_can_be_finished() {
             for _ in 0..slices {
                 match machine.resume_for(paused, SLICE / 8).unwrap() {
                     Slice::Paused(later) => paused = later,
-                    Slice::Done(_) => panic!("{verb} did not pause"),
+                    Slice::Done(_) | Slice::Stopped => panic!("{verb} did not pause"),
                 }
             }
             let is_over = machine.cut(paused).unwrap();
@@ -280,6 +281,7 @@ fn a_call_beside_others_in_slices_has_the_same_effects_as_in_one_go() {
         let mut slices = 1;
         let other = loop {
             match slice {
+                Slice::Stopped => panic!("nobody ended {verb}"),
                 Slice::Done(outcome) => break outcome,
                 Slice::Paused(paused) => {
                     slice = sliced.resume_for(paused, SLICE).unwrap();

@@ -26,6 +26,8 @@ pub enum Slice {
     Done(Outcome),
     /// It is in flight.
     Paused(Paused),
+    /// Somebody said no before it had begun; nothing has changed.
+    Stopped,
 }
 
 /// A call between two slices, and what is needed to go on with it.
@@ -51,12 +53,11 @@ impl Machine {
     /// # Errors
     /// As [`Machine::run`].
     pub fn run_for(&mut self, task: TaskId, request: Request, pages: u64) -> Result<Slice, Misuse> {
-        let begun = self.run_for_while(task, request, pages, &mut || true)?;
-        Ok(begun.expect("nobody ends it"))
+        self.run_for_while(task, request, pages, &mut || true)
     }
 
     /// The same, for as long as `goes_on` says so: it is asked while the machine is copied, which a call
-    /// beside others begins with. None if it did not; nothing has changed then.
+    /// beside others begins with.
     ///
     /// # Errors
     /// As [`Machine::run`].
@@ -66,26 +67,26 @@ impl Machine {
         request: Request,
         pages: u64,
         goes_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<Slice>, Misuse> {
+    ) -> Result<Slice, Misuse> {
         let (verb, is_exit) = (request.verb(), request.is_exit());
         self.check_caller(task, is_exit)?;
         if !self.is_alone(None) {
             return match self.start_among_others(task, request, goes_on)? {
-                Some((call, among)) => self.step_among_others(call, among, pages).map(Some),
-                None => Ok(None),
+                Some((call, among)) => self.step_among_others(call, among, pages),
+                None => Ok(Slice::Stopped),
             };
         }
         self.make_room(task, &request)?;
         let cpu = self.kernel.tasks[task].cpu;
         let mut call = request.begin(&mut self.kernel, task)?;
         if self.run_slice(task, cpu, &mut call, pages) {
-            return Ok(Some(Slice::Done(call.into_outcome())));
+            return Ok(Slice::Done(call.into_outcome()));
         }
         let id = CallId(self.next_call);
         self.next_call += 1;
         let (is_fine, state, history) = (false, State::Ready, Vec::new());
         self.pause(id, Flight { task, cpu, verb, is_fine, is_exit, call, state, history });
-        Ok(Some(Slice::Paused(Paused { call: id, among: None })))
+        Ok(Slice::Paused(Paused { call: id, among: None }))
     }
 
     /// Goes on with a call that has paused.

@@ -82,7 +82,7 @@ impl Machine {
     pub fn run(&mut self, task: TaskId, request: Request) -> Result<Outcome, Misuse> {
         match self.run_for(task, request, u64::MAX)? {
             Slice::Done(outcome) => Ok(outcome),
-            Slice::Paused(_) => unreachable!("enough fuel for everything"),
+            Slice::Paused(_) | Slice::Stopped => unreachable!("enough fuel, and nobody ends it"),
         }
     }
 

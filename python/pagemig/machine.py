@@ -30,8 +30,8 @@ from .task_view import require_capabilities
 from .topology import NodeSizes, Topology, plan
 
 _ID_MAX = (1 << 32) - 1
-_SWAP_PAGES_MAX = (1 << 27) - 1
-_BY_HAND = (
+SWAP_PAGES_MAX = (1 << 27) - 1
+BY_HAND = (
     PageFlags.ERROR
     | PageFlags.REFERENCED
     | PageFlags.CHECKED
@@ -108,7 +108,7 @@ class Machine(MachineStores):
             raise UsageError(f"contents is {contents!r}; it must be True or False")
         if not isinstance(profile, Profile):
             raise UsageError(f"profile is {profile!r}; it must be Profile.EXACT or Profile.REPAIRED")
-        swap_pages = integer(page_multiple(swap, "swap") // PAGE_SIZE, "pages of swap", high=_SWAP_PAGES_MAX)
+        swap_pages = integer(page_multiple(swap, "swap") // PAGE_SIZE, "pages of swap", high=SWAP_PAGES_MAX)
         block = integer(pageblock_frames, "pageblock_frames", 1, 1 << 31)
         if block & (block - 1):
             raise UsageError(f"pageblock_frames is {block}; it must be a power of two")
@@ -251,8 +251,8 @@ class Machine(MachineStores):
         UsageError
             The frame is free or not there, or the flag is none of these.
         """
-        if not isinstance(flag, PageFlags) or flag not in _BY_HAND or flag.bit_count() != 1:
-            raise UsageError(f"flag is {flag!r}; by hand it must be one of {_BY_HAND!r}")
+        if not isinstance(flag, PageFlags) or flag not in BY_HAND or flag.bit_count() != 1:
+            raise UsageError(f"flag is {flag!r}; by hand it must be one of {BY_HAND!r}")
         self._system.core.set_page_flag(self._system.pfn(pfn), int(flag), calls.require_bool(on, "on"))
 
     def reclaim(

@@ -37,7 +37,7 @@ from .system import System
 from .task_view import TaskView
 
 _MAY = VmFlags.MAYREAD | VmFlags.MAYWRITE | VmFlags.MAYEXEC
-_BY_PROTECTION = VmFlags.READ | VmFlags.WRITE | VmFlags.EXEC | VmFlags.SHARED | VmFlags.MAYSHARE
+BY_PROTECTION = VmFlags.READ | VmFlags.WRITE | VmFlags.EXEC | VmFlags.SHARED | VmFlags.MAYSHARE
 
 
 class Task(TaskView):
@@ -484,6 +484,6 @@ def _area_flags(flags: VmFlags | Iterable[VmFlags]) -> VmFlags:
         if not isinstance(flag, VmFlags):
             raise UsageError(f"flags holds {flag!r}; it must be VmFlags, such as VmFlags.LOCKED")
     extra = reduce(operator.or_, kept, VmFlags(0))
-    if extra & _BY_PROTECTION:
-        raise UsageError(f"flags holds {extra & _BY_PROTECTION!r}: say that with protection and shared")
+    if extra & BY_PROTECTION:
+        raise UsageError(f"flags holds {extra & BY_PROTECTION!r}: say that with protection and shared")
     return extra

@@ -334,8 +334,8 @@ def views(world: World) -> list[tuple[str, str]]:
 
 
 def _areas(world: World, pid: int) -> tuple[Region, ...]:
-    task = world.machine.task(pid)
-    return () if task.is_kernel_thread else task.regions
+    task = next((task for task in world.machine.tasks if task.pid == pid), None)
+    return () if task is None or task.is_kernel_thread else task.regions
 
 
 def _placed(world: World, name: str, task: str) -> Placement:

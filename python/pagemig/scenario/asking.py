@@ -80,8 +80,8 @@ def nodes_at(world: World, pid: int, addresses: list[int]) -> tuple[int, ...]:
 
 
 def rows_of(tried: Tried) -> tuple[int, ...]:
-    """Return the frames that a call took: first those that it tried, then those that it only took."""
-    return tuple(dict.fromkeys((*tried.results, *tried.addresses)))
+    """Return the frames of a call: first those that it tried, then those that it took, or could not take."""
+    return tuple(dict.fromkeys((*tried.results, *tried.addresses, *tried.refused)))
 
 
 def asked(world: World, flight: Flight | None, tried: Mapping[int, Tried]) -> Asked | None:
@@ -119,7 +119,7 @@ def _of_frames(world: World, tried: Tried, failed: int) -> Asked | None:
         after = before
         if result == 0:
             after = world.node_of(tried.targets[pfn]) if pfn in tried.targets else -1
-        status = after if result == 0 and after >= 0 else result if result else failed
+        status = after if result == 0 and after >= 0 else result or tried.refused.get(pfn) or failed
         rows.append((tried.addresses.get(pfn, 0), status, before, after))
     if not rows:
         return None

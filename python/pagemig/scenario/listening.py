@@ -43,6 +43,9 @@ class Tried:
     addresses: dict[int, int] = field(default_factory=dict)
     """By frame, in the order of isolation; 0 where it has none. Pages that have moved are left out of
     ``move_pages``, whose statuses tell of them."""
+    refused: dict[int, int] = field(default_factory=dict)
+    """By frame: with what errno, negative, it could not be taken off a list, of calls on frames; what could
+    be taken later is left out."""
     attempts: dict[int, list[Attempt]] = field(default_factory=dict)
     """By frame, of pages that have not moved."""
     results: dict[int, int] = field(default_factory=dict)
@@ -54,6 +57,8 @@ class Tried:
     last such step."""
     latest: int | None = None
     """The frame that was tried last."""
+    stage: str = ""
+    """The last step of an offlining before its end."""
 
 
 @dataclass(slots=True)
@@ -93,10 +98,15 @@ class Heard:
         for call, event, label, pfn, address, value in zip(*plain, strict=True):
             if event in _ADVANCES:
                 self._advance(call)
+                if label.startswith("SY7-") and label != "SY7-fail":
+                    self.tried[call].stage = label
             if event == "step":
                 self._step(call, label)
             elif event == "isolate":
                 self.tried[call].addresses[pfn] = address
+                self.tried[call].refused.pop(pfn, None)
+            elif event == "refuse":
+                self.tried[call].refused[pfn] = value
             elif event == "allocate":
                 self._now[call].clear()
             elif event == "copy" and call not in self.brief:

@@ -22,6 +22,7 @@ from .asking import Entries, rows_of
 from .call_steps import Mbind, MigratePages, MovePages
 from .culprits import Blame, Culprit, of_failure, ranges, told
 from .listening import Attempt, Tried
+from .refusals import Refusals
 
 if TYPE_CHECKING:
     from .running import Flight
@@ -152,6 +153,9 @@ class _Teller:
         came = flight.came
         self.failure = -getattr(errno, came.errno) if came.errno is not None else 0
         self.failed = of_failure(world, flight.part, -self.failure) if self.failure else ()
+        self.refusals = Refusals(world, flight.part, tried, blame)
+        if self.failure == -errno.EBUSY and self.refusals.frames:
+            self.failed = self.refusals.named([self._place_of(pfn, 0) for pfn in self.refusals.frames])
         self.short: int | None = None
         if self.failure == -errno.ENOMEM:
             latest = tried.latest
@@ -198,9 +202,13 @@ class _Teller:
 
     def frames(self) -> Iterator[_Row]:
         """The pages that any other call tried in vain, did not get to, or passed over."""
-        order = rows_of(self.tried)
+        order, refused = rows_of(self.tried), self.refusals.frames
         for entry, pfn in enumerate(order):
             attempts = self.tried.attempts.get(pfn)
+            if pfn in refused:
+                place, reasons, culprits = self._place_of(pfn, 0), *self.refusals.of(pfn)
+                yield _Row(entry, place, refused[pfn], reasons, culprits)
+                continue
             if self.tried.results.get(pfn) == 0 or (attempts is None and not self.failure):
                 continue
             address = self.tried.addresses.get(pfn, 0)
@@ -208,6 +216,9 @@ class _Teller:
             reasons, culprits = self._story(0, address, status, pfn, is_failure=attempts is None)
             yield _Row(entry, self._place_of(pfn, address), status, reasons, culprits)
         yield from self._passed_over(len(order))
+        if not order and self.failure:
+            for name, reason, culprits in self.refusals.whole(self.flight.part, self.failure):
+                yield _Row(0, (name, -1), self.failure, (reason,), culprits)
 
     def _passed_over(self, entry: int) -> Iterator[_Row]:
         """Pages that migrate_pages and mbind did not take, and do not count."""

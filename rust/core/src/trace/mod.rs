@@ -23,6 +23,8 @@ pub enum EventKind {
     Allocate,
     /// A page was taken off its LRU list.
     Isolate,
+    /// A page could not be taken off an LRU list by a call on frames; the value is the errno, negative.
+    Refuse,
     /// An old page left the list of a migration, moved or refused for good.
     PutBack,
     /// A page-table entry became a migration entry (value 0, or 1 for the write flavour), a swap
@@ -49,6 +51,7 @@ impl EventKind {
             EventKind::Done => "done",
             EventKind::Allocate => "allocate",
             EventKind::Isolate => "isolate",
+            EventKind::Refuse => "refuse",
             EventKind::PutBack => "putback",
             EventKind::Unmap => "unmap",
             EventKind::Restore => "restore",

@@ -8,7 +8,6 @@ use pagemig_core::machine::Machine;
 use pyo3::prelude::*;
 
 use crate::errors::{Refusal, usage};
-use crate::explore::quietly;
 
 /// A machine behind a lock that is tried, never awaited.
 #[derive(Debug)]
@@ -85,16 +84,13 @@ impl Gate {
         keep: impl FnOnce(&Gate) + Send,
         is_next: bool,
     ) -> PyResult<T> {
+        let are_ours = AtomicBool::new(true);
         let attempt = || match self.machine.try_lock() {
             Ok(_) if !is_next && self.is_between.load(Ordering::Acquire) => Err(Refusal::Busy),
             Ok(mut machine) => {
-                // Made to break a rule, its assertions are what is looked for, and no news.
-                let done = if machine.kernel().bugs.is_empty() {
-                    work(&mut machine)
-                } else {
-                    quietly(|| work(&mut machine))
-                };
-                let done = done.map_err(Into::into)?;
+                // Made to break a rule, its assertions are what is looked for, and nobody's mistake.
+                are_ours.store(machine.kernel().bugs.is_empty(), Ordering::Relaxed);
+                let done = work(&mut machine).map_err(Into::into)?;
                 // Still under the lock: nobody comes in between.
                 keep(self);
                 Ok(done)
@@ -103,20 +99,27 @@ impl Gate {
             Err(TryLockError::Poisoned(_)) => Err(Refusal::Broken),
         };
         let guarded = || {
-            catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|cause| Err(Refusal::bug(cause)))
+            catch_unwind(AssertUnwindSafe(attempt))
+                .unwrap_or_else(|cause| Err(Refusal::bug(cause, are_ours.load(Ordering::Relaxed))))
         };
         py.detach(guarded).map_err(PyErr::from)
     }
 
     /// Looks at the machine: short, so Python is not let go.
     pub(crate) fn look<T>(&self, work: impl FnOnce(&Machine) -> Result<T, Refusal>) -> PyResult<T> {
+        let are_ours = AtomicBool::new(true);
         let attempt = || match self.machine.try_lock() {
             Ok(_) if self.is_between.load(Ordering::Acquire) => Err(Refusal::Busy),
-            Ok(machine) => work(&machine),
+            Ok(machine) => {
+                are_ours.store(machine.kernel().bugs.is_empty(), Ordering::Relaxed);
+                work(&machine)
+            }
             Err(TryLockError::WouldBlock) => Err(Refusal::Busy),
             Err(TryLockError::Poisoned(_)) => Err(Refusal::Broken),
         };
         let outcome = catch_unwind(AssertUnwindSafe(attempt));
-        outcome.unwrap_or_else(|cause| Err(Refusal::bug(cause))).map_err(PyErr::from)
+        outcome
+            .unwrap_or_else(|cause| Err(Refusal::bug(cause, are_ours.load(Ordering::Relaxed))))
+            .map_err(PyErr::from)
     }
 }

@@ -17,7 +17,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::arrays::frozen;
 use crate::errors::{Refusal, usage};
-use crate::explore::{kind_name, quietly};
+use crate::explore::kind_name;
 use crate::gate::Gate;
 use crate::host_room;
 use crate::huge_pages;
@@ -353,7 +353,7 @@ impl PyMachine {
         let schedule = Schedule::from_str(schedule).map_err(usage)?;
         let calls: Vec<CallId> = calls.into_iter().map(CallId).collect();
         let work = |machine: &mut Machine| pagemig_explore::replay(machine, &calls, &schedule);
-        self.0.enter(py, |machine| quietly(|| work(machine)))
+        self.0.enter(py, work)
     }
 
     fn judge(&self, py: Python<'_>, calls: Vec<u32>) -> PyResult<Vec<JudgedRow>> {

@@ -23,8 +23,6 @@ pub enum EventKind {
     Allocate,
     /// A page was taken off its LRU list.
     Isolate,
-    /// A page could not be taken off an LRU list by a call on frames; the value is the errno, negative.
-    Refuse,
     /// An old page left the list of a migration, moved or refused for good.
     PutBack,
     /// A page-table entry became a migration entry (value 0, or 1 for the write flavour), a swap
@@ -40,6 +38,8 @@ pub enum EventKind {
     Fault,
     /// An area's `migrate` method was called; the value is the mask that it took for the source.
     MigrateArea,
+    /// A page could not be taken off an LRU list by a call on frames; the value is the errno, negative.
+    Refuse,
 }
 
 impl EventKind {
@@ -51,7 +51,6 @@ impl EventKind {
             EventKind::Done => "done",
             EventKind::Allocate => "allocate",
             EventKind::Isolate => "isolate",
-            EventKind::Refuse => "refuse",
             EventKind::PutBack => "putback",
             EventKind::Unmap => "unmap",
             EventKind::Restore => "restore",
@@ -59,6 +58,7 @@ impl EventKind {
             EventKind::Attempt => "attempt",
             EventKind::Fault => "fault",
             EventKind::MigrateArea => "migrate_area",
+            EventKind::Refuse => "refuse",
         }
     }
 }

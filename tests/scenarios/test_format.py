@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,27 @@ def test_a_scenario_is_written_to_a_file_and_read_from_it(plain: dict[str, Any],
     told.dump(tmp_path / "mine.toml")
     assert pm.Scenario.load(tmp_path / "mine.toml") == told
     assert pm.Scenario.load(str(tmp_path / "mine.toml")).story == plain["story"]
+
+
+def test_a_scenario_is_written_as_a_whole_or_not_at_all(plain: dict[str, Any], tmp_path: Path) -> None:
+    """What was there stays if it cannot be written, a link stays a link, and a device stays a device."""
+    told = pm.Scenario(**plain)
+    for path, words in (
+        (tmp_path, "Is a directory"),
+        (tmp_path / "none" / "x.toml", "No such file or directory"),
+        (Path("/dev/full"), "No space left on device"),
+    ):
+        with pytest.raises(pm.UsageError, match=f"^{re.escape(str(path))}: cannot be written: {words}$"):
+            told.dump(path)
+    assert Path("/dev/full").is_char_device()
+    (tmp_path / "mine.toml").write_text("kept")
+    (tmp_path / "link.toml").symlink_to("mine.toml")
+    told.dump(tmp_path / "link.toml")
+    assert (tmp_path / "link.toml").is_symlink()
+    assert pm.Scenario.load(tmp_path / "mine.toml") == told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.toml", "mine.toml"]
+    with pytest.raises(pm.UsageError, match="it must name a file"):
+        told.dump("")
 
 
 def test_every_mistake_is_told_with_its_place(plain: dict[str, Any], mistakes: Mistakes) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..inputs.writing import replacing
 from ..report import Report
 from ..strategies import Strategy
 from ..sweep import Progress
@@ -134,8 +135,28 @@ class Scenario:
         return plain_of(self.page)
 
     def dump(self, path: str | Path) -> None:
-        """Write it to a TOML file."""
-        Path(path).write_text(self.to_toml(), encoding="utf-8")
+        """Write it to a TOML file: all of it, or nothing.
+
+        Parameters
+        ----------
+        path
+            The file. A device or a pipe is written to as it is.
+
+        Raises
+        ------
+        UsageError
+            It cannot be written: with the file and why. What was there stays.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Scenario.load("two-movers").dump(f"{folder}/mine.toml")
+        ...     Scenario.load(f"{folder}/mine.toml") == Scenario.load("two-movers")
+        True
+        """
+        with replacing(path) as file:
+            file.write(self.to_toml().encode("utf-8"))
 
     def changed(self, **parts: Any) -> Scenario:
         """Return the same with other parts: ``scenario.changed(schedule="3a1b")``.

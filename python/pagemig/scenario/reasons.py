@@ -243,7 +243,7 @@ class _Teller:
                 self._place(entries.pid, address),
                 status,
                 reasons,
-                self.blame.of(pfn, address, status, [], {}),
+                self.blame.of(pfn, address, status, (), {}),
             )
             entry += 1
 
@@ -265,7 +265,7 @@ class _Teller:
     def _story(
         self, pid: int, address: int, status: int, pfn: int | None, *, is_failure: bool
     ) -> tuple[tuple[Reason, ...], tuple[Culprit, ...]]:
-        attempts = self.tried.attempts.get(pfn, []) if pfn is not None else []
+        attempts = self.tried.attempts.get(pfn, ()) if pfn is not None else ()
         if pfn is not None and pfn == self.short:
             tail = Reason(
                 attempts[-1].first + attempts[-1].times if attempts else 1, "UM-1", status, _TEXTS["UM-1"]
@@ -278,13 +278,13 @@ class _Teller:
             text = f"the call ended before: {errno.errorcode[-self.failure]}"
             return (Reason(None, "DP-5", status, text),), self.failed
         reasons, found = _never_tried(self.world, pid if pid in self.pids else None, address, status)
-        return reasons, () if found is None else self.blame.of(found, address, status, [], {})
+        return reasons, () if found is None else self.blame.of(found, address, status, (), {})
 
-    def _chain(self, attempts: list[Attempt], pfn: int) -> tuple[Reason, ...]:
+    def _chain(self, attempts: tuple[Attempt, ...], pfn: int) -> tuple[Reason, ...]:
         labels = tuple(
             _inside(self.world, a.result, pfn) if a.label == "UM-10" else a.label for a in attempts
         )
-        key = (tuple(attempts), labels)
+        key = (attempts, labels)
         if key not in self.kept:
             self.kept[key] = tuple(
                 Reason(a.first, label, a.result, _TEXTS[label], a.times)
@@ -299,7 +299,7 @@ class _Teller:
         return (own[0][0], (address - own[0][1].start) // 4096) if own else (hex(address), -1)
 
     def _place_of(self, pfn: int, address: int) -> tuple[str, int]:
-        named = self.blame.mappers.get(pfn)
+        named = self.blame.mappers.of(pfn)
         if named:
             owner, number = named[0]
             of_owner = self.world.regions[owner.split(".", 1)[1]]

@@ -60,7 +60,7 @@ class Refusals:
         """Return why one frame was refused, and who has it."""
         code, label = self.frames[pfn], _STEPS[str(getattr(self._part, "do", ""))]
         reason = Reason(None, label, code, self._why(pfn))
-        return (reason,), self._blame.of(pfn, 0, -errno.EBUSY, [], {})
+        return (reason,), self._blame.of(pfn, 0, -errno.EBUSY, (), {})
 
     def _why(self, pfn: int) -> str:
         machine = self._world.machine
@@ -151,7 +151,7 @@ class Refusals:
         return [*map(self._user, used[:_NAMED_MAX]), *more]
 
     def _user(self, pfn: int) -> str:
-        places = self._blame.mappers.get(pfn)
+        places = self._blame.mappers.of(pfn)
         name = told(("", tuple(places[:1]))) if places else f"frame {pfn}"
-        who = "; ".join(map(told, self._blame.of(pfn, 0, -errno.EBUSY, [], {})))
+        who = "; ".join(map(told, self._blame.of(pfn, 0, -errno.EBUSY, (), {})))
         return f"{name}: {who}" if who else name

@@ -147,6 +147,17 @@ impl PyMachine {
         Ok(frozen(PyArray1::from_vec(py, nodes)))
     }
 
+    fn frames_of<'py>(
+        &self,
+        py: Python<'py>,
+        pid: u32,
+        addresses: PyReadonlyArray1<'_, u64>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let addresses = addresses.as_array().to_vec();
+        let frames = self.look(|machine| views::frames_of(machine, pid, &addresses))?;
+        Ok(frozen(PyArray1::from_vec(py, frames)))
+    }
+
     fn entry(&self, pid: u32, address: u64) -> PyResult<EntryRow> {
         self.look(|machine| views::entry(machine, pid, address))
     }

@@ -13,7 +13,7 @@ use pagemig_core::state::policy::{Asked, Mode, Policy};
 use pagemig_core::state::task::Credentials;
 use pagemig_core::step::Schedule;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use crate::arrays::frozen;
 use crate::errors::{Refusal, usage};
@@ -323,12 +323,17 @@ impl PyMachine {
     fn call(&self, py: Python<'_>, call: u32) -> PyResult<Py<PyAny>> {
         let (pid, verb, done, at, waiting, labels): CallRow =
             self.look(|machine| views::call(machine, call))?;
-        let labels = pyo3::types::PyTuple::new(py, labels)?;
+        let labels = PyTuple::new(py, labels)?;
         Ok((pid, verb, done, at, waiting, labels).into_pyobject(py)?.into_any().unbind())
     }
 
-    fn history(&self, call: u32) -> PyResult<Vec<&'static str>> {
-        self.look(|machine| Ok(machine.flight(CallId(call))?.history().to_vec()))
+    /// Each label is one object, however often a call has been there: a call of many pages makes millions
+    /// of steps.
+    fn history<'py>(&self, py: Python<'py>, call: u32) -> PyResult<Bound<'py, PyTuple>> {
+        self.look(|machine| {
+            let labels = machine.flight(CallId(call))?.history();
+            Ok(PyTuple::new(py, labels.iter().map(|label| PyString::intern(py, label))))
+        })?
     }
 
     fn outcome(&self, py: Python<'_>, call: u32) -> PyResult<Py<PyAny>> {

@@ -152,6 +152,21 @@ pub(crate) fn nodes_of(
     Ok(addresses.iter().map(node).collect())
 }
 
+/// The frame that each address maps, -1 where no page is present. Looks, and touches nothing.
+pub(crate) fn frames_of(
+    machine: &Machine,
+    pid: u32,
+    addresses: &[u64],
+) -> Result<Vec<i64>, Refusal> {
+    let root = memory(machine, pid)?.root;
+    let frame = |&address: &u64| {
+        let entry = machine.kernel().tables.entry(root, address);
+        let is_there = address < pagemig_core::base::USER_END && entry.is_present();
+        if is_there { i64::from(entry.pfn().0) } else { -1 }
+    };
+    Ok(addresses.iter().map(frame).collect())
+}
+
 /// Counters summed over the zones that `wanted` picks, spelled as in `/proc/vmstat`.
 pub(crate) fn counters<'py>(
     py: Python<'py>,

@@ -110,10 +110,9 @@ def test_the_pages_are_seen_on_the_way() -> None:
         report = pm.Scenario.load(name).run()
         history = report.history()
         assert history is not None
-        assert tuple(history.nodes[0]) == tuple(
-            node for region in report.regions for node in region.before.nodes
-        )
-        assert history.nodes[-1] == tuple(node for region in report.regions for node in region.after.nodes)
+        first, last = list(history.nodes[0]), list(history.nodes[-1])
+        assert first == [node for region in report.regions for node in region.before.nodes]
+        assert last == [node for region in report.regions for node in region.after.nodes]
         assert list(history.steps) == sorted(set(history.steps))
     pinned = pm.Scenario.load("pinned-page").run().history()
     assert pinned is not None

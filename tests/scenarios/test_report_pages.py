@@ -35,7 +35,7 @@ def test_a_page_tells_all_that_a_report_knows() -> None:
     assert page.headings[0] == report.title
     for heading in (
         "What was done",
-        "What the pages were answered",
+        "What was answered for each page",
         "Where the pages were, and are",
         "On the way",
         "Why pages stayed",
@@ -65,7 +65,7 @@ def test_a_page_says_what_failed(plain: dict[str, Any]) -> None:
     """First what does not hold."""
     plain["calls"][0]["expect"] = {"statuses": 0}
     page = page_of(pm.Scenario(**plain).run())
-    assert "Not as expected: 1 of 1 expectations fail, 0 findings." in page.words
+    assert "Not as expected: 1 of 1 expectation fails, 0 findings." in page.words
     assert "fails calls[0].expect.statuses: expected node 0 for every page, found 4 x node 1" in page.words
 
 

@@ -109,7 +109,7 @@ def _name(node: int) -> str:
 def _legend(nodes: Iterable[int]) -> str:
     counts = Counter(nodes)
     items = "".join(
-        f'<li><i class="{_style(node)}"></i>{_name(node)}, {count:,}</li>'
+        f'<li><i class="{_style(node)}"></i>{_name(node)}: {count:,} page{"" if count == 1 else "s"}</li>'
         for node, count in sorted(counts.items())
     )
     return f'<ul class="legend">{items}</ul>'

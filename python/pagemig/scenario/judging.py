@@ -408,7 +408,10 @@ def is_same(told: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
 def _of_outcomes(page: Page, world: World, came: Mapping[str, Came]) -> Expectation:
     found = observed(page, world, came)
     holds = any(is_same(told, found) for told in page.expect.outcomes)
-    expected = " or ".join(f"({told_outcome(told)})" for told in page.expect.outcomes)
+    listed = page.expect.outcomes
+    expected = " or ".join(f"({told_outcome(told)})" for told in listed)
+    if holds and len(listed) > 1:
+        expected = f"{told_outcome(found)} (one of the {len(listed)} that may come about)"
     return Expectation("expect.outcomes", holds, expected, told_outcome(found))
 
 

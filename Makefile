@@ -16,7 +16,7 @@ MATURIN_DEVELOP := VIRTUAL_ENV=$(VENV) $(BIN)/maturin develop
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-rust test-python browser lint format bench costs accept-costs asv performance docs wheel smoke ci lock clean tools
+.PHONY: help demo test test-rust test-python browser lint format bench costs accept-costs asv trends performance docs wheel smoke ci lock clean tools
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -70,9 +70,13 @@ performance: $(STAMPS)/venv-bench $(STAMPS)/release ## measure everything again 
 	$(BIN)/python -m benchmarks.breakdown move_address_order move_random_order move_file query first_touch > docs/figures/breakdown.txt
 	$(BIN)/python -m benchmarks.plots --lines build/scale.json
 
+ASV_FLAGS ?=
 asv: $(STAMPS)/venv-bench ## time the last commit with asv, in an environment of its own
 	$(BIN)/asv machine --yes
-	$(BIN)/asv run --show-stderr 'HEAD^!'
+	$(BIN)/asv run --show-stderr $(ASV_FLAGS) 'HEAD^!'
+
+trends: | tools ## type the asv lines of CONTRIBUTING.md in a clean clone, quickly, and read what they publish
+	$(PYTHON) -m tests.house.trends build/trends
 
 docs: $(STAMPS)/venv-docs $(STAMPS)/dev ## the documentation as HTML, in build/docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs

@@ -93,7 +93,6 @@ from .results import (
     ToNode,
 )
 from .storage import Buffer, SwapEntry, SwapInfo, SwapSlot, Transfer
-from .sweep import sweep
 from .tables import Table
 from .task import Task
 from .task_view import Vma
@@ -110,6 +109,7 @@ if TYPE_CHECKING:
     from .report import Report
     from .scenario import Scenario
     from .strategies import Exhaustive, Pct, Random
+    from .sweeping import sweep
     from .timeline import Timeline
     from .verdict import ExplorationStatistics, Outcome, Raised, Stop, Verdict, Violation
 
@@ -257,6 +257,7 @@ _LATER = {
     "report": ("Report",),
     "scenario": ("Scenario",),
     "strategies": ("Exhaustive", "Pct", "Random"),
+    "sweeping": ("sweep",),
     "timeline": ("Timeline",),
     "verdict": ("ExplorationStatistics", "Outcome", "Raised", "Stop", "Verdict", "Violation"),
 }

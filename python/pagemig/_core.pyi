@@ -38,13 +38,13 @@ class Request:
     def move_pages(
         target: int,
         count: int,
-        pages: _U64,
+        pages: _U64 | tuple[int, int],
         nodes: _I32,
         fill_error: tuple[int, int] | None,
         statuses_writable: int,
         shared_too: bool,
     ) -> Request:
-        """Node-array mode. ``pages``/``nodes`` hold the entries before ``fill_error``.
+        """Node-array mode. ``pages`` and ``nodes`` hold the entries before ``fill_error``.
 
         ``fill_error`` is (entry, positive errno) of the first entry that does not pass the
         checks of DP-5b; ``statuses_writable`` is how many leading entries of the status array can be written.
@@ -52,9 +52,14 @@ class Request:
 
     @staticmethod
     def query_pages(
-        target: int, count: int, pages: _U64, pages_readable: int, status_bytes_writable: int
+        target: int,
+        count: int,
+        pages: _U64 | tuple[int, int],
+        pages_readable: int,
+        status_bytes_writable: int,
     ) -> Request:
-        """Query mode. ``pages_readable`` is how many leading entries can be read."""
+        """Query mode. ``pages``: their addresses, or the first one's and how many neighbours there are;
+        ``pages_readable`` is how many leading entries can be read."""
 
     @staticmethod
     def migrate_pages(target: int, old_nodes: int, new_nodes: int, shared_too: bool) -> Request:

@@ -48,6 +48,20 @@ def register(value: object, what: str) -> int:
     return integer(value, what, -(1 << 63)) & ((1 << 64) - 1)
 
 
+def require_bool(value: object, what: str) -> bool:
+    """Return ``value`` if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise UsageError(f"{what} is {value!r}; it must be True or False")
+    return bool(value)
+
+
+def require_name(name: str) -> str:
+    """Return ``name`` if a task can be called so."""
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise UsageError(f"name is {name!r}; it must be printable text")
+    return name
+
+
 def page_multiple(value: object, what: str) -> int:
     """Return a number of bytes that is a whole number of pages."""
     number = integer(value, what)

@@ -77,8 +77,19 @@ class WaitFor:
         return self.number if self.lock in _OF_FRAMES else None
 
     @staticmethod
-    def from_core(row: tuple[str, int, int | None]) -> WaitFor:
-        """Make one from the core's tuple."""
+    def _from_core(row: tuple[str, int, int | None]) -> WaitFor:
+        """Make one from the core's tuple.
+
+        Parameters
+        ----------
+        row
+            The lock, its number, and who holds it.
+
+        Returns
+        -------
+        WaitFor
+            The same as a value.
+        """
         lock, number, holder = row
         return WaitFor(lock, number, None if holder is None else holder_of(holder))
 
@@ -174,7 +185,7 @@ def drive(system: System, how: Callable[[_core.Machine], Any]) -> Any:
 
 
 class Call:
-    """A call in flight, or one that has ended.
+    """A call in flight, or one that has ended. Made by `pagemig.Machine.start`.
 
     Examples
     --------
@@ -241,7 +252,7 @@ class Call:
     def waiting_for(self) -> WaitFor | None:
         """What it waits for; None if it can go on, or is done."""
         found = None if self._ended is not None else self._look()[4]
-        return None if found is None else WaitFor.from_core(found)
+        return None if found is None else WaitFor._from_core(found)
 
     @property
     def history(self) -> tuple[str, ...]:
@@ -272,17 +283,38 @@ class Call:
         return self._require_ended().error
 
     def step(self) -> bool:
-        """Make one step; return whether it could: False means it waits, and still does."""
-        self._require_flight()
-        return self._drive(lambda core: core.step(self._number))
+        """Make one step.
 
-    def run_until(self, label: str) -> bool:
-        """Step until just before ``label``; return False if it ended or must wait first.
+        Returns
+        -------
+        bool
+            Whether it could; if not, it waits, and still does.
 
         Raises
         ------
         UsageError
-            The label is no text, or this call is not in flight.
+            It is done already.
+        """
+        self._require_flight()
+        return self._drive(lambda core: core.step(self._number))
+
+    def run_until(self, label: str) -> bool:
+        """Step until just before a step of the specification.
+
+        Parameters
+        ----------
+        label
+            Which one, such as ``UM-9``.
+
+        Returns
+        -------
+        bool
+            Whether it is there; if not, it has ended, or must wait first.
+
+        Raises
+        ------
+        UsageError
+            There is no such step, or the call is done already.
         """
         self._require_flight()
         if not isinstance(label, str):

@@ -45,7 +45,7 @@ LEVELS = 4
 class CostModel:
     """Nanoseconds per elementary operation.
 
-    Attributes
+    Parameters
     ----------
     name
         What to call it.
@@ -121,6 +121,11 @@ class CostModel:
         nanoseconds
             What an operation takes, by its name: ``ipi=0``; see `OPERATIONS`.
 
+        Returns
+        -------
+        CostModel
+            A new one.
+
         Raises
         ------
         UsageError
@@ -155,6 +160,11 @@ def operations_in(cost: Mapping[str, int], *, cpus: int, calls: int = 0) -> dict
         CPUs that have run the program: a flush interrupts all of them but one.
     calls
         System calls that were made.
+
+    Returns
+    -------
+    dict
+        How many of each, by the names of the fields of `pagemig.CostModel`.
 
     Examples
     --------
@@ -228,16 +238,23 @@ class ModelledTime:
 def modelled_time(
     cost: Mapping[str, int], pricing: Pricing, *, cpus: int = 1, calls: int = 0
 ) -> ModelledTime:
-    """Return how long the operations of a ledger take.
+    """Price the operations of a ledger.
 
     Parameters
     ----------
     cost
         Counts as in `pagemig.Machine.cost`, or the difference of two.
     pricing
-        A `CostModel`, or a function of a simulator that has its own.
-    cpus, calls
-        See `operations_in`.
+        A `pagemig.CostModel`, or a function of a simulator that has its own.
+    cpus
+        CPUs that have run the program, 1 to 4096: a flush interrupts all of them but one.
+    calls
+        System calls that were made.
+
+    Returns
+    -------
+    ModelledTime
+        How long they take.
 
     Raises
     ------
@@ -280,6 +297,16 @@ def measured(
     calls
         System calls that are made within.
 
+    Yields
+    ------
+    ModelledTime
+        Empty until the block ends; then what was done in it.
+
+    Raises
+    ------
+    UsageError
+        ``machine`` is none, or as `pagemig.modelled_time`.
+
     Examples
     --------
     >>> import pagemig as pm
@@ -292,6 +319,8 @@ def measured(
     >>> took.pages, took.ns_per_page > 1000
     (8, True)
     """
+    if not isinstance(machine, Machine):
+        raise UsageError(f"machine is {machine!r}; it must be a pagemig.Machine")
     before = machine.cost
     took = ModelledTime()
     yield took
@@ -320,6 +349,11 @@ def cost_curve(pricing: Pricing, batches: Sequence[int], *, cpus: int = 2) -> Ta
     Table
         ``pages`` (int64), ``ns`` and ``ns_per_page`` (float64), and ``fixed_share`` (float64): how much
         of the time does not depend on the number of pages (call, batches, passes, drains).
+
+    Raises
+    ------
+    UsageError
+        A number is not 1 to 2^20, or as `pagemig.modelled_time`.
     """
     rows: list[tuple[int, float, float, float]] = []
     for pages in batches:

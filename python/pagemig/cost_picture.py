@@ -18,7 +18,17 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 30, 50
 
 
 def cost_picture(curves: dict[str, Table]) -> str:
-    """Draw curves of `pagemig.cost_curve`, each under its name; returns one ``<svg>`` element.
+    """Draw curves of `pagemig.cost_curve`, each under its name.
+
+    Parameters
+    ----------
+    curves
+        Tables with ``pages`` and ``ns_per_page``, by name.
+
+    Returns
+    -------
+    str
+        One ``<svg>`` element.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from . import calls
-from .arguments import nodes_in
+from .arguments import nodes_in, require_bool
 from .calls.value import run_now
 from .region import HasPid
 from .system import System
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Cpuset:
-    """A cpuset.
+    """A cpuset. Made by `pagemig.Machine.create_cpuset`.
 
     Two handles are equal if they name the same cpuset of the same machine. ``by`` of a verb is the
     task that writes: it is the one that moves pages, if pages are to follow. By default the kernel
@@ -77,7 +77,7 @@ class Cpuset:
 
     @memory_migrate.setter
     def memory_migrate(self, is_on: bool) -> None:
-        self._system.core.set_memory_migrate(self._number, calls.require_bool(is_on, "memory_migrate"))
+        self._system.core.set_memory_migrate(self._number, require_bool(is_on, "memory_migrate"))
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -87,6 +87,13 @@ class Cpuset:
 
     def set_mems(self, mems: Iterable[int], *, by: HasPid | None = None) -> None:
         """Give it other nodes; its tasks, their policies and, if so wanted, their pages follow.
+
+        Parameters
+        ----------
+        mems
+            Its new nodes, ids.
+        by
+            Who; by default the kernel.
 
         Raises
         ------
@@ -99,10 +106,19 @@ class Cpuset:
     def attach(self, task: HasPid | int, *, by: HasPid | None = None) -> None:
         """Put a task into it, out of the one it was in.
 
+        Parameters
+        ----------
+        task
+            Whom, or his pid.
+        by
+            Who; by default the kernel.
+
         Raises
         ------
         OSError
-            ENOSPC: it has no nodes.
+            ENOSPC: it has no nodes; ESRCH: the task has ended before its turn came.
+        UsageError
+            The machine has no such task.
         """
         self._run(calls.attach_cpuset(self, self._system.pid_of(task)), by)
 

@@ -61,8 +61,10 @@ class InternalError(PagemigError):
 class OutOfMemoryError(PagemigError):
     """An access found no frame for its page. What happened until then stays.
 
-    Attributes
+    Parameters
     ----------
+    message
+        What to say.
     result
         What the accesses before it came to: a `pagemig.AccessResult`, or None.
     """
@@ -79,7 +81,7 @@ class OutOfMemoryError(PagemigError):
 class InvariantError(PagemigError):
     """The simulated kernel broke one of its own rules.
 
-    Attributes
+    Parameters
     ----------
     rule
         The name of the rule.
@@ -103,8 +105,10 @@ class InvariantError(PagemigError):
 class DeadlockError(PagemigError):
     """No call in flight can ever go on.
 
-    Attributes
+    Parameters
     ----------
+    message
+        What to say.
     graph
         Who waits for whom: a tuple of (call, pid, what it waits for, call that holds it).
     """
@@ -121,7 +125,7 @@ class DeadlockError(PagemigError):
 class ExplorationInterrupted(KeyboardInterrupt):
     """An exploration was interrupted with Ctrl-C.
 
-    Attributes
+    Parameters
     ----------
     verdict
         How far it got: a `pagemig.Verdict` that claims no more than that.
@@ -178,6 +182,11 @@ def syscall_error(
         See `SyscallError.statuses`.
     text
         What to say; by default the system's words for ``code``.
+
+    Returns
+    -------
+    SyscallError
+        Also of Python's own subclass for the errno.
 
     Examples
     --------

@@ -102,6 +102,17 @@ class Exhibit:
     def build(self, bug_on: bool = True) -> tuple[Machine, Calls]:
         """Build the machine, with the bug or without, and say what races on it.
 
+        Parameters
+        ----------
+        bug_on
+            Whether the machine has the bug. Where the kernel that is modelled has it itself, it is repaired
+            otherwise.
+
+        Returns
+        -------
+        tuple
+            The machine, and the list of its calls, each with its task.
+
         Raises
         ------
         UsageError
@@ -246,7 +257,7 @@ class Gallery(Mapping[str, Exhibit]):
         return f"Gallery({', '.join(self._exhibits)})"
 
     def explore(self, name: str, *, bug_on: bool = True, **options: Any) -> Verdict:
-        """Try every order of an exhibit's steps; further arguments as those of `pagemig.explore`.
+        """Try every order of an exhibit's steps.
 
         Parameters
         ----------
@@ -256,6 +267,11 @@ class Gallery(Mapping[str, Exhibit]):
             Whether the machine has the bug.
         options
             As those of `pagemig.explore`.
+
+        Returns
+        -------
+        Verdict
+            With the bug what is wrong, and the shortest way to it.
 
         Raises
         ------

@@ -68,10 +68,9 @@ def explore(
         Called once for every distinct end, with a replay that led there. It fails by returning
         False or a text, or by an `AssertionError`.
     observe
-        Called likewise; what it returns, a hashable value, distinguishes outcomes besides the
-        results of the calls.
+        Called likewise; what it returns, hashable, tells outcomes apart besides the results of calls.
     memory, transitions, steps
-        Limits: bytes of the states and the machines on the way, steps altogether, steps of one schedule.
+        Limits: bytes of states and machines on the way, steps altogether, steps of a schedule (a million).
     stop_at_first
         Whether the first finding ends it. Its schedule is the shortest among those tried till then.
     reduction
@@ -79,6 +78,11 @@ def explore(
         The verdict is the same, but for the numbers of states and steps.
     progress
         Called now and then with the statistics so far.
+
+    Returns
+    -------
+    Verdict
+        What can happen, and how much of it was covered.
 
     Raises
     ------
@@ -96,11 +100,7 @@ def explore(
     True
     """
     stage = Stage.prepare(machine, calls, granularity)
-    limits = {
-        "memory": integer(memory, "memory"),
-        "transitions": None if transitions is None else integer(transitions, "transitions"),
-        "steps": integer(steps, "steps", 1, _STEPS_MAX),
-    }
+    limits = _limits(memory, transitions, steps)
     search = _begin(stage, strategy, **limits, stop_at_first=stop_at_first, reduction=reduction)
     judge = _Judge(stage, search, strategy, check, observe)
     try:
@@ -108,6 +108,14 @@ def explore(
     except KeyboardInterrupt:
         raise ExplorationInterrupted(judge.verdict(Stop.INTERRUPTED)) from None
     return judge.verdict(stopped)
+
+
+def _limits(memory: int, transitions: int | None, steps: int) -> dict[str, int | None]:
+    return {
+        "memory": integer(memory, "memory"),
+        "transitions": None if transitions is None else integer(transitions, "transitions"),
+        "steps": integer(steps, "steps", 1, _STEPS_MAX),
+    }
 
 
 def _begin(stage: Stage, strategy: Strategy, **limits: Any) -> _core.Exploration:

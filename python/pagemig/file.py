@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import calls
-from .arguments import integer, read_only
+from .arguments import integer, read_only, require_bool
 from .calls.files import file_page
 from .calls.value import run_now
 from .errors import UsageError
@@ -119,13 +119,34 @@ class File:
         }
 
     def pfn_of(self, page: int) -> int | None:
-        """Return the frame that holds a page, None if it is not in the page cache."""
+        """Tell which frame holds a page.
+
+        Parameters
+        ----------
+        page
+            Which of its pages, from 0.
+
+        Returns
+        -------
+        int or None
+            The frame number; None if the page is not in the page cache.
+        """
         wanted = file_page(page)
         rows = self._system.core.file_pages(self._number)
         return next((pfn for offset, pfn, *_ in rows if offset == wanted), None)
 
     def disk(self, page: int) -> bytes:
-        """Return what is on disk of a page; zeroes where nothing was ever written.
+        """Tell what is on disk of a page.
+
+        Parameters
+        ----------
+        page
+            Which of its pages, from 0.
+
+        Returns
+        -------
+        bytes
+            4096 of them, zeroes where nothing was ever written.
 
         Raises
         ------
@@ -135,7 +156,19 @@ class File:
         return self._system.core.file_disk(self._number, file_page(page))
 
     def buffers(self, page: int) -> tuple[Buffer, ...]:
-        """Return the buffers of a page, in the order of their offsets; nothing without."""
+        """Tell the buffers of a page.
+
+        Parameters
+        ----------
+        page
+            Which of its pages, from 0.
+
+        Returns
+        -------
+        tuple
+            A `pagemig.Buffer` each, in the order of their offsets; nothing for a page without, or one that
+            is not in the page cache.
+        """
         pfn = self.pfn_of(page)
         rows = [] if pfn is None else self._system.core.buffers(pfn)
         return tuple(Buffer(BufferState(state), count, block) for state, count, block in rows)
@@ -158,15 +191,22 @@ class File:
             There is no such buffer, or it is locked already.
         """
         pfn, index = self._buffer(page, at)
-        self._system.core.hold_buffer(pfn, index, calls.require_bool(lock, "lock"))
+        self._system.core.hold_buffer(pfn, index, require_bool(lock, "lock"))
 
     def release_buffer(self, page: int, at: int) -> None:
         """Undo `hold_buffer`, wherever the page is now: half way through a move, or cut off, too.
 
+        Parameters
+        ----------
+        page
+            Which page.
+        at
+            Which of its buffers, from 0.
+
         Raises
         ------
         UsageError
-            The page has no buffers, or not so many.
+            The page has no such buffer, or it is not held by hand.
         """
         pfn = self._system.core.buffered_page(self._number, file_page(page))
         if pfn is None:
@@ -188,7 +228,19 @@ class File:
     def read(self, offset: int, size: int, *, by: HasPid | None = None) -> bytes:
         """Read bytes through the page cache, up to the end of the file.
 
-        On a machine without contents what comes back is zeroes.
+        Parameters
+        ----------
+        offset
+            Of the first byte.
+        size
+            How many bytes, at most 1 GiB.
+        by
+            Who; by default the kernel.
+
+        Returns
+        -------
+        bytes
+            Those that there are; zeroes on a machine without contents.
 
         Raises
         ------
@@ -210,9 +262,9 @@ class File:
         Parameters
         ----------
         offset
-            Where, bytes.
+            Of the first byte.
         data
-            What.
+            What to write, at most 1 GiB.
         size
             Instead of ``data``: how many bytes that nobody looks at.
         by
@@ -227,18 +279,39 @@ class File:
         ------
         OSError
             EIO: the disk failed; ENOMEM: no frame, or a refused charge.
+        UsageError
+            Both or neither of ``data`` and ``size`` are given, or the bytes are beyond where files end.
         """
         return int(self._run(calls.write_file(self, offset, data, size=size), by))
 
     def truncate(self, size: int, *, by: HasPid | None = None) -> None:
-        """Change its size; pages beyond are unmapped and leave the page cache."""
+        """Change its size; pages beyond are unmapped and leave the page cache.
+
+        Parameters
+        ----------
+        size
+            Its new size, bytes, up to 2^51.
+        by
+            Who; by default the kernel.
+        """
         self._run(calls.truncate(self, size), by)
 
     def lookup(self, page: int, *, by: HasPid | None = None) -> int | None:
         """Look a page up without locks and keep the reference, as ``read(2)`` does for a moment.
 
-        Returns the frame number, None if the page is not in the page cache. The reference counts
-        as a pin: drop it with `pagemig.Task.unpin`.
+        The reference counts as a pin: drop it with `pagemig.Task.unpin`.
+
+        Parameters
+        ----------
+        page
+            Which of its pages, from 0.
+        by
+            Who; by default the kernel.
+
+        Returns
+        -------
+        int or None
+            The frame number; None if the page is not in the page cache.
         """
         pfn: int | None = self._run(calls.lookup(self, page), by)
         return pfn
@@ -249,15 +322,40 @@ class File:
         The page is under writeback until the transfer ends: when somebody waits for it, or by
         `pagemig.Machine.advance` or `pagemig.Machine.complete_io`.
 
+        Parameters
+        ----------
+        page
+            Which of its pages, from 0.
+        by
+            Who; by default the kernel.
+
+        Returns
+        -------
+        Written
+            What came of it; also where there was nothing to write.
+
         Raises
         ------
         OSError
-            What the ``writepage`` method failed with.
+            What the ``writepage`` method failed with; EINVAL if the filesystem has none.
         """
         return Written(self._run(calls.writeback(self, page), by))
 
     def invalidate(self, page: int, *, by: HasPid | None = None) -> bool:
-        """Drop a page that is clean, unmapped and can be locked at once; return whether it is gone."""
+        """Drop a page that is clean, unmapped and can be locked at once.
+
+        Parameters
+        ----------
+        page
+            Which of its pages, from 0.
+        by
+            Who; by default the kernel.
+
+        Returns
+        -------
+        bool
+            Whether it has gone.
+        """
         return bool(self._run(calls.invalidate(self, page), by))
 
     # itself ------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ _HOST_PAGE = mmap.PAGESIZE
 class HostUnavailable(PagemigError):
     """This host does not answer the question; the message says why.
 
-    Attributes
+    Parameters
     ----------
     reason
         Why, without naming the question.
@@ -186,6 +186,11 @@ def host_query_ns_per_page(pages: int = 1 << 16, *, rounds: int = 5) -> float:
         How many pages one call asks about, in address order.
     rounds
         How many calls; the median counts.
+
+    Returns
+    -------
+    float
+        Nanoseconds for each page.
 
     Raises
     ------

@@ -24,6 +24,7 @@ class KsmPlace:
     mm: int
     """Whose memory, under a number of the model's own."""
     address: int
+    """Of the page there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class KsmNode:
 
 
 class Ksm:
-    """What a machine merges.
+    """What a machine merges. Made by `pagemig.Machine.ksm`.
 
     Examples
     --------
@@ -63,10 +64,25 @@ class Ksm:
         self._system = system
 
     def scan(self, *, by: HasPid | None = None) -> int:
-        """Look at all memory that may be merged, once; return how many pages were merged.
+        """Look at all memory that may be merged, once.
 
         A page that somebody else holds a reference to is left alone: drain the pagevecs first
         (`pagemig.Machine.drain`).
+
+        Parameters
+        ----------
+        by
+            Who; by default the kernel.
+
+        Returns
+        -------
+        int
+            How many pages were merged.
+
+        Raises
+        ------
+        UsageError
+            The machine has no contents.
         """
         return int(run_now(self._system, self._system.acting(by), calls.ksm_scan()))
 

@@ -12,34 +12,22 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from . import _core, calls, snapshot
-from .arguments import integer, page_multiple
+from .arguments import integer, page_multiple, require_bool, require_name
 from .bugs import Bug, bits_of
 from .call import Call, CallValue, drive
-from .calls.kernel import OFFLINE_TICKS
-from .calls.value import Progress, run_now
-from .errors import UsageError, syscall_error
-from .flags import PAGE_SIZE, Capability, Granularity, PageFamily, PageFlags, Profile
-from .machine_stores import MachineStores, own
+from .errors import UsageError
+from .flags import PAGE_SIZE, Capability, Granularity, Profile
+from .machine_kernel import MachineKernel
+from .machine_stores import own
 from .memcg import Memcg
 from .permissions import SecurityHook
-from .region import HasPid
-from .results import Anywhere, ByPage, MigrationResult, ToNode
-from .system import KERNEL, PID_MAX, System
+from .system import PID_MAX, System
 from .task import Task
 from .task_view import require_capabilities
 from .topology import NodeSizes, Topology, plan
 
 _ID_MAX = (1 << 32) - 1
 SWAP_PAGES_MAX = (1 << 27) - 1
-BY_HAND = (
-    PageFlags.ERROR
-    | PageFlags.REFERENCED
-    | PageFlags.CHECKED
-    | PageFlags.RESERVED
-    | PageFlags.PRIVATE_2
-    | PageFlags.MAPPEDTODISK
-    | PageFlags.RECLAIM
-)
 
 
 class Loadable(Protocol):
@@ -49,7 +37,7 @@ class Loadable(Protocol):
         """Make a task with this memory."""
 
 
-class Machine(MachineStores):
+class Machine(MachineKernel):
     """A NUMA machine with its own frames, tasks and clock.
 
     Machines share nothing, so a program can have as many as it likes.
@@ -160,9 +148,9 @@ class Machine(MachineStores):
         Parameters
         ----------
         name
-            What to call it.
+            What to call it: printable text.
         uid, euid, suid
-            Real, effective and saved user id; the latter two are the first by default.
+            Real, effective and saved user id, 0 to 2^32 - 1; the latter two are the first by default.
         capabilities
             What it may do; by default everything for uid 0 and nothing for others.
         mems_allowed
@@ -175,14 +163,24 @@ class Machine(MachineStores):
             Whether it has no memory of its own.
         stack
             Whether 16 untouched pages are mapped just below the top of user space.
+
+        Returns
+        -------
+        Task
+            Its handle. Pids count up from 1.
+
+        Raises
+        ------
+        UsageError
+            An argument is not of its kind, or names what the machine does not have.
         """
         system = self._system
         group = 0 if memcg is None else own(system, memcg, Memcg, "memcg")
         real = integer(uid, "uid", high=_ID_MAX)
         default = Capability.ALL if real == 0 else Capability.NONE
-        is_kernel_thread = calls.require_bool(kernel_thread, "kernel_thread")
+        is_kernel_thread = require_bool(kernel_thread, "kernel_thread")
         pid = system.core.spawn(
-            calls.require_name(name),
+            require_name(name),
             real,
             real if euid is None else integer(euid, "euid", high=_ID_MAX),
             real if suid is None else integer(suid, "suid", high=_ID_MAX),
@@ -190,14 +188,30 @@ class Machine(MachineStores):
             system.memory_mask if mems_allowed is None else system.allowed_mask(mems_allowed),
             system.cpu(cpu),
             is_kernel_thread,
-            calls.require_bool(stack, "stack") and not is_kernel_thread,
+            require_bool(stack, "stack") and not is_kernel_thread,
         )
         if group:
             system.core.attach_memcg(group, pid)
         return Task(system, pid)
 
     def task(self, pid: int) -> Task:
-        """Return the task with a pid; `UsageError` if there is none."""
+        """Return a task by its pid.
+
+        Parameters
+        ----------
+        pid
+            Its number.
+
+        Returns
+        -------
+        Task
+            Its handle, equal to every other one.
+
+        Raises
+        ------
+        UsageError
+            There is no such task.
+        """
         number = integer(pid, "pid", high=PID_MAX)
         self._system.facts(number)
         return Task(self._system, number)
@@ -208,132 +222,26 @@ class Machine(MachineStores):
         return tuple(Task(self._system, pid) for pid in self._system.core.pids())
 
     def load(self, address_space: Loadable) -> Task:
-        """Make a task with the memory of a captured process; see `pagemig.inputs`."""
-        return address_space.place(self)
-
-    # what the kernel does ----------------------------------------------------------------
-
-    def drain(self, *, cpu: int | None = None) -> None:
-        """Drain all pagevecs of all CPUs, or of one."""
-        self._system.core.drain_cpu(None if cpu is None else self._system.cpu(cpu))
-
-    def isolate(self, pfn: int) -> None:
-        """Take a page off its LRU list, as another subsystem would.
-
-        Raises
-        ------
-        OSError
-            EBUSY: it is on none.
-        """
-        code = self._system.core.isolate(self._system.pfn(pfn))
-        if code:
-            raise syscall_error(-code, "isolate")
-
-    def putback(self, pfn: int) -> None:
-        """Put a page back that `isolate` took, by way of CPU 0."""
-        self._system.core.putback(self._system.pfn(pfn))
-
-    def set_page_flag(self, pfn: int, flag: PageFlags, on: bool = True) -> None:
-        """Set or clear a flag of a page by hand, as a filesystem or firmware might.
+        """Make a task with the memory of a captured process; see `pagemig.inputs.load`.
 
         Parameters
         ----------
-        pfn
-            The frame, which must be in use.
-        flag
-            ``ERROR``, ``REFERENCED``, ``CHECKED``, ``RESERVED``, ``PRIVATE_2``, ``MAPPEDTODISK`` or
-            ``RECLAIM``; what else a page is follows from what is done with it.
-        on
-            Whether to set it.
+        address_space
+            What was captured: a `pagemig.inputs.AddressSpace`.
+
+        Returns
+        -------
+        Task
+            The new task.
 
         Raises
         ------
         UsageError
-            The frame is free or not there, or the flag is none of these.
+            It is none, has pages of another size, or needs more memory than is free.
         """
-        if not isinstance(flag, PageFlags) or flag not in BY_HAND or flag.bit_count() != 1:
-            raise UsageError(f"flag is {flag!r}; by hand it must be one of {BY_HAND!r}")
-        self._system.core.set_page_flag(self._system.pfn(pfn), int(flag), calls.require_bool(on, "on"))
-
-    def reclaim(
-        self, node: int, pages: int = 32, *, family: PageFamily = PageFamily.ANON, by: HasPid | None = None
-    ) -> int:
-        """Scan the tail of a node's inactive list and free what can be freed.
-
-        Parameters
-        ----------
-        node
-            Whose list.
-        pages
-            How many pages are looked at, at most.
-        family
-            Which of its two inactive lists.
-        by
-            Who; by default the kernel.
-
-        Returns
-        -------
-        int
-            How many pages were freed.
-        """
-        return int(self._by(by, calls.reclaim(node, pages, family=family)))
-
-    def offline(
-        self, first_pfn: int, count: int, *, timeout: int = OFFLINE_TICKS, by: HasPid | None = None
-    ) -> None:
-        """Move everything out of a range of frames, and withdraw the range.
-
-        Parameters
-        ----------
-        first_pfn, count
-            The range, frames: whole pageblocks of one zone.
-        timeout
-            Ticks after which it gives up.
-        by
-            Who; by default the kernel.
-
-        Raises
-        ------
-        OSError
-            EINVAL: no whole pageblocks, or not of one zone; EBUSY: something cannot be moved;
-            EAGAIN: it took too long; ENOMEM: no room elsewhere; EINTR: a signal is pending.
-        """
-        self._by(by, calls.offline(first_pfn, count, timeout=timeout))
-
-    def soft_offline(self, pfn: int, *, by: HasPid | None = None) -> None:
-        """Take one frame out of use, moving or dropping what is in it.
-
-        Raises
-        ------
-        OSError
-            EIO, EBUSY: it could not be emptied.
-        """
-        self._by(by, calls.soft_offline(pfn))
-
-    def migrate_pages(
-        self,
-        pfns: Iterable[int],
-        target: ToNode | Anywhere | ByPage,
-        *,
-        offlining: bool = False,
-        progress: Progress | None = None,
-    ) -> MigrationResult:
-        """Isolate pages and move them, in up to ten passes: the engine itself.
-
-        Parameters
-        ----------
-        pfns
-            Frame numbers, in the order in which they are tried.
-        target
-            Where to: `pagemig.ToNode`, `pagemig.Anywhere` or `pagemig.ByPage`.
-        offlining
-            Whether it is done for memory that goes away, which moves KSM pages too.
-        progress
-            Called now and then with the pages done and all pages; if it raises, the call stays in flight.
-        """
-        what = calls.migrate_frames(pfns, target, offlining=offlining)
-        result: MigrationResult = run_now(self._system, KERNEL, what, progress)
-        return result
+        if not callable(getattr(address_space, "place", None)):
+            raise UsageError(f"address_space is {address_space!r}; it must be a pagemig.inputs.AddressSpace")
+        return address_space.place(self)
 
     # its time ----------------------------------------------------------------------------
 
@@ -351,14 +259,21 @@ class Machine(MachineStores):
         call
             What to do: a value of `pagemig.calls`.
         by
-            The task that makes it.
+            The task that makes it, or its pid.
         granularity
             Where it may stop.
+
+        Returns
+        -------
+        Call
+            Its handle.
 
         Raises
         ------
         OSError
             The checks refuse it, as they would refuse the verb.
+        UsageError
+            It makes no sense on this machine or for this task, as that of the verb would not.
         """
         system = self._system
         if not callable(getattr(call, "_request", None)):
@@ -378,6 +293,8 @@ class Machine(MachineStores):
         ------
         DeadlockError
             None of them can ever go on.
+        MachineBusyError
+            Another thread runs the machine.
         """
         drive(self._system, lambda core: core.run())
 
@@ -387,15 +304,38 @@ class Machine(MachineStores):
         return tuple(call for _, call in sorted(self._system.calls.items()))
 
     def advance(self, ticks: int) -> None:
-        """Let virtual time pass, ticks of 1 ms; transfers that are due end."""
+        """Let virtual time pass; transfers that are due end.
+
+        Parameters
+        ----------
+        ticks
+            How many, of 1 ms each.
+
+        Raises
+        ------
+        UsageError
+            The clock does not go so far: it has 64 bits.
+        """
         self._system.core.advance(integer(ticks, "ticks"))
 
     def complete_io(self) -> bool:
-        """End the transfer that ends next, at once; return whether there was one."""
+        """End the transfer that ends next, at once.
+
+        Returns
+        -------
+        bool
+            Whether there was one.
+        """
         return bool(self._by(None, calls.complete_io()))
 
     def record(self, limit: int = 100_000) -> None:
-        """Keep the last ``limit`` events for `trace`; 0 stops and forgets."""
+        """Keep the last events for `trace` from now on, with those that are kept already.
+
+        Parameters
+        ----------
+        limit
+            How many, at most 2^32; 0 stops and forgets.
+        """
         self._system.core.record(integer(limit, "limit", high=1 << 32))
 
     def watch_stores(self) -> None:
@@ -421,14 +361,29 @@ class Machine(MachineStores):
         self._system.core.watch_stores()
 
     def clone(self) -> Machine:
-        """Return an equal machine that shares nothing with this one, calls in flight included."""
+        """Copy the machine, calls in flight included.
+
+        Returns
+        -------
+        Machine
+            An equal one that shares nothing with this one.
+        """
         return _over(self._system.clone())
 
     def snapshot(self) -> bytes:
-        """Return the whole machine as bytes: equal bytes for equal machines, wherever they are made.
+        """Write the whole machine as bytes.
 
-        Calls in flight are in it, with the user memory that they write to. Only values of
-        `pagemig.calls` can be: another one is refused with `UsageError`.
+        Calls in flight are in it, with the user memory that they write to.
+
+        Returns
+        -------
+        bytes
+            Equal bytes for equal machines, wherever they are made.
+
+        Raises
+        ------
+        UsageError
+            A call in flight is none of `pagemig.calls`.
 
         Examples
         --------
@@ -441,11 +396,21 @@ class Machine(MachineStores):
 
     @staticmethod
     def restore(data: bytes) -> Machine:
-        """Return the machine of a snapshot; its calls in flight are `Machine.calls`, in order.
+        """Read a snapshot; the calls in flight of the machine are `Machine.calls`, in order.
 
         Nothing of the bytes is run, as a pickle's would be. But checksums find damage, not malice: bytes
         that were forged with care can make a machine that contradicts itself, and running that can
         fail with `InternalError` or go on for ever.
+
+        Parameters
+        ----------
+        data
+            What `snapshot` returned.
+
+        Returns
+        -------
+        Machine
+            One equal to the one that was written.
 
         Raises
         ------
@@ -464,9 +429,6 @@ class Machine(MachineStores):
 
     def __repr__(self) -> str:
         return f"Machine(nodes={self.nodes}, cpus={len(self.cpus)})"
-
-    def _by(self, by: HasPid | None, what: CallValue) -> Any:
-        return run_now(self._system, self._system.acting(by), what)
 
 
 def _over(system: System) -> Machine:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from . import calls
-from .arguments import integer, node_mask
+from .arguments import integer, node_mask, require_bool, require_name
 from .calls.files import file_size
 from .cpuset import Cpuset
 from .errors import UsageError, syscall_error
@@ -35,11 +34,21 @@ class MachineStores(MachineView):
         Parameters
         ----------
         name
-            What to call it; no other file may be called so.
+            What to call it: printable text; no other file may be called so.
         size
-            Bytes, up to 2 to the power of 51.
+            Bytes, up to 2^51.
         filesystem
             What can be done with its pages: one of `pagemig.filesystems`, or a `pagemig.FileSystem`.
+
+        Returns
+        -------
+        File
+            Its handle.
+
+        Raises
+        ------
+        UsageError
+            The name is taken, or an argument is not of its kind.
         """
         system = self._system
         _require_new_name(name, [row[1] for row in system.core.files()], "file")
@@ -57,7 +66,23 @@ class MachineStores(MachineView):
         return tuple(File(self._system, number) for number, *_ in self._system.core.files())
 
     def file(self, which: str | int) -> File:
-        """Return the file of a name or a number; `UsageError` if there is none."""
+        """Return a file by its name or number.
+
+        Parameters
+        ----------
+        which
+            What it is called, or its number.
+
+        Returns
+        -------
+        File
+            Its handle, equal to every other one.
+
+        Raises
+        ------
+        UsageError
+            There is no such file.
+        """
         return File(self._system, _number_of(which, self._system.core.files(), "file"))
 
     def set_swap_device(self, *, io_ticks: int | None = 1, congested: bool = False) -> None:
@@ -71,7 +96,7 @@ class MachineStores(MachineView):
             Whether it has more to do than it can, so that reclaim does not write to it.
         """
         ticks = None if io_ticks is None else integer(io_ticks, "io_ticks")
-        self._system.core.set_swap_device(ticks, calls.require_bool(congested, "congested"))
+        self._system.core.set_swap_device(ticks, require_bool(congested, "congested"))
 
     # its groups --------------------------------------------------------------------------
 
@@ -81,11 +106,21 @@ class MachineStores(MachineView):
         Parameters
         ----------
         name
-            What to call it; no other group may be called so.
+            What to call it: printable text; no other group may be called so.
         limit
             Bytes at most, rounded down to pages; None for no limit.
         parent
             The group it is in, whose limit holds for it too; by default the root.
+
+        Returns
+        -------
+        Memcg
+            Its handle.
+
+        Raises
+        ------
+        UsageError
+            The name is taken, or an argument is not of its kind.
         """
         system = self._system
         _require_new_name(name, ["root", *(row[1] for row in system.core.memcgs())], "memory cgroup")
@@ -98,7 +133,23 @@ class MachineStores(MachineView):
         return tuple(Memcg(self._system, number) for number, *_ in self._system.core.memcgs())
 
     def memcg(self, which: str | int) -> Memcg:
-        """Return the memory cgroup of a name or a number; `UsageError` if there is none."""
+        """Return a memory cgroup by its name or number.
+
+        Parameters
+        ----------
+        which
+            What it is called, or its number.
+
+        Returns
+        -------
+        Memcg
+            Its handle, equal to every other one.
+
+        Raises
+        ------
+        UsageError
+            There is no such group.
+        """
         return Memcg(self._system, _number_of(which, self._system.core.memcgs(), "memory cgroup"))
 
     def create_cpuset(
@@ -109,23 +160,30 @@ class MachineStores(MachineView):
         Parameters
         ----------
         name
-            What to call it; no other cpuset may be called so.
+            What to call it: printable text; no other cpuset may be called so.
         mems
-            Its nodes.
+            Its nodes, ids; may be none.
         memory_migrate
             Whether pages follow when the nodes change, and when a task comes in.
         parent
             The cpuset it is in; by default the root.
 
+        Returns
+        -------
+        Cpuset
+            Its handle.
+
         Raises
         ------
         OSError
             EINVAL: a node without memory; EACCES: a node that is not the parent's.
+        UsageError
+            The name is taken, or an argument is not of its kind.
         """
         system = self._system
         _require_new_name(name, [row[1] for row in system.core.cpusets()], "cpuset")
         above = 0 if parent is None else own(system, parent, Cpuset, "parent")
-        follow = calls.require_bool(memory_migrate, "memory_migrate")
+        follow = require_bool(memory_migrate, "memory_migrate")
         number = system.core.create_cpuset(name, node_mask(mems, "mems"), follow, above)
         if number < 0:
             raise syscall_error(-number, "cpuset.mems")
@@ -138,7 +196,23 @@ class MachineStores(MachineView):
         return tuple(Cpuset(self._system, number) for number, *_ in self._system.core.cpusets())
 
     def cpuset(self, which: str | int) -> Cpuset:
-        """Return the cpuset of a name or a number; `UsageError` if there is none."""
+        """Return a cpuset by its name or number.
+
+        Parameters
+        ----------
+        which
+            What it is called, or its number.
+
+        Returns
+        -------
+        Cpuset
+            Its handle, equal to every other one.
+
+        Raises
+        ------
+        UsageError
+            There is no such cpuset.
+        """
         return Cpuset(self._system, _number_of(which, self._system.core.cpusets(), "cpuset"))
 
     @property
@@ -167,5 +241,5 @@ def _number_of(which: str | int, rows: Iterable[tuple[Any, ...]], what: str) -> 
 
 def _require_new_name(name: str, taken: Iterable[str], what: str) -> None:
     """Refuse a name that is none, or that is another's."""
-    if calls.require_name(name) in taken:
+    if require_name(name) in taken:
         raise UsageError(f"there is a {what} called {name!r} already; give it another name")

@@ -70,22 +70,66 @@ class MachineView:
     # its frames --------------------------------------------------------------------------
 
     def frame(self, pfn: int) -> FrameInfo:
-        """Return what is known of one frame."""
-        return FrameInfo.from_core(self._system.core.frame(self._system.pfn(pfn)))
+        """Tell what is known of one frame.
+
+        Parameters
+        ----------
+        pfn
+            Its number; the one beyond the last is the zero page.
+
+        Returns
+        -------
+        FrameInfo
+            As it is now.
+
+        Raises
+        ------
+        UsageError
+            There is no such frame.
+        """
+        return FrameInfo._from_core(self._system.core.frame(self._system.pfn(pfn)))
 
     def frames(self, node: int) -> dict[str, npt.NDArray[Any]]:
-        """Return the allocated frames of a node as columns, in frame order.
+        """Tell the allocated frames of a node as columns, in frame order.
 
-        The names are those of the fields of `pagemig.FrameInfo`; ``owner`` is the kind of the
-        owner, 0 for none, and ``owner_id`` its number.
+        Parameters
+        ----------
+        node
+            Its id.
+
+        Returns
+        -------
+        dict
+            Read-only arrays of one length, by the names of the fields of `pagemig.FrameInfo`; ``owner``
+            is the kind of the owner, 0 for none, and ``owner_id`` its number.
+
+        Raises
+        ------
+        UsageError
+            There is no such node.
         """
         columns = self._system.core.frames(self._system.node(node))
         return {name: read_only(column) for name, column in columns.items()}
 
     def entries_to(self, pfn: int) -> tuple[tuple[int, int, Entry], ...]:
-        """Return who maps a frame: pid, address and entry, those included whose page is on its way.
+        """Tell who maps a frame, those included whose page is on its way.
 
         A migration entry names the frame that its page is moved from until the move has ended.
+
+        Parameters
+        ----------
+        pfn
+            Which frame.
+
+        Returns
+        -------
+        tuple
+            Pid, address and `pagemig.Entry` of each place.
+
+        Raises
+        ------
+        UsageError
+            There is no such frame.
 
         Examples
         --------
@@ -100,26 +144,96 @@ class MachineView:
         """
         core = self._system.core
         places = core.entries_to(self._system.pfn(pfn))
-        return tuple((pid, at, Entry.from_core(core.entry(pid, at))) for pid, at in places)
+        return tuple((pid, at, Entry._from_core(core.entry(pid, at))) for pid, at in places)
 
     def frame_bytes(self, pfn: int) -> bytes:
-        """Return the contents of a frame; `UsageError` on a machine without."""
+        """Return the contents of a frame.
+
+        Parameters
+        ----------
+        pfn
+            Which frame.
+
+        Returns
+        -------
+        bytes
+            4096 of them.
+
+        Raises
+        ------
+        UsageError
+            The machine has no contents, or no such frame.
+        """
         return self._system.core.frame_bytes(self._system.pfn(pfn))
 
     def lru(self, node: int, which: LruList, zone: ZoneKind = ZoneKind.NORMAL) -> tuple[int, ...]:
-        """Return the frames of one LRU list of a zone, head first."""
+        """Tell the frames of one LRU list of a zone.
+
+        Parameters
+        ----------
+        node
+            Its id.
+        which
+            Which of the lists.
+        zone
+            Which zone of the node.
+
+        Returns
+        -------
+        tuple
+            Frame numbers, head first.
+
+        Raises
+        ------
+        UsageError
+            There is no such list.
+        """
         if not isinstance(which, LruList) or not isinstance(zone, ZoneKind):
             raise UsageError(f"{which!r} of {zone!r}; they must be a LruList and a ZoneKind")
         return tuple(self._system.core.lru(self._system.node(node), int(zone), int(which)))
 
     def pagevec(self, cpu: int, which: LruList) -> tuple[int, ...]:
-        """Return the frames that wait on a CPU for an LRU list, in the order of their coming."""
+        """Tell the frames that wait on a CPU for an LRU list.
+
+        Parameters
+        ----------
+        cpu
+            Its number.
+        which
+            For which list.
+
+        Returns
+        -------
+        tuple
+            Frame numbers, in the order of their coming.
+
+        Raises
+        ------
+        UsageError
+            There is no such CPU or list.
+        """
         if not isinstance(which, LruList):
             raise UsageError(f"which is {which!r}; it must be a LruList")
         return tuple(self._system.core.pagevec(self._system.cpu(cpu), int(which)))
 
     def zonelist(self, node: int) -> tuple[tuple[int, ZoneKind], ...]:
-        """Return the zones in which an allocation for a node looks, in that order."""
+        """Tell the zones in which an allocation for a node looks.
+
+        Parameters
+        ----------
+        node
+            Its id.
+
+        Returns
+        -------
+        tuple
+            Node and kind of each zone, in the order in which they are tried.
+
+        Raises
+        ------
+        UsageError
+            There is no such node.
+        """
         return tuple((n, ZoneKind(z)) for n, z in self._system.core.zonelist(self._system.node(node)))
 
     @property
@@ -128,41 +242,145 @@ class MachineView:
         return self._system.core.pins()
 
     def vmstat(self) -> dict[str, int]:
-        """Return the counters of the whole machine, spelled as in ``/proc/vmstat``."""
+        """Count pages and events of the whole machine.
+
+        Returns
+        -------
+        dict
+            Counters by name, spelled as in ``/proc/vmstat``.
+        """
         return self._system.core.vmstat()
 
     def vmstat_text(self) -> str:
-        """Return the same as the text of ``/proc/vmstat``, for tools that read it."""
+        """Say the same for tools that read it.
+
+        Returns
+        -------
+        str
+            The text of ``/proc/vmstat``.
+        """
         return machine_texts.vmstat_text(self._system)
 
     def zoneinfo_text(self) -> str:
-        """Return every zone, its watermarks and counters, as the text of ``/proc/zoneinfo``."""
+        """Say what every zone has, its watermarks and counters, for tools that read it.
+
+        Returns
+        -------
+        str
+            The text of ``/proc/zoneinfo``.
+        """
         return machine_texts.zoneinfo_text(self._system)
 
     def ftrace_text(self) -> str:
-        """Return the migrations since `record` as ftrace's lines of ``migrate:mm_migrate_pages``."""
+        """Say which migrations there were since `record`, for tools that read it.
+
+        Returns
+        -------
+        str
+            Lines of ftrace with the tracepoint ``migrate:mm_migrate_pages``.
+        """
         return machine_texts.ftrace_text(self._system)
 
     def zone_counters(self, node: int) -> dict[str, int]:
-        """Return the same for one node."""
+        """Count pages of one node, over its zones.
+
+        Parameters
+        ----------
+        node
+            Its id.
+
+        Returns
+        -------
+        dict
+            Counters by name, as of `vmstat`.
+
+        Raises
+        ------
+        UsageError
+            There is no such node.
+        """
         return self._system.core.zone_counters(self._system.node(node))
 
     def buffers(self, pfn: int) -> tuple[Buffer, ...]:
-        """Return the buffers of the page in a frame, in the order of their offsets; nothing without."""
+        """Tell the buffers of the page in a frame.
+
+        Parameters
+        ----------
+        pfn
+            Which frame.
+
+        Returns
+        -------
+        tuple
+            A `pagemig.Buffer` each, in the order of their offsets; nothing without.
+
+        Raises
+        ------
+        UsageError
+            There is no such frame.
+        """
         rows = self._system.core.buffers(self._system.pfn(pfn))
         return tuple(Buffer(BufferState(state), count, block) for state, count, block in rows)
 
     def memcg_record(self, pfn: int) -> MemcgRecord:
-        """Return which memory cgroup pays for a frame."""
+        """Tell which memory cgroup pays for a frame.
+
+        Parameters
+        ----------
+        pfn
+            Which frame.
+
+        Returns
+        -------
+        MemcgRecord
+            Flags and group.
+
+        Raises
+        ------
+        UsageError
+            There is no such frame.
+        """
         flags, owner = self._system.core.frame_memcg(self._system.pfn(pfn))
         return MemcgRecord(RecordFlags(flags), owner)
 
     def present_pages(self, node: int) -> int:
-        """Return how many frames of a node are not offline."""
+        """Count the frames of a node that are not offline.
+
+        Parameters
+        ----------
+        node
+            Its id.
+
+        Returns
+        -------
+        int
+            How many.
+
+        Raises
+        ------
+        UsageError
+            There is no such node.
+        """
         return self._system.core.present_pages(self._system.node(node))
 
     def pageblocks(self, node: int) -> tuple[Pageblock, ...]:
-        """Return the pageblocks of a node, in frame order: what can go offline, and what has."""
+        """Tell the pageblocks of a node: what can go offline, and what has.
+
+        Parameters
+        ----------
+        node
+            Its id.
+
+        Returns
+        -------
+        tuple
+            A `pagemig.Pageblock` each, in frame order.
+
+        Raises
+        ------
+        UsageError
+            There is no such node.
+        """
         rows = self._system.core.pageblocks(self._system.node(node))
         return tuple(Pageblock(first, BlockState(state)) for first, state in rows)
 
@@ -174,7 +392,23 @@ class MachineView:
         return SwapInfo(*self._system.core.swap())
 
     def swap_slot(self, entry: SwapEntry) -> SwapSlot:
-        """Return what is known of a slot of swap space; `UsageError` if there is none such."""
+        """Tell what is known of a slot of swap space.
+
+        Parameters
+        ----------
+        entry
+            Which slot, as `pagemig.Entry.swap` names it.
+
+        Returns
+        -------
+        SwapSlot
+            As it is now.
+
+        Raises
+        ------
+        UsageError
+            There is none such.
+        """
         if not isinstance(entry, SwapEntry):
             raise UsageError(f"entry is {entry!r}; it must be a SwapEntry, such as task.entry_at(...).swap")
         slots = self._system.core.swap()[0]
@@ -213,11 +447,23 @@ class MachineView:
     # what can be said of it --------------------------------------------------------------
 
     def audit(self) -> list[Finding]:
-        """Run the invariants; return what they find, nothing if all hold."""
+        """Run the invariants.
+
+        Returns
+        -------
+        list
+            A `pagemig.Finding` for each rule that does not hold; empty if all do.
+        """
         return [Finding(*row) for row in self._system.core.audit()]
 
     def check(self) -> None:
-        """Run the invariants; raise `InvariantError` for the first that does not hold."""
+        """Run the invariants, as `audit`.
+
+        Raises
+        ------
+        InvariantError
+            For the first rule that does not hold.
+        """
         for finding in self.audit():
             raise InvariantError(finding.rule, f"{finding.detail} ({finding.invariants})")
 

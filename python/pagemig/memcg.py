@@ -38,7 +38,7 @@ class MemcgStatistics:
 
 
 class Memcg:
-    """A memory cgroup.
+    """A memory cgroup. Made by `pagemig.Machine.create_memcg`.
 
     Two handles are equal if they name the same group of the same machine.
 
@@ -118,7 +118,18 @@ class Memcg:
         return tuple(system.make_task(system, pid) for pid in pids)
 
     def attach(self, task: HasPid | int) -> None:
-        """Make it pay for what a task takes from now on."""
+        """Make it pay for what a task takes from now on.
+
+        Parameters
+        ----------
+        task
+            Whom, or his pid.
+
+        Raises
+        ------
+        UsageError
+            The machine has no such task.
+        """
         self._system.core.attach_memcg(self._number, self._system.pid_of(task))
 
     def __eq__(self, other: object) -> bool:

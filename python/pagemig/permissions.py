@@ -60,6 +60,11 @@ class SecurityHook:
     vetoes
         The errno, positive, with which each pair is refused. Pairs that are not listed may.
 
+    Raises
+    ------
+    UsageError
+        A pair is not of two pids, or an errno is not 1 to 4095.
+
     Examples
     --------
     >>> hook = SecurityHook({(1, 2): errno.EACCES})
@@ -84,7 +89,20 @@ class SecurityHook:
         return hash(tuple(sorted(self.vetoes.items())))
 
     def verdict(self, caller: int, target: int) -> int:
-        """Return 0, or the errno of the veto."""
+        """Say whether one task may move another's pages.
+
+        Parameters
+        ----------
+        caller
+            Pid of the task that asks.
+        target
+            Pid of the task whose pages they are.
+
+        Returns
+        -------
+        int
+            0, or the errno of the veto.
+        """
         return self.vetoes.get((caller, target), 0)
 
 

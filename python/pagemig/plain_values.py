@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from . import calls, filesystems, flags
+from . import filesystems, flags
 from .call import CallValue, KeptCall
-from .calls import cpusets, engine, files, kernel, memory, placement
+from .calls import accesses, cpusets, engine, files, kernel, life, memory, moving, placement
 from .errors import UsageError
 from .permissions import SecurityHook
 from .policy import Policy
@@ -34,7 +34,8 @@ from .system import Beside
 from .topology import Plan
 from .user_memory import UserMemory
 
-_MODULES = (calls, cpusets, engine, files, kernel, memory, placement, filesystems, flags)
+_CALLS = (accesses, cpusets, engine, files, kernel, life, memory, moving, placement)
+_MODULES = (*_CALLS, filesystems, flags)
 _OTHERS = (Beside, KeptCall, Plan, Region, Policy, SecurityHook, ToNode, Anywhere, ByPage)
 
 
@@ -63,7 +64,7 @@ def write(value: object) -> bytes:
 
     Examples
     --------
-    >>> write((1, None, calls.read(4096, 2)))
+    >>> write((1, None, accesses.read(4096, 2)))
     b'[1,null,{"of":"Read","values":[4096,2]}]'
     """
     return json.dumps(_plain(value), separators=(",", ":"), allow_nan=False).encode()
@@ -79,9 +80,9 @@ def read(text: bytes, kind: type) -> Any:
 
     Examples
     --------
-    >>> read(b'{"of":"Read","values":[4096,2]}', calls.Read)
+    >>> read(b'{"of":"Read","values":[4096,2]}', accesses.Read)
     Read(address=4096, size=2)
-    >>> read(b'{"of":"Read","values":[4096,"two"]}', calls.Read)
+    >>> read(b'{"of":"Read","values":[4096,"two"]}', accesses.Read)
     Traceback (most recent call last):
         ...
     ValueError: size of Read is 'two'

@@ -32,6 +32,12 @@ class Policy:
     static, relative
         How ``nodes`` relates to the cpuset: as physical ids, or as positions in it.
 
+    Raises
+    ------
+    UsageError
+        ``mode`` is no `pagemig.PolicyMode`, or ``nodes`` holds what is no node id. What the kernel would
+        refuse is not refused here.
+
     Examples
     --------
     >>> Policy(PolicyMode.BIND, [1, 0])

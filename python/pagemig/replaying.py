@@ -86,12 +86,19 @@ def replay(
     granularity
         Where the calls that are started here may stop.
     record
-        How many events of it to keep for `Machine.trace`.
+        How many events of it to keep for `pagemig.Machine.trace`; 0 for none.
+
+    Returns
+    -------
+    Replay
+        What came of it.
 
     Raises
     ------
     UsageError
-        The schedule cannot be read, or asks for a step that cannot be made.
+        The schedule cannot be read, or asks for a step that cannot be made; or a call makes no sense.
+    OSError
+        The checks of a call refuse it.
 
     Examples
     --------

@@ -53,6 +53,7 @@ class Owner:
     """What the ``mapping`` of a page names."""
 
     kind: OwnerKind
+    """What it is."""
     id: int
     """Of a file `pagemig.File.number` (0 is the swap cache), of KSM `pagemig.KsmNode.number`; of
     anonymous memory the reverse-map list, under a number of the model's own."""
@@ -63,20 +64,39 @@ class FrameInfo:
     """One page frame, as the specification names its fields (data-model 2.1)."""
 
     pfn: int
+    """Its number."""
     node: int
+    """The id of its node."""
     zone: ZoneKind
+    """The kind of its zone."""
     flags: PageFlags
+    """The flags of its page."""
     count: int
     """References."""
     mapcount: int
     """Present entries that map it, counted from 0."""
     owner: Owner | None
+    """What its page belongs to; None if to nothing."""
     index: int
+    """Where in its owner: pages from the start of a file; of anonymous memory the address it was mapped
+    at first, in pages."""
     private: int
+    """What its owner keeps with it: of a page in the swap cache the slot."""
 
     @staticmethod
-    def from_core(row: tuple[int, ...]) -> FrameInfo:
-        """Make one from the core's tuple."""
+    def _from_core(row: tuple[int, ...]) -> FrameInfo:
+        """Make one from the core's tuple.
+
+        Parameters
+        ----------
+        row
+            Its fields in their order, the owner as kind and number.
+
+        Returns
+        -------
+        FrameInfo
+            The same as a value.
+        """
         pfn, node, zone, flags, count, mapcount, kind, owner, index, private = row
         named = Owner(OwnerKind(kind), owner) if kind else None
         return FrameInfo(pfn, node, ZoneKind(zone), PageFlags(flags), count, mapcount, named, index, private)
@@ -97,10 +117,13 @@ class Entry:
     """One page-table entry (data-model 6.3 and 6.4)."""
 
     kind: EntryKind
+    """What it is."""
     writable: bool
     """The write bit; of a migration entry, whether it is the write flavour."""
     dirty: bool
+    """Whether the page was stored to through it."""
     accessed: bool
+    """Whether the page was accessed through it."""
     special: bool
     """Whether it maps the zero page or another page that is not counted."""
     pfn: int | None
@@ -109,8 +132,19 @@ class Entry:
     """The 64 bits of the entry."""
 
     @staticmethod
-    def from_core(row: tuple[int, bool, bool, bool, bool, int, int]) -> Entry:
-        """Make one from the core's tuple."""
+    def _from_core(row: tuple[int, bool, bool, bool, bool, int, int]) -> Entry:
+        """Make one from the core's tuple.
+
+        Parameters
+        ----------
+        row
+            Its fields in their order.
+
+        Returns
+        -------
+        Entry
+            The same as a value.
+        """
         kind, writable, dirty, accessed, special, pfn, raw = row
         is_frame = kind in (EntryKind.PRESENT, EntryKind.MIGRATION) and not special
         return Entry(EntryKind(kind), writable, dirty, accessed, special, pfn if is_frame else None, raw)
@@ -126,8 +160,11 @@ class MemoryCounters:
     """The resident counters of a task, pages, as stored: they may be negative (Q16)."""
 
     file: int
+    """Pages of files, shared memory included."""
     anon: int
+    """Pages of its own."""
     swap: int
+    """Entries that name a slot of swap."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +184,7 @@ class AccessResult(ArrayValue):
     sigsegv: npt.NDArray[np.uint64]
     """Addresses that may not be accessed."""
     sigbus: npt.NDArray[np.uint64]
-    """Addresses beyond the end of what is mapped."""
+    """Addresses beyond the end of the file that is mapped there, or that its disk failed to read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,10 +210,13 @@ class Finding:
     """A broken invariant."""
 
     rule: str
+    """The name of the rule."""
     invariants: str
     """Ids of the specification, such as ``I-10, I-12``."""
     pfn: int | None
+    """The frame that it is about, None if about none."""
     detail: str
+    """What is wrong, in words and numbers."""
 
     def __str__(self) -> str:
         return f"{self.rule} ({self.invariants}): {self.detail}"
@@ -199,7 +239,9 @@ class Pageblock:
     """A run of frames that goes offline as one."""
 
     first_pfn: int
+    """Its first frame."""
     state: BlockState
+    """What it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +249,20 @@ class MemcgRecord:
     """Which memory cgroup pays for a frame (data-model 9)."""
 
     flags: RecordFlags
+    """What the record says."""
     owner: int
     """`pagemig.Memcg.number`; what it was last, if the frame is not charged."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToNode:
-    """Move pages to one node, or to the nearest with room if it has none."""
+    """Move pages to one node, or to the nearest with room if it has none.
+
+    Parameters
+    ----------
+    node
+        Its id; it must have memory.
+    """
 
     node: int
 
@@ -227,6 +276,18 @@ class Anywhere:
 class ByPage:
     """Move each page to a node of its own, without fallback.
 
+    Parameters
+    ----------
+    nodes
+        The node of each frame, by its number: ``{pfn: node}``.
+
+    Raises
+    ------
+    UsageError
+        ``nodes`` is no mapping.
+
+    Examples
+    --------
     >>> ByPage({7: 1}).node_of(7)
     1
     """
@@ -239,7 +300,23 @@ class ByPage:
         object.__setattr__(self, "nodes", dict(self.nodes))
 
     def node_of(self, pfn: int) -> int:
-        """Return the node for one page; `UsageError` if there is none."""
+        """Tell the node for one page.
+
+        Parameters
+        ----------
+        pfn
+            Its frame.
+
+        Returns
+        -------
+        int
+            The id of the node.
+
+        Raises
+        ------
+        UsageError
+            None was named.
+        """
         if pfn not in self.nodes:
             raise UsageError(f"ByPage names no node for frame {pfn}")
         return self.nodes[pfn]

@@ -18,11 +18,11 @@ import copyreg
 import struct
 import zlib
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from . import _core
 from .errors import UsageError
-from .plain_values import read, write
 from .system import Beside, System
 from .task import Task
 
@@ -42,7 +42,7 @@ _LENGTHS = struct.Struct("<QQ")
 def keep(system: System) -> bytes:
     """Return everything there is as bytes: the same bytes for equal machines."""
     with system.alone():
-        core, beside = system.core.snapshot(), write(system.beside())
+        core, beside = system.core.snapshot(), _values().write(system.beside())
     rest = _LENGTHS.pack(len(beside), len(core)) + beside
     checksum = zlib.crc32(core, zlib.crc32(rest))
     return b"".join((_HEADER.pack(MAGIC, VERSION, checksum), rest, core))
@@ -59,13 +59,20 @@ def restore(snapshot: bytes) -> System:
     beside, core = _parts(snapshot)
     machine = _core.Machine.restore(core)
     try:
-        kept: Beside = read(beside, Beside)
+        kept: Beside = _values().read(beside, Beside)
     except ValueError as error:
         raise UsageError(f"a snapshot of no machine: {error}") from None
     numbers = [call.number for call in kept.calls]
     if numbers != machine.calls():
         raise UsageError(f"a snapshot of no machine: calls {numbers} in flight, but {machine.calls()} inside")
     return System.restored(machine, kept, Task)
+
+
+def _values() -> ModuleType:
+    """Open the room of values, which most scripts never need, when somebody first does."""
+    from . import plain_values
+
+    return plain_values
 
 
 def _parts(snapshot: bytes) -> tuple[bytes, bytes]:

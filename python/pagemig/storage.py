@@ -21,6 +21,7 @@ class Buffer:
     """One block of a page."""
 
     state: BufferState
+    """Its flags."""
     count: int
     """Who uses it besides the page (``b_count``)."""
     block: int
@@ -35,6 +36,18 @@ class Buffer:
 @dataclass(frozen=True, slots=True)
 class SwapEntry:
     """A slot of a swap device; slot 0 is the header of the device and never used.
+
+    Parameters
+    ----------
+    device
+        Its number, 0 to 31; a machine has device 0 only.
+    offset
+        The number of the slot, below 2^59.
+
+    Raises
+    ------
+    UsageError
+        A number is out of range.
 
     Examples
     --------
@@ -63,12 +76,40 @@ class SwapEntry:
 
     @staticmethod
     def from_leaf(raw: int) -> SwapEntry:
-        """Read a page-table entry of swap type."""
-        return SwapEntry(raw >> 1 & (1 << _DEVICE_BITS) - 1, raw >> 9)
+        """Read a page-table entry of swap type.
+
+        Parameters
+        ----------
+        raw
+            Its 64 bits.
+
+        Returns
+        -------
+        SwapEntry
+            The slot that it names.
+
+        Raises
+        ------
+        UsageError
+            ``raw`` has not 64 bits.
+        """
+        bits = integer(raw, "raw")
+        return SwapEntry(bits >> 1 & (1 << _DEVICE_BITS) - 1, bits >> 9)
 
     @staticmethod
     def from_value(value: int) -> SwapEntry:
-        """Read the neutral form."""
+        """Read the neutral form.
+
+        Parameters
+        ----------
+        value
+            As of `value`.
+
+        Returns
+        -------
+        SwapEntry
+            The slot that it names.
+        """
         number = integer(value, "value")
         return SwapEntry(number >> _OFFSET_BITS, number & (1 << _OFFSET_BITS) - 1)
 
@@ -78,7 +119,9 @@ class SwapInfo:
     """Swap space, in pages."""
 
     slots: int
+    """How many pages fit in."""
     free: int
+    """How many more fit in."""
     cached: int
     """Pages in the swap cache."""
 
@@ -102,6 +145,8 @@ class Transfer:
     number: int
     """Transfers are numbered as they are submitted."""
     pfn: int
+    """The frame of the page."""
     direction: IoDirection
+    """Into the page, or out of it."""
     due: int | None
     """The tick at which it ends; None: never by itself."""

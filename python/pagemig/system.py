@@ -136,7 +136,7 @@ class System:
         """Return what the core knows of a task; `UsageError` if it knows none."""
         if pid == KERNEL:
             raise UsageError("no task with pid 0 on this machine")
-        return TaskFacts._make(self.core.task(pid))
+        return tuple.__new__(TaskFacts, self.core.task(pid))
 
     def find(self, pid: int) -> TaskFacts | None:
         """Return the same, or None."""

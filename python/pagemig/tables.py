@@ -27,6 +27,16 @@ Column: TypeAlias = npt.NDArray[Any] | tuple[str, ...]
 class Table:
     """Named columns of one length; a value.
 
+    Parameters
+    ----------
+    columns
+        By name: arrays of numbers or flags with one dimension, or tuples of str.
+
+    Raises
+    ------
+    UsageError
+        A column is of another kind or length.
+
     Examples
     --------
     >>> table = Table.of(node=[0, 1], pages=[7, 9], name=["fast", "slow"])
@@ -63,7 +73,23 @@ class Table:
 
     @staticmethod
     def of(**columns: Sequence[Any] | npt.NDArray[Any]) -> Table:
-        """Make a table of lists: text where all entries are text, numbers or flags otherwise."""
+        """Make a table of lists.
+
+        Parameters
+        ----------
+        columns
+            By name: text where all entries are text, numbers or flags otherwise; of one length.
+
+        Returns
+        -------
+        Table
+            With the columns in the order given.
+
+        Raises
+        ------
+        UsageError
+            A list holds what is none of these, or is of another length.
+        """
         made: dict[str, Column] = {}
         for name, values in columns.items():
             is_text = not isinstance(values, np.ndarray) and all(isinstance(value, str) for value in values)

@@ -31,10 +31,14 @@ class Vma:
     """One area of a task's memory (data-model 6.1)."""
 
     start: int
+    """Its first address."""
     end: int
     """First address beyond."""
     flags: VmFlags
+    """What it permits, and what else it is."""
     pgoff: int
+    """Where in its file it starts, pages; of anonymous memory its first address when it was mapped, in
+    pages."""
     policy: Policy | None
     """Its own memory policy, as it holds; None to follow the task's."""
     anon_vmas: tuple[int, ...]
@@ -43,11 +47,24 @@ class Vma:
     """The number of the file it maps (`pagemig.File.number`), None for anonymous memory."""
 
     @staticmethod
-    def from_core(
+    def _from_core(
         row: tuple[int, int, int, int, tuple[int, int, int, int] | None, int, tuple[int, ...]],
         file: int | None,
     ) -> Vma:
-        """Make one from the core's tuple."""
+        """Make one from the core's tuple.
+
+        Parameters
+        ----------
+        row
+            Start, end, flags, offset in pages, policy, id, reverse-map lists.
+        file
+            The number of the file it maps, if any.
+
+        Returns
+        -------
+        Vma
+            The same as a value.
+        """
         start, end, flags, pgoff, holds, _, links = row
         policy = None if holds is None else Policy(PolicyMode(holds[0]), nodes_in(holds[1]))
         return Vma(start, end, VmFlags(flags), pgoff, policy, tuple(links), file)
@@ -146,20 +163,53 @@ class TaskView:
     # what is there -----------------------------------------------------------------------
 
     def nodes_of(self, where: Where) -> Nodes:
-        """Return the node of each page, int32, -1 where nothing is present. Changes nothing."""
+        """Tell on which node each page is. Changes nothing.
+
+        Parameters
+        ----------
+        where
+            A region of this task, or addresses, shape (pages,).
+
+        Returns
+        -------
+        numpy.ndarray
+            Node ids, -1 where nothing is present: int32, shape (pages,), read-only.
+        """
         return read_only(self._system.core.nodes_of(self._pid, addresses_in(where, self._pid, "where")))
 
     def page_at(self, address: int) -> FrameInfo | None:
-        """Return the page that an address maps; None if none is present, or the zero page."""
+        """Tell which page an address maps.
+
+        Parameters
+        ----------
+        address
+            Any byte of the page.
+
+        Returns
+        -------
+        FrameInfo or None
+            None if no page is present, or the zero page.
+        """
         entry = self.entry_at(address)
         if entry.pfn is None or entry.kind.name != "PRESENT":
             return None
-        return FrameInfo.from_core(self._system.core.frame(entry.pfn))
+        return FrameInfo._from_core(self._system.core.frame(entry.pfn))
 
     def entry_at(self, address: int) -> Entry:
-        """Return the page-table entry of an address."""
+        """Tell the page-table entry of an address.
+
+        Parameters
+        ----------
+        address
+            Any byte of the page, in user space.
+
+        Returns
+        -------
+        Entry
+            As it is; of kind ``NONE`` where there is none.
+        """
         number = integer(address, "address", high=USER_END - 1)
-        return Entry.from_core(self._system.core.entry(self._pid, number))
+        return Entry._from_core(self._system.core.entry(self._pid, number))
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -172,7 +222,7 @@ class TaskView:
     def vmas(self) -> tuple[Vma, ...]:
         """The same with all that the kernel keeps of each."""
         core, pid = self._system.core, self._pid
-        return tuple(map(Vma.from_core, core.vmas(pid), core.vma_files(pid)))
+        return tuple(map(Vma._from_core, core.vmas(pid), core.vma_files(pid)))
 
     @property
     def counters(self) -> MemoryCounters:
@@ -186,11 +236,23 @@ class TaskView:
         return max(0, counters.file) + max(0, counters.anon)
 
     def numa_maps(self) -> str:
-        """Return ``/proc/PID/numa_maps`` in the kernel's own format."""
+        """Say in the kernel's own format where the pages of each area are.
+
+        Returns
+        -------
+        str
+            The text of ``/proc/PID/numa_maps``.
+        """
         return proc_texts.numa_maps(self._system, self._pid)
 
     def status(self) -> str:
-        """Return ``/proc/PID/status`` in the kernel's own format, as far as it is modelled."""
+        """Say in the kernel's own format what the task is, as far as it is modelled.
+
+        Returns
+        -------
+        str
+            The text of ``/proc/PID/status``.
+        """
         return proc_texts.status(self._system, self._pid)
 
     def __eq__(self, other: object) -> bool:

@@ -39,6 +39,11 @@ class Zone:
     min, low, high
         The watermarks, frames: an allocation is refused when a zone has no more free.
 
+    Raises
+    ------
+    UsageError
+        The zone is empty or not of whole pages, or its watermarks do not ascend.
+
     Examples
     --------
     >>> Zone(ZoneKind.MOVABLE, 1 << 20, low=16)
@@ -78,6 +83,12 @@ class Node:
     zones
         Its zones. By default all memory is one NORMAL zone with watermarks of 0.
 
+    Raises
+    ------
+    UsageError
+        Neither ``memory`` nor ``zones`` tells its size, they contradict each other, or two zones are of one
+        kind.
+
     Examples
     --------
     >>> Node(1 << 30, cpus=[0, 2])
@@ -105,7 +116,18 @@ class Node:
             object.__setattr__(self, "cpus", _cpus_of_node(self.cpus))
 
     def core_zones(self, node: int) -> list[tuple[int, int, int, int, int, int]]:
-        """Return the zones as (node, kind, frames, min, low, high)."""
+        """Tell its zones as the core takes them.
+
+        Parameters
+        ----------
+        node
+            The id that it gets.
+
+        Returns
+        -------
+        list
+            (node, kind, frames, min, low, high) of each.
+        """
         zones = self.zones or ([Zone(ZoneKind.NORMAL, self.memory)] if self.memory else [])
         return [(node, int(z.kind), z.memory // PAGE_SIZE, z.min, z.low or 0, z.high or 0) for z in zones]
 
@@ -119,6 +141,11 @@ class Topology:
     distances
         A symmetric square, rows and columns in ascending order of node ids, 1 to 255; Linux
         uses 10 for a node itself and 20 for its neighbour.
+
+    Raises
+    ------
+    UsageError
+        The rows are no symmetric square of such numbers.
 
     Examples
     --------
@@ -144,8 +171,25 @@ class Topology:
 
     @staticmethod
     def flat(nodes: int) -> Topology:
-        """Return the default: 10 to itself, 20 to every other node."""
-        return Topology([[10 if a == b else 20 for b in range(nodes)] for a in range(nodes)])
+        """Make the default: 10 from a node to itself, 20 to every other.
+
+        Parameters
+        ----------
+        nodes
+            How many nodes.
+
+        Returns
+        -------
+        Topology
+            Rows and columns for so many.
+
+        Raises
+        ------
+        UsageError
+            ``nodes`` is not 0 to 64.
+        """
+        ids = range(integer(nodes, "nodes", high=NODES_MAX))
+        return Topology([[10 if a == b else 20 for b in ids] for a in ids])
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ class Event(NamedTuple):
     time: int
     """Steps made on the machine before."""
     pid: int
+    """The task that made the call."""
     call: int
     """The number of the call, see `pagemig.Call.number`."""
     event: str
@@ -36,7 +37,12 @@ class Event(NamedTuple):
 
 
 class Trace:
-    """The events of a machine, oldest first. A copy: it does not grow.
+    """The events of a machine, oldest first. A copy: it does not grow. Made by `pagemig.Machine.trace`.
+
+    Parameters
+    ----------
+    columns
+        Under the names of the fields of `pagemig.Event`, of one length: arrays, or lists of text.
 
     Examples
     --------

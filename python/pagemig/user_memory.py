@@ -82,7 +82,13 @@ class UserMemory:
         )
 
     def copy(self) -> UserMemory:
-        """Return memory of its own with the same bytes and the same faults."""
+        """Copy it, bytes and faults.
+
+        Returns
+        -------
+        UserMemory
+            One with memory of its own.
+        """
         return UserMemory(self.array.copy(), self.readable, self.writable, self.valid_bytes)
 
 

@@ -96,7 +96,13 @@ class Violation:
         return sum(int(number) for number in re.findall("[0-9]+", self.schedule))
 
     def replay(self) -> Replay:
-        """Run the schedule on a clone of where the exploration began."""
+        """Run the schedule on a clone of where the exploration began.
+
+        Returns
+        -------
+        Replay
+            The end of the schedule, with the machine as it is there.
+        """
         return self.stage.run(self.schedule)
 
     def __str__(self) -> str:

@@ -183,6 +183,8 @@ def test_numbers_that_are_no_time_are_refused(machine: pm.Machine) -> None:
         pm.modelled_time({"walks": 1}, lambda operation, count: -1)
     with pytest.raises(pm.UsageError, match="pricing is 'fast'"):
         pm.modelled_time({}, "fast")  # type: ignore[arg-type]
+    with pytest.raises(pm.UsageError, match="machine is 3"), pm.measured(3, ERA):  # type: ignore[arg-type]
+        pass
     with pytest.raises(pm.UsageError, match="cpus is 0"):
         pm.modelled_time({}, ERA, cpus=0)
     with pytest.raises(pm.UsageError, match="batches is 0"):

@@ -9,7 +9,17 @@ import pytest
 
 import pagemig as pm
 
-LATER = ("cost_model", "exhibits", "exploring", "inputs", "report", "scenario", "timeline", "verdict")
+LATER = (
+    "cost_model",
+    "exhibits",
+    "exploring",
+    "inputs",
+    "report",
+    "scenario",
+    "sweeping",
+    "timeline",
+    "verdict",
+)
 
 
 def loaded_after(script: str) -> set[str]:

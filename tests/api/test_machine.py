@@ -135,6 +135,8 @@ def test_a_machine_costs_what_is_touched_and_not_what_there_is() -> None:
         (lambda: pm.Topology([[10, 20]]), "1 rows"),
         (lambda: pm.Topology([[0]]), "1 to 255"),
         (lambda: pm.Topology(7), "rows of numbers"),
+        (lambda: pm.Topology.flat("two"), "nodes is 'two'"),
+        (lambda: pm.Topology.flat(65), "0 to 64"),
     ],
 )
 def test_parts_that_make_no_sense_are_refused(make: object, words: str) -> None:
@@ -187,6 +189,7 @@ def test_a_machine_says_what_it_is(machine: pm.Machine) -> None:
         lambda m: m.record(-1),
         lambda m: m.isolate(10_000),
         lambda m: m.putback(0),
+        lambda m: m.load(7),
         lambda m: setattr(m, "security_hook", {}),
     ],
 )

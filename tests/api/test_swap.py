@@ -197,6 +197,8 @@ def test_slots_and_pages_that_do_not_exist_are_refused(machine: pm.Machine, app:
         lambda: machine.swap_slot(1),  # type: ignore[arg-type]
         lambda: pm.SwapEntry(32, 1),
         lambda: pm.SwapEntry(0, -1),
+        lambda: pm.SwapEntry.from_leaf("7"),  # type: ignore[arg-type]
+        lambda: pm.SwapEntry.from_leaf(1 << 64),
         lambda: app.swap_out([1 << 47]),
         lambda: app.swap_out("heap"),
         lambda: machine.reclaim(7),

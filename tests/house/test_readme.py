@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.house import trends
 from tests.house.pages import BLOCK, agrees, commands, played
 from tests.house.repository import ROOT, matching, place, text_of
 
@@ -88,11 +89,11 @@ def test_lines_that_set_something_up_are_run_by_the_build() -> None:
     """Goal: what a page only tells to type is typed somewhere. ``sh`` blocks hold three kinds of lines.
 
     Verbs of make, which `make ci` runs or which measure; `pip install`, which `make smoke` types, each
-    line in an environment of its own; and asv, whose verbs and options asv itself is asked about.
+    line in an environment of its own; and asv, which `make trends` types (`trends`).
     """
     makefile = text_of(ROOT / "Makefile")
     goals = re.search(r"^ci: ([\w -]+?) *##", makefile, re.MULTILINE)
-    assert goals and "-m tests.house.pages" in makefile
+    assert goals and "-m tests.house.pages" in makefile and "-m tests.house.trends" in makefile
     verbs = set(re.findall(r"^([\w-]+):.*## ", makefile, re.MULTILINE))
     lines = sh_lines()
     for page, line in lines:
@@ -102,8 +103,8 @@ def test_lines_that_set_something_up_are_run_by_the_build() -> None:
             built = {*goals.group(1).split(), "wheel"}
             assert words[1] in built or page == "CONTRIBUTING.md", f"{page}: {line}"
         else:
-            known = line.startswith("pip install ") or ".venv/bin/asv " in line
-            assert known, f"{page}: {line}"
+            by_trends = page == place(trends.PAGE) and line in trends.asv_lines(text_of(trends.PAGE))
+            assert line.startswith("pip install ") or by_trends, f"{page}: {line}"
     assert ("README.md", "make demo") in lines
     assert any(line.startswith("pip install ") for page, line in lines if page == "README.md")
 

@@ -162,8 +162,8 @@ def test_the_buffers_of_a_page_that_is_written_are_locked_until_that_ends(machin
 # who waits for whom -----------------------------------------------------------------------
 
 
-def crowd(kind: str) -> Iterator[list[pm.Call]]:
-    """Several calls over the same pages, one step each in an order that a number chooses; all calls."""
+def crowd(kind: str) -> Iterator[tuple[pm.Machine, list[pm.Call]]]:
+    """Several calls over the same pages, some steps each in an order that a number chooses."""
     for number in range(12):
         machine = new_machine()
         app = machine.spawn("app", stack=False)
@@ -192,7 +192,7 @@ def crowd(kind: str) -> Iterator[list[pm.Call]]:
             for _ in range(1 + (random >> 50) % 7):
                 if call.done or not call.step():
                     break
-                yield calls
+                yield machine, calls
         now = Recount(machine)
         assert now.has(F.LOCKED) == set(), "I-30"
         machine.check()
@@ -214,7 +214,7 @@ def test_who_sleeps_is_waited_for_by_nobody_at_a_spinlock(kind: str) -> None:
     """I-34, I-35, I-36: over five calls on the same pages, at every step of twelve orders."""
     seen: set[str] = set()
     pairs: set[tuple[str, str]] = set()
-    for calls in crowd(kind):
+    for machine, calls in crowd(kind):
         for call in calls:
             wait = call.waiting_for
             if wait is None:
@@ -222,8 +222,7 @@ def test_who_sleeps_is_waited_for_by_nobody_at_a_spinlock(kind: str) -> None:
             seen.add(wait.lock)
             if wait.pfn is not None:
                 bit = F.LOCKED if wait.lock == "page_lock" else F.WRITEBACK
-                frame = call._system.core.frame(wait.pfn)
-                assert bit & pm.FrameInfo.from_core(frame).flags, "I-36: nobody waits for a clear bit"
+                assert bit & machine.frame(wait.pfn).flags, "I-36: nobody waits for a clear bit"
         pairs.update(edges(calls))
     for held, wanted in pairs:
         assert held in SLEEPING or wanted not in SLEEPING, f"sleeps for {wanted} holding {held}"

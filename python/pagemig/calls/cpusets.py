@@ -44,7 +44,25 @@ class SetCpusetMems(Plain):
 
 
 def set_cpuset_mems(cpuset: HasNumber | int, mems: Iterable[int]) -> SetCpusetMems:
-    """Give a cpuset other nodes; see `pagemig.Cpuset.set_mems`."""
+    """Give a cpuset other nodes; see `pagemig.Cpuset.set_mems`.
+
+    Parameters
+    ----------
+    cpuset
+        Which one, or its number.
+    mems
+        Its new nodes, ids.
+
+    Returns
+    -------
+    SetCpusetMems
+        The call. It has no result.
+
+    Raises
+    ------
+    UsageError
+        An argument is not of its kind.
+    """
     return SetCpusetMems(cpuset_number(cpuset), node_mask(mems, "mems"))
 
 
@@ -64,6 +82,24 @@ class AttachCpuset(Plain):
 
 
 def attach_cpuset(cpuset: HasNumber | int, task: HasPid | int) -> AttachCpuset:
-    """Put a task into a cpuset; see `pagemig.Cpuset.attach`."""
+    """Put a task into a cpuset; see `pagemig.Cpuset.attach`.
+
+    Parameters
+    ----------
+    cpuset
+        Which one, or its number.
+    task
+        Whom, or his pid.
+
+    Returns
+    -------
+    AttachCpuset
+        The call. It has no result.
+
+    Raises
+    ------
+    UsageError
+        An argument is not of its kind.
+    """
     pid = integer(getattr(task, "pid", task), "task", 1, _PID_MAX)
     return AttachCpuset(cpuset_number(cpuset), pid)

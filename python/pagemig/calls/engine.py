@@ -48,7 +48,27 @@ class MigrateFrames(Plain):
 def migrate_frames(
     pfns: Iterable[int], target: ToNode | Anywhere | ByPage, *, offlining: bool = False
 ) -> MigrateFrames:
-    """Isolate pages and move them, in up to ten passes; see `pagemig.Machine.migrate_pages`."""
+    """Isolate pages and move them, in up to ten passes; see `pagemig.Machine.migrate_pages`.
+
+    Parameters
+    ----------
+    pfns
+        Frame numbers, in the order in which they are tried.
+    target
+        Where to: `pagemig.ToNode`, `pagemig.Anywhere` or `pagemig.ByPage`.
+    offlining
+        Whether it is done for memory that goes away, which moves KSM pages too.
+
+    Returns
+    -------
+    MigrateFrames
+        The call. Its result is a `pagemig.MigrationResult`.
+
+    Raises
+    ------
+    UsageError
+        An argument is not of its kind.
+    """
     if not isinstance(target, (ToNode, Anywhere, ByPage)):
         raise UsageError(f"target is {target!r}; it must be ToNode, Anywhere or ByPage")
     if not isinstance(offlining, bool):

@@ -69,7 +69,27 @@ class ReadFile(Plain):
 
 
 def read_file(file: HasNumber | int, offset: int, size: int) -> ReadFile:
-    """Read through the page cache; see `pagemig.File.read`."""
+    """Read through the page cache; see `pagemig.File.read`.
+
+    Parameters
+    ----------
+    file
+        Which one, or its number.
+    offset
+        Of the first byte.
+    size
+        How many bytes, at most 1 GiB.
+
+    Returns
+    -------
+    ReadFile
+        The call. Its result is the bytes, up to the end of the file.
+
+    Raises
+    ------
+    UsageError
+        The bytes are too many, or beyond where files end.
+    """
     return ReadFile(file_number(file), *_file_span(offset, size))
 
 
@@ -94,7 +114,30 @@ class WriteFile(Plain):
 def write_file(
     file: HasNumber | int, offset: int, data: bytes | None = None, *, size: int | None = None
 ) -> WriteFile:
-    """Write through the page cache; see `pagemig.File.write`."""
+    """Write through the page cache; see `pagemig.File.write`.
+
+    Parameters
+    ----------
+    file
+        Which one, or its number.
+    offset
+        Of the first byte.
+    data
+        What to write, at most 1 GiB; copied.
+    size
+        Instead of ``data``: how many bytes that nobody looks at.
+
+    Returns
+    -------
+    WriteFile
+        The call. Its result is how many bytes were written.
+
+    Raises
+    ------
+    UsageError
+        Both or neither of ``data`` and ``size`` are given, or the bytes are too many, or beyond where
+        files end.
+    """
     if (data is None) == (size is None):
         raise UsageError("a write needs data, or size=... for bytes that nobody looks at: one of the two")
     if data is None:
@@ -120,7 +163,25 @@ class Truncate(Plain):
 
 
 def truncate(file: HasNumber | int, size: int) -> Truncate:
-    """Change the size of a file; see `pagemig.File.truncate`."""
+    """Change the size of a file; see `pagemig.File.truncate`.
+
+    Parameters
+    ----------
+    file
+        Which one, or its number.
+    size
+        Its new size, bytes.
+
+    Returns
+    -------
+    Truncate
+        The call. It has no result.
+
+    Raises
+    ------
+    UsageError
+        The size is none that a file can have.
+    """
     return Truncate(file_number(file), file_size(size))
 
 
@@ -139,7 +200,25 @@ class Lookup(Plain):
 
 
 def lookup(file: HasNumber | int, page: int) -> Lookup:
-    """Look a page up without locks; see `pagemig.File.lookup`."""
+    """Look a page up without locks; see `pagemig.File.lookup`.
+
+    Parameters
+    ----------
+    file
+        Which one, or its number.
+    page
+        Which of its pages, from 0.
+
+    Returns
+    -------
+    Lookup
+        The call. Its result is the frame number, None if the page is not in the page cache.
+
+    Raises
+    ------
+    UsageError
+        The page is none that a file can have.
+    """
     return Lookup(file_number(file), file_page(page))
 
 
@@ -159,7 +238,25 @@ class Writeback(Plain):
 
 
 def writeback(file: HasNumber | int, page: int) -> Writeback:
-    """Write a dirty page back; see `pagemig.File.writeback`."""
+    """Write a dirty page back; see `pagemig.File.writeback`.
+
+    Parameters
+    ----------
+    file
+        Which one, or its number.
+    page
+        Which of its pages, from 0.
+
+    Returns
+    -------
+    Writeback
+        The call. Its result is a `pagemig.Written`.
+
+    Raises
+    ------
+    UsageError
+        The page is none that a file can have.
+    """
     return Writeback(file_number(file), file_page(page))
 
 
@@ -178,7 +275,25 @@ class Invalidate(Plain):
 
 
 def invalidate(file: HasNumber | int, page: int) -> Invalidate:
-    """Drop a clean page that nothing maps; see `pagemig.File.invalidate`."""
+    """Drop a clean page that nothing maps; see `pagemig.File.invalidate`.
+
+    Parameters
+    ----------
+    file
+        Which one, or its number.
+    page
+        Which of its pages, from 0.
+
+    Returns
+    -------
+    Invalidate
+        The call. Its result is whether the page is gone, a bool.
+
+    Raises
+    ------
+    UsageError
+        The page is none that a file can have.
+    """
     return Invalidate(file_number(file), file_page(page))
 
 
@@ -194,5 +309,11 @@ class CompleteIo(Plain):
 
 
 def complete_io() -> CompleteIo:
-    """End the transfer that ends next; see `pagemig.Machine.complete_io`."""
+    """End the transfer that ends next; see `pagemig.Machine.complete_io`.
+
+    Returns
+    -------
+    CompleteIo
+        The call. Its result is whether there was one, a bool.
+    """
     return CompleteIo()

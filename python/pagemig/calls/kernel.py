@@ -1,4 +1,4 @@
-"""What the kernel does of its own accord: reclaim, KSM, and memory that goes offline.
+"""What the kernel does of its own accord: draining, reclaim, KSM, and memory that goes offline.
 
 They are started by a task too, a kernel thread if you like: it is the CPU and the cpuset of that
 task that count. Neighbours: `pagemig.Machine` and `pagemig.Ksm`, whose verbs these are.
@@ -27,6 +27,28 @@ _FRAMES_MAX = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
+class Drain(Plain):
+    """See `pagemig.Machine.drain`."""
+
+    def _request(self, system: System, pid: int) -> _core.Request:
+        return _core.Request.drain()
+
+    def _result(self, system: System, pid: int, outcome: Any) -> None:
+        return None
+
+
+def drain() -> Drain:
+    """Drain all pagevecs; see `pagemig.Machine.drain`.
+
+    Returns
+    -------
+    Drain
+        The call. It has no result.
+    """
+    return Drain()
+
+
+@dataclass(frozen=True, slots=True)
 class Reclaim(Plain):
     """See `pagemig.Machine.reclaim`."""
 
@@ -43,7 +65,27 @@ class Reclaim(Plain):
 
 
 def reclaim(node: int, pages: int, *, family: PageFamily = PageFamily.ANON) -> Reclaim:
-    """Scan an inactive list and free what can be freed; see `pagemig.Machine.reclaim`."""
+    """Scan an inactive list and free what can be freed; see `pagemig.Machine.reclaim`.
+
+    Parameters
+    ----------
+    node
+        Whose list.
+    pages
+        How many pages are looked at, at most; at least 1.
+    family
+        Which of its two inactive lists.
+
+    Returns
+    -------
+    Reclaim
+        The call. Its result is how many pages were freed.
+
+    Raises
+    ------
+    UsageError
+        An argument is not of its kind.
+    """
     if not isinstance(family, PageFamily):
         raise UsageError(f"family is {family!r}; it must be PageFamily.ANON or PageFamily.FILE")
     return Reclaim(integer(node, "node"), integer(pages, "pages", 1, _FRAMES_MAX), family)
@@ -61,7 +103,13 @@ class KsmScan(Plain):
 
 
 def ksm_scan() -> KsmScan:
-    """Look at all memory that may be merged, once; see `pagemig.Ksm.scan`."""
+    """Look at all memory that may be merged, once; see `pagemig.Ksm.scan`.
+
+    Returns
+    -------
+    KsmScan
+        The call. Its result is how many pages were merged.
+    """
     return KsmScan()
 
 
@@ -88,7 +136,25 @@ class Offline(Plain):
 
 
 def offline(first_pfn: int, count: int, *, timeout: int = OFFLINE_TICKS) -> Offline:
-    """Move everything out of a range of frames and withdraw it; see `pagemig.Machine.offline`."""
+    """Move everything out of a range of frames and withdraw it; see `pagemig.Machine.offline`.
+
+    Parameters
+    ----------
+    first_pfn, count
+        The range, frames: whole pageblocks of one zone.
+    timeout
+        Ticks of 1 ms after which it gives up; by default two minutes of them.
+
+    Returns
+    -------
+    Offline
+        The call. It has no result.
+
+    Raises
+    ------
+    UsageError
+        An argument is not of its kind.
+    """
     return Offline(
         integer(first_pfn, "first_pfn", high=_FRAMES_MAX),
         integer(count, "count", 1, _FRAMES_MAX),
@@ -112,5 +178,21 @@ class SoftOffline(Plain):
 
 
 def soft_offline(pfn: int) -> SoftOffline:
-    """Take one frame out of use; see `pagemig.Machine.soft_offline`."""
+    """Take one frame out of use; see `pagemig.Machine.soft_offline`.
+
+    Parameters
+    ----------
+    pfn
+        Which frame.
+
+    Returns
+    -------
+    SoftOffline
+        The call. It has no result.
+
+    Raises
+    ------
+    UsageError
+        ``pfn`` is no frame number.
+    """
     return SoftOffline(integer(pfn, "pfn", high=_FRAMES_MAX))

@@ -43,7 +43,26 @@ class MigratePages(Plain):
 def migrate_pages(
     target: HasPid | int | None, old_nodes: Iterable[int], new_nodes: Iterable[int]
 ) -> MigratePages:
-    """Move all pages from some nodes to others; see `pagemig.Task.migrate_pages`."""
+    """Move all pages from some nodes to others; see `pagemig.Task.migrate_pages`.
+
+    Parameters
+    ----------
+    target
+        Whose pages: a task or pid; None for those of the task that makes the call.
+    old_nodes, new_nodes
+        Node ids: sets, without order. The i-th of the old goes to the i-th of the new, counted
+        cyclically.
+
+    Returns
+    -------
+    MigratePages
+        The call. Its result is how many pages were isolated but did not move.
+
+    Raises
+    ------
+    UsageError
+        An argument is not of its kind.
+    """
     old, new = node_mask(old_nodes, "old_nodes"), node_mask(new_nodes, "new_nodes")
     return MigratePages(target_pid(target), old, new)
 
@@ -74,6 +93,25 @@ def mbind(region: Region, policy: Policy, *, flags: MbindFlags = MbindFlags.NONE
 
     The policy is seen through the cpuset that the caller has when the call is started. A
     region without pages cannot be started.
+
+    Parameters
+    ----------
+    region
+        The range; of the task that makes the call.
+    policy
+        Where its new pages go.
+    flags
+        What becomes of pages that are there already.
+
+    Returns
+    -------
+    Mbind
+        The call. It has no result.
+
+    Raises
+    ------
+    UsageError
+        An argument is not of its kind.
     """
     if not isinstance(region, Region):
         raise UsageError(f"region is {region!r}; it must be a Region")

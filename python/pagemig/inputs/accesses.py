@@ -34,7 +34,7 @@ class AccessKind(enum.IntEnum):
 class Accesses(ArrayValue):
     """Accesses in the order in which they happened; its length is their number.
 
-    Attributes
+    Parameters
     ----------
     addresses
         First byte of each: read-only uint64, shape (accesses,).

@@ -60,7 +60,7 @@ class Source(enum.Enum):
 class AddressSpace:
     """The memory of one process at one moment.
 
-    Attributes
+    Parameters
     ----------
     pid
         Its process id on the host.
@@ -124,20 +124,49 @@ class AddressSpace:
         return sum(count(area.anonymous) for area in self.areas) * self.page_size
 
     def without_paths(self) -> AddressSpace:
-        """Return the same without directories in the names of files, for giving away."""
+        """Take the directories out of the names of files, for giving it away.
+
+        Returns
+        -------
+        AddressSpace
+            The same otherwise.
+        """
         areas = tuple(dataclasses.replace(area, name=area.name.rpartition("/")[2]) for area in self.areas)
         return dataclasses.replace(self, areas=areas)
 
     def place(
         self, machine: Machine, *, name: str | None = None, node: int | None = None, **options: Any
     ) -> Task:
-        """Make a task with this memory; see `pagemig.inputs.load`."""
+        """Make a task with this memory; see `pagemig.inputs.load`.
+
+        Parameters
+        ----------
+        machine
+            Where to.
+        name
+            What to call the task; by default the name of the process.
+        node
+            Where its pages go; by default where the machine puts those of any task.
+        options
+            As for `pagemig.Machine.spawn`, except ``stack``.
+
+        Returns
+        -------
+        Task
+            As of `pagemig.inputs.load`.
+        """
         from .loading import load
 
         return load(machine, self, name=name, node=node, **options)
 
     def to_json(self) -> str:
-        """Return it as JSON: ASCII, one line an area, the same text for the same value."""
+        """Write it as JSON.
+
+        Returns
+        -------
+        str
+            ASCII, one line an area, the same text for the same value.
+        """
         head = {
             "format": FORMAT,
             "version": VERSION,
@@ -151,7 +180,17 @@ class AddressSpace:
 
     @staticmethod
     def from_json(text: str | bytes) -> AddressSpace:
-        """Return what `to_json` wrote.
+        """Read what `to_json` wrote.
+
+        Parameters
+        ----------
+        text
+            The JSON.
+
+        Returns
+        -------
+        AddressSpace
+            One equal to that which was written.
 
         Raises
         ------
@@ -179,6 +218,11 @@ class AddressSpace:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a file as JSON, packed if the name ends with ``.gz``, ``.xz`` or ``.zst``.
 
+        Parameters
+        ----------
+        path
+            The file; what was there is replaced.
+
         Raises
         ------
         UsageError
@@ -188,7 +232,17 @@ class AddressSpace:
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> AddressSpace:
-        """Read what `save` wrote; plain, gzip or xz.
+        """Read what `save` wrote; plain, gzip, xz or zstd.
+
+        Parameters
+        ----------
+        path
+            The file; its content says how it is packed.
+
+        Returns
+        -------
+        AddressSpace
+            One equal to that which was written.
 
         Raises
         ------
@@ -203,10 +257,15 @@ class AddressSpace:
 
 
 def shipped_capture() -> AddressSpace:
-    """Return a capture that comes with the package: a Python program with a few tens of MiB.
+    """Read a capture that comes with the package: a Python program with a few tens of MiB.
 
     For where no process can be captured. It was captured on a real host, page by page; names
     of files are without directories.
+
+    Returns
+    -------
+    AddressSpace
+        The same every time.
     """
     with resources.as_file(resources.files(__package__) / "data" / _SHIPPED) as file:
         return AddressSpace.load(file)

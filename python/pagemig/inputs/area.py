@@ -37,9 +37,9 @@ _NO_FILE = re.compile(r"|\[heap\]|\[stack(:\d+)?\]|\[anon:.*\]")
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """One area (VMA) of a process.
+    """One area (VMA) of a process; checked when a `pagemig.inputs.AddressSpace` is made of it.
 
-    Attributes
+    Parameters
     ----------
     start, end
         First byte, and first byte beyond.

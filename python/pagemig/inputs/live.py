@@ -44,6 +44,11 @@ def capture(pid: int, *, proc: str | os.PathLike[str] = "/proc") -> AddressSpace
     proc
         Where the proc file system is mounted.
 
+    Returns
+    -------
+    AddressSpace
+        Its areas, with the pages of each that were there.
+
     Raises
     ------
     UsageError

@@ -61,7 +61,9 @@ class LeftOut:
     """An area, or some pages of one, that `load` does not put on the machine."""
 
     area: Area
+    """Which area."""
     reason: Reason
+    """Why."""
     pages: int
     """How many pages of the area, in memory or swap, are left out for this reason."""
     whole: bool
@@ -119,7 +121,7 @@ class LoadReport:
 
 
 def load_report(space: AddressSpace, machine: Machine | None = None) -> LoadReport:
-    """Return what `load` would put on a machine, and what it would leave out.
+    """Say what `load` would put on a machine, and what it would leave out.
 
     Parameters
     ----------
@@ -127,6 +129,11 @@ def load_report(space: AddressSpace, machine: Machine | None = None) -> LoadRepo
         What was captured.
     machine
         Where to; by default a machine without swap.
+
+    Returns
+    -------
+    LoadReport
+        What comes of it; nothing has changed.
 
     Raises
     ------

@@ -41,9 +41,22 @@ _Columns: TypeAlias = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8], npt.N
 
 
 class Trace:
-    """A trace on disk; made by `read_trace`.
+    """A trace on disk; made by `pagemig.inputs.read_trace`, which finds out what the arguments are.
 
     The file is opened by `chunks` and `columns`, as often as they are called.
+
+    Parameters
+    ----------
+    path
+        The file.
+    format
+        What it is written in.
+    compression
+        How it is packed.
+    chunk
+        Bytes of text, unpacked, that one chunk is made of.
+    instructions
+        Whether fetches of instructions count as accesses.
     """
 
     __slots__ = ("_chunk", "_instructions", "_read", "_size", "compression", "format", "path")
@@ -123,7 +136,12 @@ class Trace:
         Parameters
         ----------
         progress
-            As for `chunks`.
+            Called after each piece with the bytes read so far and the bytes of the file.
+
+        Returns
+        -------
+        Accesses
+            All of them, in order.
 
         Raises
         ------
@@ -176,6 +194,11 @@ def read_trace(
         Bytes of text, unpacked, that one chunk is made of: 64 to 1 GiB.
     instructions
         Whether fetches of instructions count as accesses.
+
+    Returns
+    -------
+    Trace
+        Its handle; nothing but the beginning has been read.
 
     Raises
     ------

@@ -53,10 +53,22 @@ class Film(Protocol):
     """What can show a run again, step by step."""
 
     def history(self) -> History:
-        """Return where the pages were at some moments."""
+        """Tell where the pages were at some moments.
+
+        Returns
+        -------
+        History
+            Those moments.
+        """
 
     def timeline(self) -> Timeline | None:
-        """Return the race step by step; None if the calls did not run at once, or for too long."""
+        """Show the race step by step.
+
+        Returns
+        -------
+        Timeline or None
+            None if the calls did not run at once, or for too long.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,7 @@ class CallReport:
     """What one call did and came to."""
 
     id: str
+    """What the scenario calls it."""
     letter: str | None
     """How a schedule names it; None if its checks refused it, or if calls ran one after the other."""
     by: str
@@ -73,6 +86,7 @@ class CallReport:
     text: str
     """What was asked for."""
     done: bool
+    """Whether it has ended."""
     result: Any
     """What it returned, as plain data; None if nothing, or if it failed or is not done."""
     statuses: tuple[int, ...] | None
@@ -113,9 +127,13 @@ class RegionReport:
     """A region before and after the calls; what a task that forked sees is a region too."""
 
     name: str
+    """What the scenario calls it."""
     task: str
+    """The task that sees it."""
     before: Placement
+    """Where its pages were before the calls."""
     after: Placement
+    """Where they were when all calls had ended."""
 
     @property
     def moved(self) -> int:
@@ -174,10 +192,13 @@ class CounterChange:
     """A counter that the calls have changed."""
 
     name: str
+    """As in ``/proc/vmstat``."""
     node: int | None
     """None for the whole machine."""
     before: int
+    """What it showed before the calls."""
     after: int
+    """What it showed after them."""
 
     @property
     def change(self) -> int:
@@ -192,8 +213,11 @@ class Expectation:
     path: str
     """Where in the scenario it is written: ``calls[0].expect.statuses``."""
     holds: bool
+    """Whether that is how it came."""
     expected: str
+    """What the scenario expects, in words."""
     found: str
+    """What there was, in words."""
 
     def __str__(self) -> str:
         if self.holds:
@@ -210,18 +234,25 @@ class Report:
     """
 
     title: str
+    """What the scenario is called."""
     story: str
+    """What happens in it and why."""
     order: str
     """``sequence`` or ``together``."""
     schedule: str
     """The order in which calls that ran at once made their steps; empty for a sequence."""
     calls: tuple[CallReport, ...]
+    """What each call did, in the order of the scenario."""
     regions: tuple[RegionReport, ...]
+    """Where the pages of each region are."""
     why_not: tuple[WhyNot, ...]
+    """Why pages that were asked to move stayed."""
     cost: Mapping[str, int]
     """How many of each elementary operation the calls made."""
     counters: tuple[CounterChange, ...]
+    """What the calls have changed of ``/proc/vmstat``, for the machine and by node."""
     expectations: tuple[Expectation, ...]
+    """What the scenario expects, and what there was."""
     findings: tuple[str, ...]
     """Rules of the audit that do not hold in the end, beyond those that the scenario expects."""
     deadlock: str | None
@@ -254,7 +285,13 @@ class Report:
         return {status: listed.count(status) for status in sorted(set(listed), key=_order)}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as dicts, lists, numbers and text, ready for JSON."""
+        """Turn it into plain data.
+
+        Returns
+        -------
+        dict
+            Dicts, lists, numbers and text, ready for JSON.
+        """
         plain: dict[str, Any] = {
             item.name: _plain(getattr(self, item.name))
             for item in dataclasses.fields(self)
@@ -265,7 +302,13 @@ class Report:
         return plain
 
     def to_json(self) -> str:
-        """Return `to_dict` as a JSON document."""
+        """Write `to_dict` as a JSON document.
+
+        Returns
+        -------
+        str
+            The document.
+        """
         made = io.StringIO()  # `json.dumps` would hold every comma of it as an object.
         json.dump(self.to_dict(), made, indent=2, ensure_ascii=False, allow_nan=False)
         return made.getvalue()
@@ -291,21 +334,31 @@ class Report:
         return self.table.__arrow_c_stream__(requested_schema)
 
     def history(self) -> History | None:
-        """Return where the pages were as the calls went on; None for a report without its scenario.
+        """Tell where the pages were as the calls went on.
 
         The scenario runs again for it, with the same outcome.
+
+        Returns
+        -------
+        History or None
+            None for a report without its scenario.
         """
         return None if self.film is None else self.film.history()
 
     def timeline(self) -> Timeline | None:
-        """Return the race step by step; None if the calls ran one after the other, or for too long.
+        """Show the race step by step.
 
         The scenario runs again for it, with the same outcome.
+
+        Returns
+        -------
+        Timeline or None
+            None if the calls ran one after the other, or for too long.
         """
         return None if self.film is None else self.film.timeline()
 
     def modelled_time(self, pricing: Pricing, *, call: str | None = None) -> ModelledTime:
-        """Return how long the calls take, as modelled.
+        """Price what the calls did.
 
         Parameters
         ----------
@@ -313,6 +366,11 @@ class Report:
             A `pagemig.CostModel`, such as ``pagemig.presets["two-socket-2010"]``, or a function.
         call
             The id of one call; by default all together.
+
+        Returns
+        -------
+        ModelledTime
+            How long it takes.
 
         Raises
         ------
@@ -324,22 +382,37 @@ class Report:
         return time_of(self, pricing, call)
 
     def to_html(self, model: Pricing | None = None) -> str:
-        """Return one web page that needs nothing from elsewhere.
+        """Draw it.
 
         Parameters
         ----------
         model
             A `pagemig.CostModel` or a function: adds the modelled time.
+
+        Returns
+        -------
+        str
+            One web page that needs nothing from elsewhere.
+
+        Raises
+        ------
+        UsageError
+            ``model`` is no pricing.
         """
         from .page import page
 
         return page(self, model)
 
     def to_perfetto(self) -> bytes:
-        """Return a trace that ui.perfetto.dev and other readers of Perfetto traces can show.
+        """Write it as a trace that ui.perfetto.dev and other readers of Perfetto traces can show.
 
         Calls with their steps, of a race its locks and pages, and how many pages each node has. One
         step is one microsecond.
+
+        Returns
+        -------
+        bytes
+            The trace.
         """
         from .trace import trace
 

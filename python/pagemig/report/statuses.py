@@ -138,8 +138,22 @@ def kinds(statuses: npt.NDArray[np.int32], before: npt.NDArray[np.int32]) -> npt
 def tally(statuses: npt.NDArray[np.int32], before: npt.NDArray[np.int32]) -> tuple[Outcome, ...]:
     """Count the statuses of a call and give the reason behind each.
 
-    Parameters are those of :func:`kinds`. Rows come in the order of :class:`Kind`; a kind that did
-    not happen has no row.
+    Parameters
+    ----------
+    statuses
+        What the call wrote: int32, shape (entries,).
+    before
+        The node of each page before the call, -1 where none was present; same shape.
+
+    Returns
+    -------
+    tuple
+        Rows in the order of :class:`Kind`; a kind that did not happen has none.
+
+    Raises
+    ------
+    UsageError
+        If the shapes differ.
 
     Examples
     --------

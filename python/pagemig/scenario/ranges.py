@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer
 from pydantic_core import CoreSchema, core_schema
 
-from ..calls import READ_MAX
+from ..calls.accesses import READ_MAX
 from ..calls.files import FILE_BYTES_MAX, TRANSFER_MAX
 from ..flags import FILE_PAGES_MAX, NODES_MAX, PAGE_SIZE, USER_END
 from ..machine import SWAP_PAGES_MAX

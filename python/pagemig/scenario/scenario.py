@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..inputs.writing import replacing
 from ..report import Report
 from ..strategies import Strategy
-from ..sweep import Progress
+from ..sweeping import Progress
 from ..tables import Table
 from ..timeline import Timeline
 from ..verdict import Verdict
@@ -35,6 +35,15 @@ class Scenario:
 
     The keys are those of the TOML form, which the guide on scenarios explains; everything may be
     given as plain data, sizes as numbers of bytes or text such as ``"64MiB"``.
+
+    Parameters
+    ----------
+    title
+        What to call it.
+    machine
+        What it runs on: ``nodes``, ``cpus`` and so on.
+    parts
+        The other keys: ``story``, ``tasks``, ``regions``, ``setup``, ``calls``, ``expect`` and so on.
 
     Raises
     ------
@@ -75,7 +84,12 @@ class Scenario:
         Parameters
         ----------
         source
-            A path, or a name such as ``two-movers``; see `scenarios`.
+            A path, or a name such as ``two-movers``; see `pagemig.scenario.library`.
+
+        Returns
+        -------
+        Scenario
+            What is written there.
 
         Raises
         ------
@@ -108,7 +122,19 @@ class Scenario:
 
     @classmethod
     def loads(cls, text: str, *, source: str = "the scenario") -> Scenario:
-        """Read a scenario from the text of a TOML file; ``source`` is what messages call it.
+        """Read a scenario from the text of a TOML file.
+
+        Parameters
+        ----------
+        text
+            What the file holds.
+        source
+            What messages call it.
+
+        Returns
+        -------
+        Scenario
+            What is written there.
 
         Raises
         ------
@@ -121,17 +147,40 @@ class Scenario:
 
     @classmethod
     def of(cls, page: Page) -> Scenario:
-        """Return the scenario of a page that has been read."""
+        """Make a scenario of a page that has been read and checked.
+
+        Parameters
+        ----------
+        page
+            As of `page`.
+
+        Returns
+        -------
+        Scenario
+            What the page says.
+        """
         made = object.__new__(cls)
         made.page = page
         return made
 
     def to_toml(self) -> str:
-        """Return it as TOML; reading that gives an equal scenario."""
+        """Write it as TOML.
+
+        Returns
+        -------
+        str
+            Reading it gives an equal scenario.
+        """
         return page_to_toml(self.page)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data: the arguments that make an equal one."""
+        """Write it as plain data.
+
+        Returns
+        -------
+        dict
+            The arguments that make an equal one.
+        """
         return plain_of(self.page)
 
     def dump(self, path: str | Path) -> None:
@@ -159,9 +208,23 @@ class Scenario:
             file.write(self.to_toml().encode("utf-8"))
 
     def changed(self, **parts: Any) -> Scenario:
-        """Return the same with other parts: ``scenario.changed(schedule="3a1b")``.
+        """Change some of its parts: ``scenario.changed(schedule="3a1b")``.
 
-        A part that is a table is merged with what is there; None takes a part away.
+        Parameters
+        ----------
+        parts
+            Keys with what they shall be. A part that is a table is merged with what is there; None takes a
+            part away.
+
+        Returns
+        -------
+        Scenario
+            A new one; this one stays as it is.
+
+        Raises
+        ------
+        UsageError
+            It contradicts itself then; the message names every mistake and where it is.
         """
         data = self.to_dict()
         for key, value in parts.items():
@@ -191,7 +254,13 @@ class Scenario:
         return self.page.machine.bugs
 
     def without_bugs(self) -> Scenario:
-        """Return the same on a machine without bugs, and with the kernel's own defects repaired."""
+        """Put it on a machine without bugs, and with the kernel's own defects repaired.
+
+        Returns
+        -------
+        Scenario
+            The same otherwise.
+        """
         data = self.to_dict()
         machine = {key: value for key, value in data["machine"].items() if key != "bugs"}
         data["machine"] = {**machine, "profile": "repaired"}
@@ -200,7 +269,25 @@ class Scenario:
     # what it does ------------------------------------------------------------------------
 
     def build(self) -> World:
-        """Return its machine with the setup done, and what the names mean on it."""
+        """Make its machine, do the setup, and stop there.
+
+        Returns
+        -------
+        World
+            ``machine``, and what the names mean on it: ``task("app")`` is a `pagemig.Task`,
+            ``region("heap")`` a `pagemig.Region`, ``file("data")`` a `pagemig.File`.
+
+        Raises
+        ------
+        UsageError
+            The setup failed.
+
+        Examples
+        --------
+        >>> world = Scenario.load("pinned-page").build()
+        >>> world.task("app").nodes_of(world.region("heap")).tolist()
+        [0, 0, 0, 0]
+        """
         return running.prepare(self.page)
 
     def run(self, *, schedule: str | None = None) -> Report:
@@ -212,6 +299,11 @@ class Scenario:
             For calls that run at once: who makes how many steps, such as ``3a1b2a``; the rest then
             go in turn. By default the scenario's own.
 
+        Returns
+        -------
+        Report
+            What came of it; whether all that is expected holds is `pagemig.Report.ok`.
+
         Raises
         ------
         UsageError
@@ -221,12 +313,17 @@ class Scenario:
         return dataclasses.replace(report, film=Film(self.page, report.schedule, report.steps))
 
     def timeline(self, schedule: str) -> Timeline:
-        """Return one order of its calls step by step, to be looked at.
+        """Play one order of its calls step by step, to be looked at.
 
         Parameters
         ----------
         schedule
             Who makes how many steps, such as ``3a1b2a``: what `explore` gives with each finding.
+
+        Returns
+        -------
+        Timeline
+            Every moment of it.
 
         Raises
         ------
@@ -294,6 +391,11 @@ class Scenario:
             A `pagemig.Exhaustive`, `pagemig.Random` or `pagemig.Pct`; by default what the scenario says.
         memory, transitions, stop_at_first, reduction, progress
             As for `pagemig.explore`; the first two are by default what the scenario says.
+
+        Returns
+        -------
+        Verdict
+            What can happen, and how much of it was covered.
 
         Raises
         ------

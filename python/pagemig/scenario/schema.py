@@ -15,6 +15,11 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def schema() -> dict[str, Any]:
     """Return the JSON schema of a scenario.
 
+    Returns
+    -------
+    dict
+        A document of JSON Schema, draft 2020-12.
+
     Examples
     --------
     >>> schema()["required"]

@@ -17,7 +17,13 @@ SUFFIX = ".toml"
 
 
 def library() -> tuple[str, ...]:
-    """Return the names of all scenarios of the library, in alphabetical order; the gallery last."""
+    """Tell the scenarios that come with the package.
+
+    Returns
+    -------
+    tuple
+        Their names, in alphabetical order; the gallery last.
+    """
     root = files("pagemig") / FOLDER
     plain = _names(root)
     return (*plain, *(f"gallery/{name}" for name in _names(root / "gallery")))

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..report import Report
-from ..sweep import Progress, combinations, run_all
+from ..sweeping import Progress, combinations, run_all
 from ..tables import Table
 from . import running
 from .model import Page

@@ -29,8 +29,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from .. import flags
 from ..flags import FILE_PAGES_MAX, NODES_MAX, PAGE_SIZE, USER_END
-from ..machine import BY_HAND
-from ..task import BY_PROTECTION
+from ..machine_kernel import BY_HAND
+from ..task_memory import BY_PROTECTION
 from . import naming
 from .naming import NOTATION, Names, Reference, nearest
 from .ranges import U32, U64, Between, is_number

@@ -101,7 +101,8 @@ def move_pages(
     Raises
     ------
     UsageError
-        An argument is not of the kind described here.
+        An argument is not of the kind described here, or ``status`` lies over entries that are still to
+        be read.
     """
     system, by = system_and_pid(caller)
     count = register(nr_pages, "nr_pages")
@@ -125,7 +126,7 @@ def prepare(
     caller: int,
     pid: int,
     count: int,
-    pages: Addresses,
+    pages: Addresses | range,
     nodes: Nodes | None,
     status_bytes: int,
     flags: int,
@@ -167,12 +168,12 @@ def prepare(
     if refusal:
         return -refusal
     if nodes is None:
-        return Request.query_pages(number, count, pages, pages.size, min(status_bytes, 4 * count))
+        return Request.query_pages(number, count, _places(pages), len(pages), min(status_bytes, 4 * count))
     entries, fill_error = _readable_entries(system, number, target, count, pages, nodes)
     return Request.move_pages(
         number,
         count,
-        pages if pages.size == entries else pages[:entries],
+        _places(pages if len(pages) == entries else pages[:entries]),
         nodes if nodes.size == entries else nodes[:entries],
         fill_error,
         min(status_bytes // 4, count),
@@ -180,11 +181,16 @@ def prepare(
     )
 
 
+def _places(pages: Addresses | range) -> Addresses | tuple[int, int]:
+    """Return pages as the engine takes them: addresses, or where neighbours begin and how many there are."""
+    return (pages.start, len(pages)) if isinstance(pages, range) else pages
+
+
 def _readable_entries(
-    system: System, number: int, target: TaskFacts, count: int, pages: Addresses, nodes: Nodes
+    system: System, number: int, target: TaskFacts, count: int, pages: Addresses | range, nodes: Nodes
 ) -> tuple[int, tuple[int, int] | None]:
     """Return how many entries pass the checks of DP-5b, and where and why the next does not."""
-    entries = min(count, pages.size, nodes.size)
+    entries = min(count, len(pages), nodes.size)
     verdicts, table = _verdicts(system.memory_mask, system.allowed_nodes(number, target))
     if entries <= _FEW:
         few = nodes[:entries].tolist()

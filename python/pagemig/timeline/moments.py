@@ -107,7 +107,9 @@ class Moment:
     waits: tuple[str, ...]
     """The name of the lock that each call waits for; empty for one that can go on."""
     locks: tuple[LockSpan, ...]
+    """Those that anybody holds or awaits."""
     pages: tuple[PageAt, ...]
+    """Those that the timeline follows."""
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -136,7 +138,9 @@ class Timeline:
     """
 
     schedule: str
+    """The order in which the calls ran."""
     lanes: tuple[Lane, ...]
+    """The calls, in the order of their letters."""
     moments: tuple[Moment, ...]
     """The state before the first step, and one after each."""
     findings: tuple[str, ...]
@@ -160,6 +164,11 @@ class Timeline:
         pages
             The frames to follow; by default those that change, at most `PAGES_MAX` of them.
 
+        Returns
+        -------
+        Timeline
+            Every moment of it.
+
         Raises
         ------
         UsageError
@@ -175,10 +184,22 @@ class Timeline:
     def of_finding(found: Violation, *, pages: Iterable[int] | None = None) -> Timeline:
         """Play the schedule of something that an exploration found.
 
+        Parameters
+        ----------
+        found
+            One of `pagemig.Verdict.findings`.
+        pages
+            The frames to follow; by default those that change, at most `PAGES_MAX` of them.
+
+        Returns
+        -------
+        Timeline
+            Every moment of it, and what is wrong at the end.
+
         Raises
         ------
         UsageError
-            ``found`` is no `pagemig.Violation`.
+            ``found`` is no `pagemig.Violation`, or its schedule is too long to show.
         """
         if not isinstance(found, Violation):
             raise UsageError(f"found is {found!r}; it must be a Violation, such as verdict.findings[0]")
@@ -200,13 +221,25 @@ class Timeline:
         return tuple(dict.fromkeys(lock.name for moment in self.moments for lock in moment.locks))
 
     def to_html(self) -> str:
-        """Return one web page that needs nothing from elsewhere."""
+        """Draw it.
+
+        Returns
+        -------
+        str
+            One web page that needs nothing from elsewhere.
+        """
         from .page import page
 
         return page(self)
 
     def to_perfetto(self) -> bytes:
-        """Return a trace that ui.perfetto.dev and other readers of Perfetto traces can show."""
+        """Write it as a trace that ui.perfetto.dev and other readers of Perfetto traces can show.
+
+        Returns
+        -------
+        bytes
+            The trace; one step is one microsecond.
+        """
         from .trace import trace
 
         return trace(self)

@@ -3,7 +3,9 @@
 use std::sync::Mutex;
 
 use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
-use pagemig_core::base::{CpusetId, Errno, MappingId, NODES_MAX, NodeId, NodeMask, Pfn, TaskId};
+use pagemig_core::base::{
+    CpusetId, Errno, MappingId, NODES_MAX, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId,
+};
 use pagemig_core::cpuset::Change;
 use pagemig_core::fault::Pages;
 use pagemig_core::machine::Request;
@@ -15,6 +17,7 @@ use pagemig_core::mmap::Advice;
 use pagemig_core::state::mm::VmFlags;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use crate::errors::usage;
 use crate::machine::{PolicyRow, policy};
@@ -42,7 +45,7 @@ impl PyRequest {
     fn move_pages(
         target: u32,
         count: u64,
-        pages: PyReadonlyArray1<'_, u64>,
+        pages: Places<'_>,
         nodes: PyReadonlyArray1<'_, i32>,
         fill_error: Option<(u64, i32)>,
         statuses_writable: u64,
@@ -60,7 +63,7 @@ impl PyRequest {
         }
         let request = move_pages::Request {
             count,
-            addresses: copied(&pages)?,
+            addresses: pages.listed()?,
             nodes,
             fill_error,
             statuses_writable,
@@ -73,11 +76,11 @@ impl PyRequest {
     fn query_pages(
         target: u32,
         count: u64,
-        pages: PyReadonlyArray1<'_, u64>,
+        pages: Places<'_>,
         pages_readable: u64,
         status_bytes_writable: u64,
     ) -> PyResult<PyRequest> {
-        let mut addresses = copied(&pages)?;
+        let mut addresses = pages.listed()?;
         addresses.truncate(usize::try_from(pages_readable).unwrap_or(usize::MAX));
         let question = Question { count, addresses, status_bytes_writable };
         Ok(PyRequest::of(Request::QueryPages { target: TaskId(target), question }))
@@ -298,6 +301,44 @@ impl PyRequest {
 }
 
 /// An array as a vector of our own, or MemoryError: these can be the largest pieces that a call takes.
+/// Pages as Python names them.
+enum Places<'py> {
+    /// Their addresses.
+    Listed(PyReadonlyArray1<'py, u64>),
+    /// Neighbours: where the first begins, and how many there are.
+    Neighbours(u64, usize),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Places<'py> {
+    type Error = PyErr;
+
+    fn extract(from: Borrowed<'_, 'py, PyAny>) -> PyResult<Places<'py>> {
+        if let Ok(pair) = from.cast::<PyTuple>() {
+            let (start, count) = pair.extract()?;
+            return Ok(Places::Neighbours(start, count));
+        }
+        Ok(Places::Listed(from.extract()?))
+    }
+}
+
+impl Places<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Places::Listed(all) => all.len(),
+            Places::Neighbours(_, count) => *count,
+        }
+    }
+
+    fn listed(&self) -> PyResult<Vec<u64>> {
+        match self {
+            Places::Listed(all) => copied(all),
+            Places::Neighbours(start, count) => {
+                collected((0..*count).map(|page| start.wrapping_add(page as u64 * PAGE_SIZE)))
+            }
+        }
+    }
+}
+
 fn copied<T: Copy + numpy::Element>(array: &PyReadonlyArray1<'_, T>) -> PyResult<Vec<T>> {
     match array.as_slice() {
         Ok(all) => kept(all),

@@ -193,7 +193,7 @@ impl Kernel {
     /// the caller's reference.
     #[inline]
     pub fn put_back_as(&mut self, cpu: CpuId, pfn: Pfn, kind: ListKind) {
-        self.lru.add_owned(&mut self.frames, &mut self.zones, cpu, pfn, kind);
+        self.lru.additions(cpu).add(&mut self.frames, &mut self.zones, pfn, kind);
     }
 
     /// Drains one CPU's pagevecs.

@@ -34,6 +34,18 @@ impl Pointers {
         self.slots[record] = Some(page);
     }
 
+    /// Record `record` names `page` and is done with; the first record that names it (NP-1).
+    #[inline]
+    pub(super) fn settle(&mut self, record: usize, page: Pfn) -> usize {
+        self.set(record, page);
+        let (word, bit) = place(page);
+        if self.seen[word] & bit == 0 {
+            self.seen[word] |= bit;
+            return record;
+        }
+        self.search(record, page)
+    }
+
     /// Record `record` is done with; later ones come behind it.
     #[inline]
     pub(super) fn pass(&mut self, record: usize) {
@@ -50,6 +62,10 @@ impl Pointers {
         if self.seen[word] & bit == 0 {
             return record;
         }
+        self.search(record, page)
+    }
+
+    fn search(&self, record: usize, page: Pfn) -> usize {
         let earlier = self.slots[..record].iter().position(|&slot| slot == Some(page));
         earlier.unwrap_or(record)
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{MmId, NodeId, NodeMask, Pfn, VmaId};
 use crate::kernel::Kernel;
 use crate::state::frame::Owner;
-use crate::state::zone::Request;
+use crate::state::zone::{Request, Supply};
 use crate::step::Me;
 
 /// Which frames a batch may take.
@@ -28,8 +28,27 @@ pub enum Target {
 }
 
 impl Target {
-    /// One frame for `page`, which is item number `item`. The caller owns its only reference.
+    /// The same as [`Target::allocate`], for one of many, whose descriptor the caller writes.
     #[inline(always)]
+    pub fn allocate_next(
+        &self,
+        kernel: &mut Kernel,
+        me: Me,
+        page: Pfn,
+        item: usize,
+        supply: &mut Supply,
+    ) -> Option<Pfn> {
+        if let Target::Exactly(nodes) = self {
+            let Kernel { frames, zones, cost, .. } = &mut *kernel;
+            if let Some(page) = zones.take_from(frames, supply, nodes[item]) {
+                cost.allocations += 1;
+                return Some(page);
+            }
+        }
+        self.allocate(kernel, me, page, item)
+    }
+
+    /// One frame for `page`, which is item number `item`. The caller owns its only reference.
     pub fn allocate(&self, kernel: &mut Kernel, me: Me, page: Pfn, item: usize) -> Option<Pfn> {
         let all = NodeMask(u64::MAX);
         let from = |node, mems_allowed, is_this_node_only| Request {

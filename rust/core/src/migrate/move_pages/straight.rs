@@ -9,12 +9,81 @@
 //! [`MovePages::look_ahead`] has the host fetch what a chunk will touch, for all its pages at once.
 
 use super::MovePages;
-use crate::base::{PAGE_SIZE, TableId};
+use crate::base::{NodeId, PAGE_SIZE, Pfn, TableId};
 use crate::kernel::Kernel;
 use crate::state::frame::{Frame, FrameTable, Link, PageFlags};
 use crate::state::lru::ListKind;
-use crate::state::pagetable::{Entry, leaf_index};
-use crate::state::zone::Counter;
+use crate::state::pagetable::{Entry, LEAF_ENTRIES, LEAF_SPAN, Tables, leaf_index, leaf_span_end};
+use crate::state::zone::{Counter, Extent, Zones};
+
+/// The leaf table that the last look-up went to.
+struct Near<'a> {
+    /// What it maps of the area: the first address, and how many bytes from there.
+    start: u64,
+    len: u64,
+    entries: &'a [Entry; LEAF_ENTRIES],
+}
+
+impl<'a> Near<'a> {
+    const NOWHERE: Near<'static> = Near { start: 0, len: 0, entries: &[Entry::NONE; LEAF_ENTRIES] };
+
+    #[inline]
+    fn has(&self, address: u64) -> bool {
+        address.wrapping_sub(self.start) < self.len
+    }
+
+    /// Goes to the table that maps `address`, if that lies in `span`; tells whether there is one.
+    fn go_to(
+        &mut self,
+        tables: &'a Tables,
+        root: TableId,
+        address: u64,
+        span: &std::ops::Range<u64>,
+    ) -> bool {
+        let leaf = tables.find_leaf(root, address).filter(|_| span.contains(&address));
+        if let Some(leaf) = leaf {
+            let end = span.end.min(leaf_span_end(address));
+            let start = span.start.max(leaf_span_end(address) - LEAF_SPAN);
+            *self = Near { start, len: end - start, entries: tables.entries_of(leaf) };
+        }
+        leaf.is_some()
+    }
+}
+
+/// A run of pages that leave the same list, which the counters do not know of yet.
+#[derive(Default)]
+struct Taking {
+    from: Extent,
+    node: NodeId,
+    sort: PageFlags,
+    kind: ListKind,
+    pages: i64,
+}
+
+impl Taking {
+    #[inline]
+    fn fits(&self, frame: &Frame, page: Pfn) -> bool {
+        self.from.has(page) && frame.flags() & ListKind::DECIDING == self.sort
+    }
+
+    /// Off the list of this page from now on.
+    fn turn(&mut self, zones: &mut Zones, frame: &Frame, page: Pfn) {
+        self.settle(zones);
+        self.from = zones.extent_of(page);
+        self.node = zones[self.from.zone].node;
+        self.sort = frame.flags() & ListKind::DECIDING;
+        self.kind = ListKind::of(self.sort);
+    }
+
+    /// Counts what was not counted yet.
+    fn settle(&mut self, zones: &mut Zones) {
+        let counters = &mut zones[self.from.zone].counters;
+        counters.add_lru(self.kind as usize, -self.pages);
+        let is_file_family = !self.sort.contains(PageFlags::SWAPBACKED);
+        counters.add(Counter::isolated(is_file_family), self.pages);
+        self.pages = 0;
+    }
+}
 
 /// Neighbouring pages share cache lines; beyond this many bytes from first to last page, a chunk of
 /// records is taken for one in random order.
@@ -33,12 +102,15 @@ impl MovePages {
         let root = kernel.mms[self.mm].root;
         let Kernel { frames, zones, lru, tables, cost, .. } = kernel;
         let frames = frames.as_mut_slice();
-        let addresses = &self.request.addresses[start..start + self.len];
-        let nodes = &self.request.nodes[start..start + self.len];
-        for (&address, &wanted) in addresses[record..].iter().zip(&nodes[record..]) {
-            let leaf = tables.leaf_of(root, address).filter(|_| span.contains(&address));
-            let Some(leaf) = leaf else { break };
-            let entry = tables.get(leaf, leaf_index(address));
+        let addresses = &self.request.addresses[start + record..start + self.len];
+        let nodes = &self.request.nodes[start + record..start + self.len];
+        let mut near = Near::NOWHERE;
+        let mut taking = Taking::default();
+        for (&address, &wanted) in addresses.iter().zip(nodes) {
+            if !near.has(address) && !near.go_to(tables, root, address, span) {
+                break;
+            }
+            let entry = near.entries[leaf_index(address)];
             if !entry.is_present() || entry.has(Entry::SPECIAL) {
                 break;
             }
@@ -47,26 +119,23 @@ impl MovePages {
             if !frame.can_be_isolated() || (frame.mapcount() > 1 && !self.request.is_shared_too) {
                 break;
             }
-            let at = zones.zone_of(page);
-            let zone = &mut zones[at];
-            if zone.node == wanted {
+            if !taking.fits(frame, page) {
+                taking.turn(zones, frame, page);
+            }
+            if taking.node == wanted {
                 break;
             }
             // DM-2 e, f: the isolation keeps the reference, the look-up's own comes and goes.
             frame.get();
             frame.clear(PageFlags::LRU);
-            let kind = ListKind::of(frame.flags());
-            let isolated = Counter::isolated(frame.is_file_family());
-            zone.counters.add_lru(kind as usize, -1);
-            zone.counters.add(isolated, 1);
-            lru.take_off(frames, at, kind, page);
-            self.pointers.set(record, page);
-            let first = self.pointers.first(record, page);
+            lru.take_off(frames, taking.from.zone, taking.kind, page);
+            taking.pages += 1;
+            let first = self.pointers.settle(record, page);
             self.batch.push(page, first);
-            self.chunk_statuses.push(0);
-            self.pointers.pass(record);
             record += 1;
         }
+        taking.settle(zones);
+        self.chunk_statuses.resize(record, 0);
         cost.walks += (record - from) as u64;
         cost.isolations += (record - from) as u64;
         record

@@ -6,6 +6,9 @@ use std::ops::Range;
 use crate::base::{PAGE_SIZE, Pfn, sparse};
 
 const PAGE: usize = PAGE_SIZE as usize;
+/// Pages from anywhere that are copied together, and the pieces of each.
+const TOGETHER: usize = 12;
+const PIECE: usize = 256;
 
 /// 4096 bytes a frame, or nothing at all: both on the same code path.
 ///
@@ -54,8 +57,52 @@ impl Contents {
     #[inline]
     pub fn copy(&mut self, from: Pfn, to: Pfn) {
         if self.exist() {
-            let start = from.index() * PAGE;
-            self.bytes.copy_within(start..start + PAGE, to.index() * PAGE);
+            self.copy_run(from, to, 1);
+        }
+    }
+
+    /// Copies `pages` neighbours to `pages` others, none of which is one of them.
+    fn copy_run(&mut self, from: Pfn, to: Pfn, pages: usize) {
+        let (start, end) = (from.index(), from.index() + pages);
+        self.bytes.copy_within(start * PAGE..end * PAGE, to.index() * PAGE);
+        for page in 0..pages {
+            self.note(to.index() + page, self.known(start + page));
+        }
+    }
+
+    /// Copies each frame's bytes to the other's, in this order. No frame is both copied and copied to.
+    pub fn copy_all(&mut self, pairs: &[(Pfn, Pfn)]) {
+        let are_neighbours =
+            |a: &(Pfn, Pfn), b: &(Pfn, Pfn)| a.0.0 + 1 == b.0.0 && a.1.0 + 1 == b.1.0;
+        // Neighbours that go to neighbours are one long copy, which hosts make faster than many.
+        let mut single = [(Pfn(0), Pfn(0)); TOGETHER];
+        let mut singles = 0;
+        for run in pairs.chunk_by(are_neighbours) {
+            if let [pair] = run {
+                single[singles] = *pair;
+                singles += 1;
+                if singles == TOGETHER {
+                    self.copy_together(&single);
+                    singles = 0;
+                }
+            } else {
+                self.copy_run(run[0].0, run[0].1, run.len());
+            }
+        }
+        single[..singles].iter().for_each(|&(from, to)| self.copy_run(from, to, 1));
+    }
+
+    /// Pages from anywhere, piece by piece of all of them: so the host reads from many places at once.
+    fn copy_together(&mut self, pairs: &[(Pfn, Pfn); TOGETHER]) {
+        for at in (0..PAGE).step_by(PIECE) {
+            for &(from, to) in pairs {
+                let (from, to) = (from.index() * PAGE + at, to.index() * PAGE + at);
+                let mut piece = [0; PIECE];
+                piece.copy_from_slice(&self.bytes[from..from + PIECE]);
+                self.bytes[to..to + PIECE].copy_from_slice(&piece);
+            }
+        }
+        for &(from, to) in pairs {
             self.note(to.index(), self.known(from.index()));
         }
     }
@@ -165,6 +212,40 @@ impl Contents {
             let page = at * PAGE..(at + 1) * PAGE;
             self.bytes[page.clone()].copy_from_slice(&other.bytes[page]);
             self.note(at, known);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_copies_at_once_are_the_same_as_one_after_the_other() {
+        let pages = 3 * TOGETHER as u32;
+        // Neighbours, pages from anywhere, neighbours that go to no neighbours; half of them looked at.
+        let orders: [Vec<(Pfn, Pfn)>; 3] = [
+            (0..pages).map(|page| (Pfn(page), Pfn(pages + page))).collect(),
+            (0..pages).map(|page| (Pfn(page * 7 % pages), Pfn(pages + page))).collect(),
+            (0..pages).map(|page| (Pfn(page), Pfn(2 * pages - 1 - page))).collect(),
+        ];
+        for pairs in orders {
+            let mut one = Contents::new(2 * pages as usize, true).unwrap();
+            for page in 0..pages {
+                let bytes = one.page_mut(Pfn(page));
+                bytes
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(at, byte)| *byte = (at as u32 / 3 + page) as u8);
+                if page == pages / 2 {
+                    one.look(std::iter::once(0..2 * pages as usize));
+                }
+            }
+            let mut other = one.clone_spans(std::iter::once(0..2 * pages as usize)).unwrap();
+            pairs.iter().for_each(|&(from, to)| one.copy(from, to));
+            other.copy_all(&pairs);
+            assert!(one.as_bytes() == other.as_bytes());
+            assert_eq!(one.digests, other.digests);
         }
     }
 }

@@ -253,7 +253,7 @@ impl Frame {
         let looked_at = PageFlags::CHECKED_AT_FREE.union(PageFlags::HWPOISON);
         let is_usual = self.count == 1
             && self.mapcount == 0
-            && (self.is_anon() || self.is_unowned())
+            && (self.is_unowned() || self.is_anon())
             && !self.has(looked_at);
         if is_usual {
             *self = Frame::zeroed();

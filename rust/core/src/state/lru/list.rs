@@ -6,9 +6,12 @@ use super::super::frame::{Frame, FrameTable, Link, PageFlags};
 use crate::base::Pfn;
 
 /// The five lists of a zone, under their numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[allow(missing_docs, reason = "named as in the kernel")]
 pub enum ListKind {
+    #[default]
     InactiveAnon,
     ActiveAnon,
     InactiveFile,
@@ -25,6 +28,10 @@ impl ListKind {
         ListKind::ActiveFile,
         ListKind::Unevictable,
     ];
+
+    /// The flags of a page that name its list.
+    pub const DECIDING: PageFlags =
+        PageFlags::UNEVICTABLE.union(PageFlags::SWAPBACKED).union(PageFlags::ACTIVE);
 
     /// The list that the flags of a page name (`page_lru`).
     #[inline]

@@ -6,10 +6,12 @@
 //!
 //! Data-model 4. Left out: the statistics of the list scanner.
 
+mod additions;
 mod list;
 mod pagevec;
 mod scan;
 
+pub use additions::Additions;
 pub use list::{List, ListKind};
 pub use pagevec::{PAGEVEC_SIZE, Pagevec};
 pub use scan::return_to_list;
@@ -91,24 +93,7 @@ impl Lru {
             frame.clear(PageFlags::UNEVICTABLE);
         }
         frame.get();
-        self.add_owned(frames, zones, cpu, pfn, kind);
-    }
-
-    /// The same for a page without PG_active and PG_unevictable: the pagevec takes over a reference of
-    /// the caller's.
-    #[inline]
-    pub fn add_owned(
-        &mut self,
-        frames: &mut FrameTable,
-        zones: &mut Zones,
-        cpu: CpuId,
-        pfn: Pfn,
-        kind: ListKind,
-    ) {
-        let pagevec = &mut self.pagevecs[cpu.index()].additions[kind as usize];
-        if pagevec.push(pfn) {
-            self.drain_additions(frames, zones, cpu, kind);
-        }
+        self.additions(cpu).add(frames, zones, pfn, kind);
     }
 
     /// Lets a page that is on a list wait to be moved to its tail (`rotate_reclaimable_page`). As
@@ -122,8 +107,9 @@ impl Lru {
 
     /// Drains all pagevecs of one CPU (`lru_add_drain`).
     pub fn drain(&mut self, frames: &mut FrameTable, zones: &mut Zones, cpu: CpuId) {
+        let mut additions = self.additions(cpu);
         for kind in ListKind::ALL {
-            self.drain_additions(frames, zones, cpu, kind);
+            additions.drain(frames, zones, kind);
         }
         self.drain_rotations(frames, zones, cpu);
     }
@@ -153,94 +139,37 @@ impl Lru {
         }
     }
 
-    /// Moves one pagevec's pages to their lists, then drops its references (`____pagevec_lru_add`).
-    ///
-    /// A page that only the pagevec keeps would come onto the list and at once off it again: it is freed
-    /// without, in its turn.
-    fn drain_additions(
-        &mut self,
-        frames: &mut FrameTable,
-        zones: &mut Zones,
-        cpu: CpuId,
-        kind: ListKind,
-    ) {
-        let pagevec = self.pagevecs[cpu.index()].additions[kind as usize].take();
-        let flags = kind.flags_on_list();
-        let (mut zone, mut added) = (ZoneId(0), 0);
-        let mut last_users = 0_u32;
-        let all = frames.as_mut_slice();
-        for (at, &pfn) in pagevec.pages().iter().enumerate() {
-            let frame = &mut all[pfn.index()];
-            debug_assert!(
-                !frame.has(PageFlags::LRU | PageFlags::ACTIVE | PageFlags::UNEVICTABLE),
-                "a page in a pagevec is on no list (I-43, I-45)"
-            );
-            if frame.count() == 1 {
-                last_users |= 1 << at;
-                // What a poisoned frame has, it keeps, and so it takes the long way.
-                if !frame.has(PageFlags::HWPOISON) {
-                    continue;
-                }
-            } else {
-                frame.drop_reference();
-            }
-            frame.set(flags);
-            // Neighbours mostly come onto the same list, which is then counted once.
-            if !zones[zone].contains(pfn) {
-                zones[zone].counters.add_lru(kind as usize, added);
-                (zone, added) = (zones.zone_of(pfn), 0);
-            }
-            self.lists[zone.index()][kind as usize].push_head(all, pfn);
-            added += 1;
-        }
-        zones[zone].counters.add_lru(kind as usize, added);
-        while last_users != 0 {
-            let pfn = pagevec.pages()[last_users.trailing_zeros() as usize];
-            last_users &= last_users - 1;
-            zone = zones.zone_near(zone, pfn);
-            if zones[zone].release_last(frames, pfn) {
-                continue;
-            }
-            frames[pfn].drop_reference();
-            if frames[pfn].has(PageFlags::LRU) {
-                self.unlink_freed(frames, zones, pfn);
-            }
-            zones[zone].release(frames, pfn);
-        }
-    }
-
-    /// A page that nobody uses any more leaves its list.
-    fn unlink_freed(&mut self, frames: &mut FrameTable, zones: &mut Zones, pfn: Pfn) {
-        self.unlink(frames, zones, pfn);
-        frames[pfn].clear(PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
-    }
-
     /// Takes a page off its list, which its caller has found out; flags and counters are the caller's.
     #[inline]
     pub fn take_off(&mut self, frames: &mut [Frame], zone: ZoneId, kind: ListKind, pfn: Pfn) {
         self.lists[zone.index()][kind as usize].remove(frames, pfn);
     }
+}
 
-    /// Takes a page that has PG_lru off its list and clears that flag.
-    fn unlink(&mut self, frames: &mut FrameTable, zones: &mut Zones, pfn: Pfn) {
-        let kind = ListKind::of(frames[pfn].flags());
-        let zone = zones.zone_of(pfn);
-        frames[pfn].clear(PageFlags::LRU);
-        self.lists[zone.index()][kind as usize].remove(frames.as_mut_slice(), pfn);
-        zones[zone].counters.add_lru(kind as usize, -1);
+/// Takes a page that has PG_lru off its list and clears that flag.
+fn unlink(lists: &mut [[List; 5]], frames: &mut FrameTable, zones: &mut Zones, pfn: Pfn) {
+    let kind = ListKind::of(frames[pfn].flags());
+    let zone = zones.zone_of(pfn);
+    frames[pfn].clear(PageFlags::LRU);
+    lists[zone.index()][kind as usize].remove(frames.as_mut_slice(), pfn);
+    zones[zone].counters.add_lru(kind as usize, -1);
+}
+
+/// A page that has lost its last reference leaves its list, if it is on one, and is freed.
+fn free(lists: &mut [[List; 5]], frames: &mut FrameTable, zones: &mut Zones, pfn: Pfn) {
+    if frames[pfn].has(PageFlags::LRU) {
+        unlink(lists, frames, zones, pfn);
+        frames[pfn].clear(PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
     }
+    zones.release(frames, pfn);
 }
 
 /// Drops a reference; the last one takes the page off its list and frees it.
 #[inline]
 pub fn put_page(frames: &mut FrameTable, zones: &mut Zones, lru: &mut Lru, pfn: Pfn) {
-    if frames[pfn].drop_reference() > 0 {
-        return;
+    if frames[pfn].drop_reference() == 0 {
+        free(&mut lru.lists, frames, zones, pfn);
     }
-    if frames[pfn].has(PageFlags::LRU) {
-        lru.unlink_freed(frames, zones, pfn);
-    }
-    zones.release(frames, pfn);
 }
 
 /// Takes a page off its LRU list so that nothing but the caller can move it (`isolate_lru_page`).
@@ -258,7 +187,7 @@ pub fn isolate(
     if !frames[pfn].has(PageFlags::LRU) || !frames[pfn].try_get() {
         return Err(Errno::Busy);
     }
-    lru.unlink(frames, zones, pfn);
+    unlink(&mut lru.lists, frames, zones, pfn);
     Ok(())
 }
 

@@ -40,9 +40,15 @@ impl Pagevec {
 
     /// Empties it.
     #[inline]
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Empties it; what was in it.
+    #[inline]
     pub(super) fn take(&mut self) -> Pagevec {
         let taken = self.clone();
-        self.len = 0;
+        self.clear();
         taken
     }
 }

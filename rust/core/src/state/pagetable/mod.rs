@@ -9,4 +9,4 @@ mod entry;
 mod tables;
 
 pub use entry::{Entry, Kind};
-pub use tables::{ENTRIES as LEAF_ENTRIES, Tables, leaf_index, leaf_span_end};
+pub use tables::{ENTRIES as LEAF_ENTRIES, LEAF_SPAN, Tables, leaf_index, leaf_span_end};

@@ -13,7 +13,7 @@ pub const ENTRIES: usize = 512;
 /// Levels above the leaf table.
 const UPPER_LEVELS: u32 = 3;
 /// Bytes that one leaf table covers.
-const LEAF_SPAN: u64 = 1 << 21;
+pub const LEAF_SPAN: u64 = 1 << 21;
 
 /// The slot of an address in its leaf table.
 #[inline]
@@ -202,6 +202,12 @@ impl Tables {
     #[inline]
     pub fn get(&self, leaf: TableId, at: usize) -> Entry {
         self.tables[leaf.index()][at % ENTRIES]
+    }
+
+    /// All entries of a leaf table: for loops over neighbours.
+    #[inline]
+    pub fn entries_of(&self, leaf: TableId) -> &[Entry; ENTRIES] {
+        &self.tables[leaf.index()]
     }
 
     /// Replaces one entry of a leaf table.

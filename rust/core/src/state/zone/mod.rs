@@ -8,8 +8,10 @@
 
 mod blocks;
 mod counters;
+mod extent;
 mod free;
 mod isolation;
+mod supply;
 mod zonelist;
 
 use std::collections::BTreeSet;
@@ -18,12 +20,14 @@ use std::ops::Range;
 
 pub use blocks::{MigrateType, Pageblocks};
 pub use counters::{Counter, Counters};
+pub use extent::Extent;
 pub use free::FreeFrames;
 pub use isolation::Span;
+pub use supply::Supply;
 
 use serde::{Deserialize, Serialize};
 
-use super::frame::{FrameTable, PageFlags};
+use super::frame::{Frame, FrameTable, PageFlags};
 use crate::base::{CpuId, MachineSpec, NodeId, NodeMask, Pfn, Watermarks, ZoneId, ZoneKind};
 
 /// A run of frames of one node and one type.
@@ -272,11 +276,11 @@ impl Zone {
         }
     }
 
-    /// The same for a page whose last reference the caller has, at once, if nothing about it is unusual;
-    /// tells whether it did. If not, nothing has changed.
+    /// The same for page `pfn`, which `frame` is and whose last reference the caller has, at once, if
+    /// nothing about it is unusual; tells whether it did. If not, nothing has changed.
     #[inline]
-    pub fn release_last(&mut self, frames: &mut FrameTable, pfn: Pfn) -> bool {
-        let is_done = !self.blocks.has_isolated() && frames[pfn].close_last();
+    pub fn release_last(&mut self, frame: &mut Frame, pfn: Pfn) -> bool {
+        let is_done = !self.blocks.has_isolated() && frame.close_last();
         if is_done {
             self.free.give_back(pfn.index() - self.first.index());
         }
@@ -299,14 +303,20 @@ impl Zone {
 
     /// Takes the lowest free frame within reach; one that turns out to be poisoned is withheld, and
     /// another taken.
-    #[inline(always)]
+    #[inline]
     fn take(&mut self, frames: &mut FrameTable) -> Option<Pfn> {
+        let page = self.take_closed(frames)?;
+        frames.open(page);
+        Some(page)
+    }
+
+    /// The same; its descriptor is still that of a free frame.
+    #[inline(always)]
+    fn take_closed(&mut self, frames: &mut FrameTable) -> Option<Pfn> {
         if self.has_poison {
             self.withhold_lowest(frames);
         }
-        let page = Pfn::from(self.first.index() + self.free.take_lowest()?);
-        frames.open(page);
-        Some(page)
+        Some(Pfn::from(self.first.index() + self.free.take_lowest()?))
     }
 
     /// One past the last frame.

@@ -50,9 +50,9 @@ pub(super) fn carry(kernel: &mut Kernel, (old, new): (Pfn, Pfn), road: &mut Road
     }
     road.copy_later(kernel, (old, new));
     let zones = &mut kernel.zones;
-    (road.from, road.to) = (zones.zone_near(road.from, old), zones.zone_near(road.to, new));
+    let (from, to) = (zones.zone_of(old), zones.zone_of(new));
     let is_file_family = !flags.contains(PageFlags::SWAPBACKED);
-    for (zone, change) in [(road.from, -1), (road.to, 1)] {
+    for (zone, change) in [(from, -1), (to, 1)] {
         let counters = &mut zones[zone].counters;
         counters.add(Counter::FileMapped, change);
         counters.add(Counter::FilePages, change);
@@ -60,11 +60,13 @@ pub(super) fn carry(kernel: &mut Kernel, (old, new): (Pfn, Pfn), road: &mut Road
             counters.add(Counter::Shmem, change);
         }
     }
-    zones[road.from].counters.add(Counter::isolated(is_file_family), -1);
-    let node = zones[road.to].node;
+    zones[from].counters.add(Counter::isolated(is_file_family), -1);
+    let node = zones[to].node;
     let is_active = flags.contains(PageFlags::ACTIVE);
-    kernel.put_back_as(road.me.cpu, old, ListKind::evictable(is_file_family, false));
-    kernel.put_back_as(road.me.cpu, new, ListKind::evictable(is_file_family, is_active));
+    let Kernel { frames, zones, lru, .. } = kernel;
+    let mut additions = lru.additions(road.me.cpu);
+    additions.add(frames, zones, old, ListKind::evictable(is_file_family, false));
+    additions.add(frames, zones, new, ListKind::evictable(is_file_family, is_active));
     road.moved += 1;
     node
 }

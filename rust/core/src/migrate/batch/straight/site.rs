@@ -3,7 +3,7 @@
 use crate::base::{PAGE_SHIFT, Pfn, TableId, VmaId};
 use crate::kernel::Kernel;
 use crate::state::frame::{Owner, OwnerWord};
-use crate::state::pagetable::Entry;
+use crate::state::pagetable::{Entry, LEAF_ENTRIES, leaf_index};
 
 /// The one place of each of a run of indices.
 #[derive(Clone, Copy)]
@@ -15,11 +15,27 @@ pub(super) struct Site {
     pages: u64,
     start: u64,
     /// The page table of the one area that they can be mapped in.
-    pub(super) root: TableId,
+    root: TableId,
     /// The area's protection.
     protection: u64,
     /// The owner once a page is mapped again: for anonymous pages the area's oldest list (Q14).
     pub(super) owner_after: OwnerWord,
+    /// The part of the run that one leaf table maps.
+    near: Near,
+}
+
+/// Indices whose entries are in one leaf table.
+#[derive(Clone, Copy)]
+struct Near {
+    leaf: TableId,
+    /// The first index, how many there are, and which entry is that of the first.
+    first: u64,
+    pages: u64,
+    slot: usize,
+}
+
+impl Near {
+    const NOWHERE: Near = Near { leaf: TableId(0), first: 0, pages: 0, slot: 0 };
 }
 
 impl Site {
@@ -32,23 +48,45 @@ impl Site {
         root: TableId(0),
         protection: 0,
         owner_after: OwnerWord::NONE,
+        near: Near::NOWHERE,
     };
 
-    /// The address of the page with this owner and index: where it is mapped, if anywhere. None if it
-    /// may be mapped in several areas, of which walks would visit each.
-    #[inline]
-    pub(super) fn address_of(
+    /// The leaf table and the entry in it where the page with this owner and index is mapped, if
+    /// anywhere. None if it may be mapped in several areas, of which walks would visit each.
+    #[inline(always)]
+    pub(super) fn place_of(
         &mut self,
         kernel: &Kernel,
         owner: OwnerWord,
         index: u64,
-    ) -> Option<u64> {
-        let offset = index.wrapping_sub(self.first);
-        if self.owner == owner && offset < self.pages {
-            return Some(self.start + (offset << PAGE_SHIFT));
+    ) -> Option<(TableId, usize)> {
+        let offset = index.wrapping_sub(self.near.first);
+        if self.owner != owner || offset >= self.near.pages {
+            return self.find_place(kernel, owner, index);
         }
-        *self = Site::find(kernel, owner, index)?;
-        Some(self.start + (index.wrapping_sub(self.first) << PAGE_SHIFT))
+        Some((self.near.leaf, self.near.slot + offset as usize))
+    }
+
+    fn find_place(
+        &mut self,
+        kernel: &Kernel,
+        owner: OwnerWord,
+        index: u64,
+    ) -> Option<(TableId, usize)> {
+        let offset = index.wrapping_sub(self.first);
+        if self.owner != owner || offset >= self.pages {
+            *self = Site::find(kernel, owner, index)?;
+        }
+        let address = self.start + (index.wrapping_sub(self.first) << PAGE_SHIFT);
+        let leaf = kernel.tables.find_leaf(self.root, address)?;
+        // From the first entry of the table, or of the run if that begins in it.
+        let slot = leaf_index(address);
+        let before = (slot as u64).min(index - self.first);
+        let pages = (LEAF_ENTRIES - slot) as u64 + before;
+        let first = index - before;
+        let pages = pages.min(self.first + self.pages - first);
+        self.near = Near { leaf, first, pages, slot: slot - before as usize };
+        Some((leaf, slot))
     }
 
     fn find(kernel: &Kernel, owner: OwnerWord, index: u64) -> Option<Site> {
@@ -74,7 +112,8 @@ impl Site {
             _ => owner,
         };
         let (root, protection) = (kernel.mms[area.mm].root, area.protection);
-        Some(Site { owner, first, pages, start, root, protection, owner_after })
+        let near = Near::NOWHERE;
+        Some(Site { owner, first, pages, start, root, protection, owner_after, near })
     }
 
     /// The entry that comes back for `page` in place of `entry`: clean and unused (Q13), writable if

@@ -255,6 +255,7 @@ class Machine:
         """The policy of the area at an address: the file's own at that place for shmem, else the area's."""
 
     def nodes_of(self, pid: int, addresses: _U64) -> _I32: ...
+    def frames_of(self, pid: int, addresses: _U64) -> npt.NDArray[np.int64]: ...  # -1 where none is present
     def entry(self, pid: int, address: int) -> tuple[int, bool, bool, bool, bool, int, int]:
         """(kind 0 none 1 present 2 swap 3 migration, writable, dirty, accessed, special, pfn, raw value)."""
 
@@ -416,7 +417,7 @@ class Machine:
     def call(self, call: int) -> tuple[int, str, bool, str, tuple[str, int, int] | None, tuple[str, ...]]:
         """(pid, kind, done, label of the next step, waiting for (lock, number, holder call), labels held)."""
 
-    def history(self, call: int) -> list[str]: ...
+    def history(self, call: int) -> tuple[str, ...]: ...
     def outcome(self, call: int) -> _Outcome: ...
     def statuses(self, call: int) -> _I32:
         """What a ``move_pages`` in flight has written so far."""

@@ -259,7 +259,7 @@ class Call:
         """Where it has been: the first label of each advance so far."""
         if self._ended is not None:
             return self._ended.history
-        return tuple(self._system.core.history(self._number))
+        return self._system.core.history(self._number)
 
     @property
     def result(self) -> Any:
@@ -360,7 +360,7 @@ class Call:
         if not self._look()[2]:
             return
         outcome = core.outcome(number)
-        ended = _Ended(tuple(core.history(number)), None, None)
+        ended = _Ended(core.history(number), None, None)
         try:
             ended.result = self._what._result(self._system, self._pid, outcome)
         except (SyscallError, OutOfMemoryError) as error:

@@ -32,7 +32,30 @@ class MachineBusyError(PagemigError):
 
 
 class InternalError(PagemigError):
-    """A bug of this package. The machine it happened on is not read again."""
+    """A bug of this package. The machine it happened on is not read again.
+
+    On a machine that was made to break a rule (``bugs``) it is the assertion by which that shows.
+
+    Attributes
+    ----------
+    assertion
+        What does not hold.
+    place
+        Where in the core that is said, file and line; empty where the machine was made to break a rule.
+    """
+
+    def __init__(self, assertion: str, place: str = "") -> None:
+        super().__init__(assertion, place)
+        self.assertion = assertion
+        self.place = place
+
+    def __str__(self) -> str:
+        if not self.place:
+            return self.assertion
+        return (
+            f"{self.assertion} ({self.place}). This is a mistake of pagemig, not yours. Please report it, "
+            "with this line, what 'pagemig --version' says, and the script or scenario that led here."
+        )
 
 
 class OutOfMemoryError(PagemigError):

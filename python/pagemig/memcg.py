@@ -20,7 +20,7 @@ from .system import System
 if TYPE_CHECKING:
     from .task import Task
 
-_LIMIT_MAX = (1 << 63) - 1
+LIMIT_MAX = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,4 +154,4 @@ class Memcg:
 
 def limit_pages(limit: int | None) -> int | None:
     """Return a limit in pages, rounded down; None for none."""
-    return None if limit is None else integer(limit, "limit", high=_LIMIT_MAX) // PAGE_SIZE
+    return None if limit is None else integer(limit, "limit", high=LIMIT_MAX) // PAGE_SIZE

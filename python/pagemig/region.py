@@ -18,6 +18,7 @@ from .errors import UsageError
 from .flags import PAGE_SIZE
 
 ADDRESSES_MAX = 1 << 28
+_LISTED_MAX = ADDRESSES_MAX * PAGE_SIZE
 """Pages whose addresses are listed at once: 2 GiB of them."""
 
 
@@ -83,7 +84,7 @@ class Region:
 
     def _addresses(self) -> Addresses:
         start, length = self.start, self.length
-        if length > ADDRESSES_MAX * PAGE_SIZE:
+        if length > _LISTED_MAX:
             raise UsageError(
                 f"a region of {len(self)} pages; the addresses of at most {ADDRESSES_MAX} can be listed: "
                 "take a part of it"
@@ -136,7 +137,7 @@ def require_own(region: Region, pid: int) -> Region:
 
 def pages_in(where: Where, pid: int) -> Addresses | range:
     """Return the same as `addresses_in`, but a region as a range, which nobody need write out."""
-    if isinstance(where, Region) and where.task == pid and where.end < 1 << 63:
+    if isinstance(where, Region) and where.task == pid and where.length <= _LISTED_MAX and where.end < 1 << 63:
         return range(where.start, where.end, PAGE_SIZE)
     return addresses_in(where, pid)
 

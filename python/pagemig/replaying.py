@@ -163,7 +163,7 @@ def _run(machine: Machine, calls: tuple[Call, ...], schedule: str) -> Replay:
         drive(machine._system, lambda core: core.replay(numbers, schedule))
         found = core.judge(numbers)
     except InternalError as error:
-        said = str(error)
+        said = error.assertion
         fallen = Symptom(ViolationKind.ASSERTION, re.sub("[0-9]+", "#", said), "", said)
         return Replay(machine, calls, schedule, (fallen,))
     symptoms = [Symptom(KINDS[kind], *rest) for kind, *rest in found]

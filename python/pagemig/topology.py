@@ -242,7 +242,7 @@ def plan(nodes: NodeSizes, cpus: int, topology: Topology | None, *, contents: bo
     made = Plan(
         ids,
         zones,
-        _cpu_nodes(described, integer(cpus, "cpus", 1, CPUS_MAX)),
+        cpu_homes(described, integer(cpus, "cpus", 1, CPUS_MAX)),
         tuple(distance for row in distances.distances for distance in row),
     )
     _require_room(made.frames, contents)
@@ -271,7 +271,7 @@ def _cpus_of_node(cpus: object) -> int | tuple[int, ...]:
     return integer(cpus, "cpus of a node", high=CPUS_MAX)
 
 
-def _cpu_nodes(described: dict[int, Node], cpus: int) -> tuple[int, ...]:
+def cpu_homes(described: Mapping[int, Node], cpus: int) -> tuple[int, ...]:
     """Put CPU c on the (c mod n)-th of the n nodes, unless the nodes say otherwise."""
     ids = list(described)
     stated = {node: what.cpus for node, what in described.items() if what.cpus is not None}
@@ -296,11 +296,16 @@ def _cpu_nodes(described: dict[int, Node], cpus: int) -> tuple[int, ...]:
     return tuple(home[cpu] for cpu in range(len(home)))
 
 
-def _require_room(frames: int, contents: bool) -> None:
+def require_frames(frames: int) -> None:
+    """Refuse a machine with no memory at all, or with more frames than there are numbers for."""
     if frames == 0:
         raise UsageError("no node has memory; give at least one node a page")
     if frames > FRAMES_MAX:
         raise UsageError(f"{frames} frames in all; a machine has up to {FRAMES_MAX} (16 TiB)")
+
+
+def _require_room(frames: int, contents: bool) -> None:
+    require_frames(frames)
     host = _host_bytes()
     each = DESCRIPTOR_BYTES + (PAGE_SIZE if contents else 0)
     if host is not None and frames * each > host:

@@ -52,7 +52,7 @@ def test_an_expectation_that_fails_ends_with_1(pagemig: Run, tmp_path: Path) -> 
     done = pagemig("run", "mine.toml")
     assert done.returncode == 1
     assert "expected node 0 for every page, found 2 x node 1" in done.stdout
-    assert "Not as expected: 1 of 1 expectations fail" in done.stdout
+    assert "Not as expected: 1 of 1 expectation fails" in done.stdout
 
 
 def test_every_mistake_of_a_file_is_a_line(pagemig: Run, tmp_path: Path) -> None:

@@ -150,4 +150,4 @@ def test_a_bug_of_ours_is_told_from_a_failed_expectation(
     monkeypatch.setattr("pagemig.cli.terminal.outputs", lambda *words, **more: [][1])
     assert main(["run", "two-movers"]) == 70
     said = capfd.readouterr().err
-    assert "IndexError" in said and said.splitlines()[-1].startswith("pagemig: this is a bug of pagemig")
+    assert "IndexError" in said and said.splitlines()[-1].startswith("pagemig: this is a mistake of pagemig")

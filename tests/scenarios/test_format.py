@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import pagemig as pm
 from pagemig.scenario import library, schema
 from pagemig.scenario.shelf import text_of
+from tests.scenarios.json_schema import fits
 
 Mistakes = Callable[[dict[str, Any]], list[str]]
 
@@ -36,6 +37,27 @@ def test_a_scenario_is_written_to_a_file_and_read_from_it(plain: dict[str, Any],
     told.dump(tmp_path / "mine.toml")
     assert pm.Scenario.load(tmp_path / "mine.toml") == told
     assert pm.Scenario.load(str(tmp_path / "mine.toml")).story == plain["story"]
+
+
+def test_a_scenario_is_written_as_a_whole_or_not_at_all(plain: dict[str, Any], tmp_path: Path) -> None:
+    """What was there stays if it cannot be written, a link stays a link, and a device stays a device."""
+    told = pm.Scenario(**plain)
+    for path, words in (
+        (tmp_path, "Is a directory"),
+        (tmp_path / "none" / "x.toml", "No such file or directory"),
+        (Path("/dev/full"), "No space left on device"),
+    ):
+        with pytest.raises(pm.UsageError, match=f"^{re.escape(str(path))}: cannot be written: {words}$"):
+            told.dump(path)
+    assert Path("/dev/full").is_char_device()
+    (tmp_path / "mine.toml").write_text("kept")
+    (tmp_path / "link.toml").symlink_to("mine.toml")
+    told.dump(tmp_path / "link.toml")
+    assert (tmp_path / "link.toml").is_symlink()
+    assert pm.Scenario.load(tmp_path / "mine.toml") == told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.toml", "mine.toml"]
+    with pytest.raises(pm.UsageError, match="it must name a file"):
+        told.dump("")
 
 
 def test_every_mistake_is_told_with_its_place(plain: dict[str, Any], mistakes: Mistakes) -> None:
@@ -137,13 +159,6 @@ def test_a_setup_that_fails_is_told_with_its_step(plain: dict[str, Any]) -> None
         pm.Scenario(**plain).run()
     plain["setup"][2] = {"by": "app", "do": "touch", "where": 0x7000}
     with pytest.raises(pm.UsageError, match=r"^setup\[2\]: SIGSEGV at 0x7000$"):
-        pm.Scenario(**plain).run()
-
-
-def test_a_machine_that_cannot_be_built_is_told_with_its_part(plain: dict[str, Any]) -> None:
-    """What the machine refuses is said to be of the machine, of a task or of a region."""
-    plain["tasks"]["app"]["cpu"] = 9
-    with pytest.raises(pm.UsageError, match=r"^tasks\.app: cpu is 9"):
         pm.Scenario(**plain).run()
 
 
@@ -258,78 +273,19 @@ def test_a_file_of_bytes_is_a_scenario_or_refused_with_its_name(
             assert "Traceback" not in str(error)
 
 
-def _fits(value: Any, schema: dict[str, Any], parts: dict[str, Any]) -> bool:
-    """Whether a value is what a JSON schema says: the words of it that ours uses."""
-    if "$ref" in schema:
-        return _fits(value, parts[schema["$ref"].removeprefix("#/$defs/")], parts)
-    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
-    kind = schema.get("type")
-    if kind in ("integer", "number"):
-        if not isinstance(value, int) or isinstance(value, bool):
-            return False
-    elif kind is not None and not isinstance(value, kinds[kind]):
-        return False
-    if "const" in schema and value != schema["const"]:
-        return False
-    if "enum" in schema and value not in schema["enum"]:
-        return False
-    if isinstance(value, str) and "pattern" in schema and not re.search(schema["pattern"], value):
-        return False
-    if kind == "integer" and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
-        return False
-    for word in ("anyOf", "oneOf"):
-        if word in schema:
-            fitting = sum(_fits(value, each, parts) for each in schema[word])
-            if not fitting or (word == "oneOf" and fitting > 1):
-                return False
-    if isinstance(value, list) and "items" in schema:
-        return all(_fits(item, schema["items"], parts) for item in value)
-    if isinstance(value, dict):
-        known, rest = schema.get("properties", {}), schema.get("additionalProperties", True)
-        if not set(schema.get("required", ())) <= value.keys():
-            return False
-        for key, item in value.items():
-            of_key = known.get(key, rest)
-            if of_key is False or (of_key is not True and not _fits(item, of_key, parts)):
-                return False
-    return True
-
-
 @pytest.mark.parametrize("name", library())
 def test_the_schema_takes_every_scenario_of_the_library(name: str) -> None:
     """As an editor would read it; and not the same with a key, a verb or a type that is wrong."""
     made = schema()
     told = tomllib.loads(text_of(name))
-    assert _fits(told, made, made["$defs"])
+    assert fits(told, made, made["$defs"])
     for path, wrong in ((("machine", "cpu"), 2), (("order",), "at once"), (("title",), 3)):
         broken = copy.deepcopy(told)
         at = broken
         for key in path[:-1]:
             at = at[key]
         at[path[-1]] = wrong
-        assert not _fits(broken, made, made["$defs"]), path
+        assert not fits(broken, made, made["$defs"]), path
     broken = copy.deepcopy(told)
     broken["calls"] = [{"id": "x", "do": "fly"}]
-    assert not _fits(broken, made, made["$defs"])
-
-
-def test_all_parts_that_cannot_be_built_are_told_at_once(plain: dict[str, Any]) -> None:
-    """What the machine refuses of a file, a task, a region; what only follows from that is left out."""
-    plain["tasks"]["app"] = {"uid": -1}
-    plain["tasks"]["other"] = {"cpu": 9}
-    plain["tasks"]["third"] = {}
-    plain["files"] = {"big": {"size": 1 << 60}}
-    plain["regions"] |= {
-        "one": {"task": "third", "pages": 2, "at": 0x10000000},
-        "two": {"task": "third", "pages": 2, "at": 0x10001000},
-    }
-    with pytest.raises(pm.UsageError) as refused:
-        pm.Scenario(**plain).run()
-    head, *lines = str(refused.value).splitlines()
-    assert head == "4 mistakes:"
-    assert [line.split(":")[0].strip() for line in lines] == [
-        "files.big",
-        "tasks.app",
-        "tasks.other",
-        "regions.two",
-    ]
+    assert not fits(broken, made, made["$defs"])

@@ -74,5 +74,5 @@ def test_a_target_that_has_ended_is_no_task_any_more(plain: dict[str, Any]) -> N
         late = {"id": "late", "by": "other", "target": "app", **call}
         report = pm.Scenario(**plain | {"calls": [ends, late]}).run()
         assert report.calls[1].errno == "ESRCH"
-    with pytest.raises(pm.UsageError, match=r"calls\[1\]: task 'app' has ended at this point"):
-        pm.Scenario(**plain | {"calls": [ends, RAW]}).run()
+    with pytest.raises(pm.UsageError, match=r"calls\[1\]\.by: task 'app' has ended before"):
+        pm.Scenario(**plain | {"calls": [ends, RAW]})

@@ -35,7 +35,7 @@ def test_a_page_tells_all_that_a_report_knows() -> None:
     assert page.headings[0] == report.title
     for heading in (
         "What was done",
-        "What the pages were answered",
+        "What was answered for each page",
         "Where the pages were, and are",
         "On the way",
         "Why pages stayed",
@@ -65,7 +65,7 @@ def test_a_page_says_what_failed(plain: dict[str, Any]) -> None:
     """First what does not hold."""
     plain["calls"][0]["expect"] = {"statuses": 0}
     page = page_of(pm.Scenario(**plain).run())
-    assert "Not as expected: 1 of 1 expectations fail, 0 findings." in page.words
+    assert "Not as expected: 1 of 1 expectation fails, 0 findings." in page.words
     assert "fails calls[0].expect.statuses: expected node 0 for every page, found 4 x node 1" in page.words
 
 
@@ -110,8 +110,9 @@ def test_the_pages_are_seen_on_the_way() -> None:
         report = pm.Scenario.load(name).run()
         history = report.history()
         assert history is not None
-        assert history.nodes[0] == tuple(node for region in report.regions for node in region.before.nodes)
-        assert history.nodes[-1] == tuple(node for region in report.regions for node in region.after.nodes)
+        first, last = list(history.nodes[0]), list(history.nodes[-1])
+        assert first == [node for region in report.regions for node in region.before.nodes]
+        assert last == [node for region in report.regions for node in region.after.nodes]
         assert list(history.steps) == sorted(set(history.steps))
     pinned = pm.Scenario.load("pinned-page").run().history()
     assert pinned is not None

@@ -112,12 +112,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         complain("this host has not enough memory for that")
         return 2
+    except InternalError as error:
+        complain(str(error))
+        return 70
     except PagemigError as error:
         complain(f"{type(error).__name__}: {error}")
-        return 70 if isinstance(error, InternalError) else 1
+        return 1
     except Exception:
         traceback.print_exc()
-        complain("this is a bug of pagemig; the lines above say where")
+        complain("this is a mistake of pagemig, not yours; please report it with the lines above")
         return 70
     return code if isinstance(code, int) else 0
 

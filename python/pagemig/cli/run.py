@@ -18,7 +18,7 @@ from rich.padding import Padding
 from pagemig.cost_model import CostModel, presets
 from pagemig.errors import UsageError
 from pagemig.report import Report
-from pagemig.report.text import chain, histogram, outcome_of, status_name
+from pagemig.report.text import chain, counted, histogram, outcome_of, status_name, verdict
 from pagemig.scenario import Scenario, library
 
 from . import terminal
@@ -188,6 +188,7 @@ def _print(report: Report) -> None:
     console.print(calls)
     if report.schedule:
         console.print(f"schedule {report.schedule}", style="dim", soft_wrap=True)
+        console.print("(3a1b: three steps of call a, then one of call b; --schedule repeats it)", style="dim")
     console.print()
     _print_pages(report)
     _print_costs(report)
@@ -221,7 +222,7 @@ def _print_costs(report: Report) -> None:
         console.print(counters)
         console.print()
     if report.cost:
-        told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.cost.items())
+        told = ", ".join(counted(count, name) for name, count in report.cost.items())
         console.print(f"[bold]Cost[/]: {told}")
     console.print(f"{report.steps:,} steps, {report.ticks:,} ms of virtual time, {report.seconds:.2f} s\n")
 
@@ -233,11 +234,5 @@ def _print_verdict(report: Report) -> None:
         console.print(f"{mark} {escape(str(item))}", soft_wrap=True)
     for finding in report.findings:
         console.print(f"[red]finding[/] {escape(finding)}", soft_wrap=True)
-    held = sum(item.holds for item in report.expectations)
-    if report.ok:
-        console.print(f"[green]As expected[/]: all {held} expectations hold, the audit finds nothing else.")
-    else:
-        failed, findings = len(report.failed), len(report.findings)
-        console.print(
-            f"[red]Not as expected[/]: {failed} of {held + failed} expectations fail, {findings} findings."
-        )
+    said, rest = verdict(report).split(":", 1)
+    console.print(f"[{'green' if report.ok else 'red'}]{said}[/]:{rest}")

@@ -17,7 +17,7 @@ from ..cost_model import CostModel, Pricing, modelled_time
 from . import pictures
 from .costs import phases
 from .style import STYLE
-from .text import chain, outcome_of, status_name
+from .text import chain, counted, outcome_of, status_name, verdict
 
 if TYPE_CHECKING:
     from .run import Report
@@ -42,7 +42,7 @@ def fragment(report: Report, model: Pricing | None) -> str:
     above = (
         _head(report),
         _calls(report),
-        _section("What the pages were answered", pictures.statuses(report)),
+        _section("What was answered for each page", pictures.statuses(report)),
         _section("Where the pages were, and are", pictures.placement(report)),
         _section("On the way", pictures.on_the_way(report)),
         _stayed(report),
@@ -95,26 +95,19 @@ def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) 
 
 def _head(report: Report) -> str:
     story = "".join(f"<p>{escape(part.strip())}</p>" for part in report.story.split("\n\n") if part.strip())
-    held = sum(item.holds for item in report.expectations)
-    if report.ok:
-        said = f"As expected: all {held} expectations hold, and the audit finds nothing else."
-    else:
-        said = (
-            f"Not as expected: {len(report.failed)} of {len(report.expectations)} expectations fail, "
-            f"{len(report.findings)} findings."
-        )
+    stayed = sum(why.pages for why in report.why_not)
     moved = sum(region.moved for region in report.regions)
     pages = sum(len(region.after.nodes) for region in report.regions)
     tiles = (
         (f"{len(report.calls)}", "calls, " + ("at once" if report.order == "together" else "in a row")),
         (f"{moved:,} of {pages:,}", "pages of the regions are in another frame"),
-        (f"{len(report.why_not):,}", "pages stayed that were to move"),
+        (f"{stayed:,}", "page that was to move stayed" if stayed == 1 else "pages that were to move stayed"),
         (f"{report.steps:,}", f"steps, {report.ticks:,} ms of virtual time"),
     )
     drawn = "".join(f"<div><b>{figure}</b><span>{meaning}</span></div>" for figure, meaning in tiles)
     mood = "well" if report.ok else "bad"
     return (
-        f'<h1>{escape(report.title)}</h1>\n{story}\n<p class="note {mood}">{said}</p>\n'
+        f'<h1>{escape(report.title)}</h1>\n{story}\n<p class="note {mood}">{escape(verdict(report))}</p>\n'
         f'<div class="tiles">{drawn}</div>'
     )
 
@@ -130,7 +123,13 @@ def _calls(report: Report) -> str:
         )
         for call in report.calls
     ]
-    schedule = f"<p>Schedule <code>{escape(report.schedule)}</code></p>" if report.schedule else ""
+    schedule = ""
+    if report.schedule:
+        schedule = (
+            f"<p>Schedule <code>{escape(report.schedule)}</code></p>"
+            '<p class="soft">Whose turn it was, and for how many steps: 3a1b is three of call a, then one of '
+            "call b. Running with this schedule gives the same again.</p>"
+        )
     told = _table("Every call and its outcome", ("call", "by", "what", "came to", "#steps"), rows)
     return _section("What was done", told + schedule)
 
@@ -169,7 +168,7 @@ def _costs(report: Report, model: Pricing | None) -> str:
         priced = report.modelled_time(model)
     rows = []
     for phase, counts in phases(report.cost):
-        told = ", ".join(f"{count:,} {escape(name.replace('_', ' '))}" for name, count in counts.items())
+        told = escape(", ".join(counted(count, name) for name, count in counts.items()))
         row = [escape(phase), told]
         if model is not None:
             row.append(_time(modelled_time(counts, model, cpus=report.cpus).ns))

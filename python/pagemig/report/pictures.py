@@ -109,7 +109,7 @@ def _name(node: int) -> str:
 def _legend(nodes: Iterable[int]) -> str:
     counts = Counter(nodes)
     items = "".join(
-        f'<li><i class="{_style(node)}"></i>{_name(node)}, {count:,}</li>'
+        f'<li><i class="{_style(node)}"></i>{_name(node)}: {count:,} page{"" if count == 1 else "s"}</li>'
         for node, count in sorted(counts.items())
     )
     return f'<ul class="legend">{items}</ul>'
@@ -120,8 +120,8 @@ def on_the_way(report: Report) -> str:
     history = report.history()
     if history is None or len(history.steps) < 2 or not history.nodes[0]:
         return ""
-    nodes = np.array(history.nodes, dtype=np.int32)
-    there = sorted(set(np.unique(nodes).tolist()))
+    nodes = np.array([np.asarray(moment, dtype=np.int8) for moment in history.nodes])
+    there = sorted({node for moment in nodes for node in np.unique(moment).tolist()})
     counts = np.stack([(nodes == node).sum(axis=1) for node in there], axis=1)
     said = "; ".join(
         f"{_name(node)} {counts[0, at]} to {counts[-1, at]} pages" for at, node in enumerate(there)

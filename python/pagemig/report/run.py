@@ -8,8 +8,9 @@ table of the pages, `.trace` a trace for Perfetto, `.costs` reads the ledger.
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,7 +43,7 @@ class History:
 
     steps: tuple[int, ...]
     """How many steps had been made at each moment; the first is 0."""
-    nodes: tuple[tuple[int, ...], ...]
+    nodes: tuple[Sequence[int], ...]
     """At each moment the node of every page, -1 where none was present, region after region."""
     order: tuple[tuple[str, str], ...] = ()
     """Who made each step: the id of the call, and the label of the specification."""
@@ -308,7 +309,9 @@ class Report:
         str
             The document.
         """
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        made = io.StringIO()  # `json.dumps` would hold every comma of it as an object.
+        json.dump(self.to_dict(), made, indent=2, ensure_ascii=False, allow_nan=False)
+        return made.getvalue()
 
     @property
     def table(self) -> Table:

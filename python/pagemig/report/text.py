@@ -45,6 +45,34 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  deadlock: {report.deadlock}"
 
 
+def verdict(report: Report) -> str:
+    """Return in a sentence whether all is as it was expected to be."""
+    held, failed, findings = len(report.expectations), len(report.failed), len(report.findings)
+    if report.ok:
+        holds = {0: "nothing was expected", 1: "the one expectation holds"}
+        return (
+            f"As expected: {holds.get(held, f'all {held} expectations hold')}, the audit finds nothing else."
+        )
+    fails = "expectation fails" if held == 1 else "expectations fail"
+    return f"Not as expected: {failed} of {held} {fails}, {findings} finding{'' if findings == 1 else 's'}."
+
+
+_ONE = {"flushes": "flush", "copies": "copy", "retries": "retry", "passes": "pass", "batches": "batch"}
+
+
+def counted(count: int, name: str) -> str:
+    """Return how many of an elementary operation there were.
+
+    >>> counted(2, "copies"), counted(1, "copies"), counted(1, "lock_waits")
+    ('2 copies', '1 copy', '1 lock wait')
+    """
+    words = name.replace("_", " ")
+    if count != 1:
+        return f"{count:,} {words}"
+    first, _, last = words.rpartition(" ")
+    return f"1 {first} {_ONE.get(last, last.removesuffix('s'))}".replace("  ", " ")
+
+
 def outcome_of(call: CallReport) -> str:
     """Return what a call came to, in a few words."""
     if not call.done:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import Addresses
 from ..errors import UsageError
 from ..flags import USER_END
 from ..region import Region
@@ -55,9 +56,7 @@ def remember_asked(world: World, part: CallPart) -> Entries | None:
         return Entries(pid, addresses, nodes_at(world, pid, addresses))
     if isinstance(part, Mbind) and {"MOVE", "MOVE_ALL"} & set(part.flags) and part.policy.nodes:
         region = world.region(part.region, part.by)
-        return Entries(
-            region.task, region.addresses.tolist(), nodes_at(world, region.task, region.addresses.tolist())
-        )
+        return Entries(region.task, region.addresses.tolist(), nodes_at(world, region.task, region.addresses))
     if isinstance(part, MigratePages):
         named = part.target if isinstance(part.target, str) else part.by if not part.target else None
         pid = world.tasks.get(named, 0) if named is not None else int(part.target or 0)
@@ -66,22 +65,22 @@ def remember_asked(world: World, part: CallPart) -> Entries | None:
     return None
 
 
-def nodes_at(world: World, pid: int, addresses: list[int]) -> tuple[int, ...]:
+def nodes_at(world: World, pid: int, addresses: list[int] | Addresses) -> tuple[int, ...]:
     """Return the node of the page at each address in a task, -1 where there is none."""
     live = next((task for task in world.machine.tasks if task.pid == pid), None)
     if live is None or live.is_kernel_thread:
         return (-1,) * len(addresses)
-    listed = np.array(addresses, dtype=np.uint64)
+    listed = np.asarray(addresses, dtype=np.uint64)
     there = listed < USER_END
     nodes: npt.NDArray[np.int32] = np.full(listed.shape, -1, dtype=np.int32)
     with contextlib.suppress(UsageError):  # It is exiting and has let its memory go.
         nodes[there] = live.nodes_of(listed[there])
-    return tuple(int(node) for node in nodes)
+    return tuple(nodes.tolist())
 
 
 def rows_of(tried: Tried) -> tuple[int, ...]:
-    """Return the frames that a call took: first those that it tried, then those that it only took."""
-    return tuple(dict.fromkeys((*tried.results, *tried.addresses)))
+    """Return the frames of a call: first those that it tried, then those that it took, or could not take."""
+    return tuple(dict.fromkeys((*tried.results, *tried.addresses, *tried.refused)))
 
 
 def asked(world: World, flight: Flight | None, tried: Mapping[int, Tried]) -> Asked | None:
@@ -119,7 +118,7 @@ def _of_frames(world: World, tried: Tried, failed: int) -> Asked | None:
         after = before
         if result == 0:
             after = world.node_of(tried.targets[pfn]) if pfn in tried.targets else -1
-        status = after if result == 0 and after >= 0 else result if result else failed
+        status = after if result == 0 and after >= 0 else result or tried.refused.get(pfn) or failed
         rows.append((tried.addresses.get(pfn, 0), status, before, after))
     if not rows:
         return None

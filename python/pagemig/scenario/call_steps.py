@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from .part import ByTask, Part, Step
+from .ranges import Count, Count32, FilePage, FileSize, Frames32, ReadSize, RegionSize, Transfer
 from .values import (
     Address,
     Advice,
@@ -22,14 +23,12 @@ from .values import (
     FileName,
     Frame,
     Frames,
-    Int,
     Mode,
     NewName,
     Node,
     Protection,
     RegionRef,
     Scope,
-    Size,
     Start,
     Target,
     TaskName,
@@ -118,7 +117,7 @@ class Read(ByTask):
     do: Literal["read"]
     address: Address
     """Where."""
-    size: Size
+    size: ReadSize
     """How many bytes."""
 
 
@@ -170,7 +169,7 @@ class Mremap(ByTask):
     do: Literal["mremap"]
     region: RegionRef
     """What."""
-    length: Size | None = None
+    length: RegionSize | None = None
     """How long it shall be; as it is if left out."""
     to: Start | None = None
     """Where it shall be."""
@@ -241,9 +240,9 @@ class ReadFile(Step):
     do: Literal["read_file"]
     file: FileName
     """Which file."""
-    offset: Size = 0
+    offset: FileSize = 0
     """From which byte on."""
-    size: Size
+    size: Transfer
     """How many bytes."""
 
 
@@ -253,11 +252,11 @@ class WriteFile(Step):
     do: Literal["write_file"]
     file: FileName
     """Which file."""
-    offset: Size = 0
+    offset: FileSize = 0
     """From which byte on."""
     data: Text | None = None
     """What, as text (UTF-8)."""
-    size: Size | None = None
+    size: Transfer | None = None
     """Instead of data: how many bytes that nobody looks at."""
 
     @model_validator(mode="after")
@@ -273,7 +272,7 @@ class Truncate(Step):
     do: Literal["truncate"]
     file: FileName
     """Which file."""
-    size: Size
+    size: FileSize
     """How long it shall be."""
 
 
@@ -283,7 +282,7 @@ class Lookup(Step):
     do: Literal["lookup"]
     file: FileName
     """Which file."""
-    page: Int
+    page: FilePage
     """Which of its pages."""
     name: NewName | None = None
     """What the reference is called, so that it can be dropped."""
@@ -295,7 +294,7 @@ class Writeback(Step):
     do: Literal["writeback"]
     file: FileName
     """Which file."""
-    page: Int
+    page: FilePage
     """Which of its pages."""
 
 
@@ -305,7 +304,7 @@ class Invalidate(Step):
     do: Literal["invalidate"]
     file: FileName
     """Which file."""
-    page: Int
+    page: FilePage
     """Which of its pages."""
 
 
@@ -330,7 +329,7 @@ class Reclaim(Step):
     do: Literal["reclaim"]
     node: Node
     """Whose list."""
-    pages: Int = 32
+    pages: Frames32 = 32
     """How many pages are looked at, at most."""
     family: Family = "anon"
     """Which of its two inactive lists."""
@@ -346,13 +345,13 @@ class Offline(Step):
     """Move everything out of a range of frames, and withdraw it."""
 
     do: Literal["offline"]
-    first_pfn: Int | None = None
+    first_pfn: Count32 | None = None
     """The first frame, or..."""
     node: Node | None = None
     """... the node, all of it."""
-    count: Int | None = None
+    count: Frames32 | None = None
     """How many frames; to the end of the node if left out."""
-    timeout: Int = 120_000
+    timeout: Count = 120_000
     """Ticks after which it gives up."""
 
     @model_validator(mode="after")

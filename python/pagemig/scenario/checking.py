@@ -7,16 +7,14 @@ words. Above: `pagemig.scenario.reading`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from ..flags import PAGE_SIZE
 from . import naming
-from .call_steps import MovePages
+from .call_steps import MigrateFrames, MovePages
+from .fitting import Mistake, Place, fits
 from .model import CallPart, Page
 from .part import Step
 from .raw_steps import RawMovePages
-
-Mistake = tuple[tuple[str | int, ...], str]
+from .reaching import counted, listed, page_counts, reach
 
 CALLS_MAX = 26
 """Calls at once: a schedule names them a to z."""
@@ -24,11 +22,20 @@ CALLS_MAX = 26
 _MEMORY = ("pages", "where", "region", "address", "start", "pfn", "pfns")
 
 
-def check(page: Page) -> list[Mistake]:
-    """Return every mistake of a page, in the order of the file."""
-    found = [*_tasks(page), *_groups(page), *_files(page)]
+def check(page: Page, doubtful: frozenset[str] = frozenset()) -> list[Mistake]:
+    """Return every mistake of a page, part by part.
+
+    Parameters
+    ----------
+    page
+        The page.
+    doubtful
+        Regions whose size is not what the person wrote, as what he wrote was out of range.
+    """
+    found = [*fits(page), *_tasks(page), *_groups(page), *_files(page)]
     found += _steps(page)
-    found += _calls(page)
+    found += _calls(page, doubtful)
+    found += reach(page)
     found += _expected(page)
     return found
 
@@ -43,8 +50,6 @@ def _tasks(page: Page) -> Iterator[Mistake]:
         if task.kernel_thread and any(region.task == name for region in page.regions.values()):
             yield ("tasks", name, "kernel_thread"), "a kernel thread has no memory, but a region lies in it"
     for name, region in page.regions.items():
-        if region.offset and region.file is None:
-            yield ("regions", name, "offset"), "there is no file; leave it out"
         if region.task not in page.tasks:
             yield (
                 ("regions", name, "task"),
@@ -74,6 +79,13 @@ def _files(page: Page) -> Iterator[Mistake]:
 def _steps(page: Page) -> Iterator[Mistake]:
     """Follow the names through the setup and the calls: each must be there before it is used."""
     made = set(page.tasks) | set(page.regions)
+    pins = {
+        str(name)
+        for step in (*page.setup, *page.calls)
+        if getattr(step, "do", "") in ("pin", "lookup")
+        for name in (getattr(step, "name", None), getattr(step, "id", None))
+        if name
+    }
     parents = {
         str(getattr(step, "name", "")): step.by
         for step in (*page.setup, *page.calls)
@@ -84,10 +96,14 @@ def _steps(page: Page) -> Iterator[Mistake]:
         if getattr(step, "do", "") in ("mmap", "mremap") and getattr(step, "name", None):
             homes[str(getattr(step, "name", ""))] = step.by or ""
     at_once = page.order == "together"
+    gone: set[str] = set()
     for kind, steps in (("setup", page.setup), ("calls", page.calls)):
         late: list[set[str]] = []
         for position, step in enumerate(steps):
-            yield from _used(step, (kind, position), made, homes, parents)
+            yield from _used(step, (kind, position), made, homes, parents, pins)
+            yield from _living(step, (kind, position), gone)
+            if getattr(step, "do", "") == "exit" and step.by and (kind == "setup" or not at_once):
+                gone.add(step.by)
             new = {str(name) for name in (getattr(step, "name", None), getattr(step, "id", None)) if name}
             if kind == "setup" or not at_once:
                 made |= new
@@ -97,12 +113,22 @@ def _steps(page: Page) -> Iterator[Mistake]:
             made |= new
 
 
+def _living(step: Step, where: Place, gone: set[str]) -> Iterator[Mistake]:
+    """Who acts must still be there; a system call may well be about a task that is not."""
+    fields = {"attach_cpuset": ("task",), "veto": ("caller", "target")}.get(str(getattr(step, "do", "")), ())
+    for field in ("by", *fields):
+        name = getattr(step, field, None)
+        if name in gone:
+            yield (*where, field), f"task {name!r} has ended before this begins"
+
+
 def _used(
     step: Step,
-    where: tuple[str | int, ...],
+    where: Place,
     made: set[str],
     homes: dict[str, str],
     parents: dict[str, str | None],
+    pins: set[str],
 ) -> Iterator[Mistake]:
     actor = _actor(step)
     for field in ("by", "target", "caller", "task"):
@@ -110,12 +136,12 @@ def _used(
         if isinstance(name, str) and name not in made:
             yield (*where, field), f"there is no task {name!r} yet when this begins"
     for field in _MEMORY:
-        for text in _listed(getattr(step, field, None)):
+        for text in listed(getattr(step, field, None)):
             if naming.number_in(text) is not None:
                 continue
             found = naming.parse(text)
             place = (*where, field)
-            if found.name not in made and found.name in homes | dict.fromkeys(_pins(step, found.name)):
+            if found.name not in made and (found.name in homes or found.name in pins):
                 yield place, f"there is no {found.name!r} yet when this begins"
             elif found.task is not None and field in ("pages", "where", "region", "address", "start"):
                 if actor is not None and found.task != actor:
@@ -129,10 +155,6 @@ def _used(
                 and not _is_child(actor, homes[found.name], parents)
             ):
                 yield place, _not_its_own(actor, found.name, homes[found.name])
-
-
-def _pins(step: Step, name: str) -> tuple[str, ...]:
-    return (name,) if getattr(step, "do", "") == "unpin" else ()
 
 
 def _not_its_own(task: str, region: str, home: str) -> str:
@@ -157,18 +179,18 @@ def _is_child(task: str, ancestor: str, parents: dict[str, str | None]) -> bool:
     return False
 
 
-def _listed(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, tuple) else ()
-
-
-def _calls(page: Page) -> Iterator[Mistake]:
+def _calls(page: Page, doubtful: frozenset[str]) -> Iterator[Mistake]:
     if page.order == "together" and len(page.calls) > CALLS_MAX:
         yield ("calls",), f"{len(page.calls)} calls at once; a schedule names at most {CALLS_MAX}, a to z"
     if page.schedule is not None and page.order != "together":
         yield ("schedule",), "the calls run one after the other; set order = 'together'"
-    pages = page_counts(page)
+    elif page.schedule is not None:
+        letters = "abcdefghijklmnopqrstuvwxyz"[: len(page.calls)]
+        for letter in sorted({letter for letter in page.schedule if letter.isalpha()} - set(letters)):
+            yield ("schedule",), f"there is no call {letter!r}; there is: {', '.join(letters) or 'none'}"
+    pages = {name: count for name, count in page_counts(page).items() if name not in doubtful}
+    for position, step in enumerate(page.setup):
+        yield from _counts(step, ("setup", position), pages)
     for position, call in enumerate(page.calls):
         where = ("calls", position)
         yield from _counts(call, where, pages)
@@ -177,48 +199,35 @@ def _calls(page: Page) -> Iterator[Mistake]:
             yield (*where, "do"), "a raw system call runs at once; it is for calls one after the other"
 
 
-def _counts(call: CallPart, where: tuple[str | int, ...], pages: dict[str, int]) -> Iterator[Mistake]:
+def _counts(step: Step, where: Place, pages: dict[str, int]) -> Iterator[Mistake]:
     """A list of nodes or of statuses has one for each page, where that can be counted."""
-    if not isinstance(call, MovePages):
+    if not isinstance(step, (MovePages, RawMovePages, MigrateFrames)):
         return
-    count = 0
-    for text in _listed(call.pages):
-        if naming.number_in(text) is not None:
-            count += 1
-            continue
-        found = naming.parse(text)
-        if found.first is not None and found.stop is not None:
-            count += found.stop - found.first
-        elif found.offset:
-            count += 1
-        elif found.name in pages:
-            count += pages[found.name]
-        else:
-            return
-    if isinstance(call.nodes, tuple) and len(call.nodes) != count:
-        yield (*where, "nodes"), f"{len(call.nodes)} nodes for {count} pages; give one, or one for each page"
-    told = call.expect.statuses
-    if isinstance(told, tuple) and call.expect.errno is None and len(told) != count:
-        yield (*where, "expect", "statuses"), f"{len(told)} statuses for {count} pages"
-    if isinstance(told, dict) and sum(told.values()) != count:
+    asked = listed(step.pfns if isinstance(step, MigrateFrames) else step.pages)
+    count = counted(asked, pages)
+    if count is None:
+        return
+    if isinstance(step, MovePages) and isinstance(step.nodes, tuple) and len(step.nodes) != count:
+        yield (*where, "nodes"), f"{len(step.nodes)} nodes for {count} pages; give one, or one for each page"
+    if not isinstance(step, CallPart) or not _tells_all(step, asked):
+        return
+    said = step.expect.statuses
+    if isinstance(said, tuple) and len(said) != count:
+        yield (*where, "expect", "statuses"), f"{len(said)} statuses for {count} pages"
+    if isinstance(said, dict) and sum(said.values()) != count:
         yield (
             (*where, "expect", "statuses"),
-            f"these are {sum(told.values())} pages, but {count} are asked for",
+            f"these are {sum(said.values())} pages, but {count} are asked for",
         )
 
 
-def page_counts(page: Page) -> dict[str, int]:
-    """Return the pages of every region whose size is written in the scenario."""
-    counts = {}
-    mapped = [(name, region.size, region.pages) for name, region in page.regions.items()]
-    mapped += [
-        (str(getattr(step, "name", "")), getattr(step, "size", None), getattr(step, "pages", None))
-        for step in page.setup
-        if getattr(step, "do", "") == "mmap"
-    ]
-    for name, size, pages in mapped:
-        counts[name] = int(pages) if pages is not None else -(-int(size or 0) // PAGE_SIZE)
-    return counts
+def _tells_all(call: CallPart, asked: tuple[str, ...]) -> bool:
+    """Whether a call that goes well has a status for every page that it is asked for."""
+    if call.expect.errno is not None or call.expect.done is False:
+        return False
+    if isinstance(call, RawMovePages):
+        return call.status and call.count is None
+    return not isinstance(call, MigrateFrames) or len(set(asked)) == len(asked)
 
 
 _WITH_STATUSES = ("move_pages", "migrate_frames", "raw_move_pages")
@@ -227,7 +236,7 @@ _WITH_COUNTS = ("touch",)
 _COUNTS = ("hits", "minor", "major", "cow", "spurious", "sigsegv", "sigbus")
 
 
-def _suits(call: CallPart, where: tuple[str | int, ...]) -> Iterator[Mistake]:
+def _suits(call: CallPart, where: Place) -> Iterator[Mistake]:
     """What is expected of a call must be something that such a call can come to."""
     verb = str(getattr(call, "do", ""))
     told = call.expect

@@ -10,9 +10,11 @@ Neighbours: `pagemig.scenario.reasons`, which tells why.
 from __future__ import annotations
 
 import errno
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from ..flags import BufferState, LruList, OwnerKind, PageFlags, RecordFlags
 from .call_steps import MovePages
@@ -81,16 +83,16 @@ class Blame:
         }
         self._frames = {pfn: name for (pfn, _), name in isolated.items()}
         self._addresses = {address: name for (_, address), name in isolated.items() if address}
-        self._mappers: dict[int, list[Place]] | None = None
+        self._mappers: Mappers | None = None
 
     def of(
-        self, pfn: int, address: int, status: int, attempts: list[Attempt], others: Mapping[int, str]
+        self, pfn: int, address: int, status: int, attempts: tuple[Attempt, ...], others: Mapping[int, str]
     ) -> tuple[Culprit, ...]:
         """Return who keeps the page that is in a frame, or at an address."""
         return tuple(self._found(pfn, address, status, attempts, others))
 
     def _found(
-        self, pfn: int, address: int, status: int, attempts: list[Attempt], others: Mapping[int, str]
+        self, pfn: int, address: int, status: int, attempts: tuple[Attempt, ...], others: Mapping[int, str]
     ) -> Iterator[Culprit]:
         machine = self._world.machine
         for call, label in others.items():
@@ -108,7 +110,7 @@ class Blame:
             if gone:
                 yield f"was pinned meanwhile: {', '.join(gone)}", ()
         if frame.mapcount > 1 and (attempts or status in (-errno.EACCES, -errno.ENOENT)):
-            places = self.mappers.get(pfn, [])
+            places = self.mappers.of(pfn)
             yield ("mapped by", tuple(places[:_PLACES_MAX])) if places else ("mapped more than once", ())
         buffers: list[Culprit] = []
         if attempts and PageFlags.PRIVATE in frame.flags:
@@ -166,25 +168,48 @@ class Blame:
                     yield f"it waits in the pagevec of CPU {cpu} for the list {word}", ()
 
     @property
-    def mappers(self) -> dict[int, list[Place]]:
+    def mappers(self) -> Mappers:
         """Which tasks map each frame, and where; looked up when first asked for."""
         if self._mappers is None:
-            found: dict[int, list[Place]] = defaultdict(list)
-            machine = self._world.machine
-            live = {task.pid: task for task in machine.tasks if not task.is_kernel_thread}
-            for name, pid in self._world.tasks.items():
-                if pid not in live:
-                    continue
-                for region_name, region in self._world.regions.items():
-                    nodes = live[pid].nodes_of(type(region)(pid, region.start, region.length)).tolist()
-                    owner = f"{name}.{region_name}"
-                    for number, node in enumerate(nodes):
-                        if node >= 0:
-                            entry = live[pid].entry_at(region.start + 4096 * number)
-                            if entry.pfn is not None:
-                                found[entry.pfn].append((owner, number))
-            self._mappers = found
+            self._mappers = Mappers(self._world)
         return self._mappers
+
+
+class Mappers:
+    """Which tasks map each frame, and where, of all regions: columns, as there may be millions.
+
+    Parameters
+    ----------
+    world
+        The machine, as it is now.
+    """
+
+    def __init__(self, world: World) -> None:
+        core = world.machine._system.core
+        live = {task.pid for task in world.machine.tasks if not task.is_kernel_thread}
+        self._owners: list[str] = []
+        pfns: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
+        pages: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
+        owners: list[npt.NDArray[np.int32]] = [np.empty(0, np.int32)]
+        for name, pid in world.tasks.items():
+            if pid not in live:
+                continue
+            for region_name, region in world.regions.items():
+                frames = core.frames_of(pid, region.addresses)
+                there = np.flatnonzero(frames >= 0)
+                pfns.append(frames[there])
+                pages.append(there)
+                owners.append(np.full(there.size, len(self._owners), np.int32))
+                self._owners.append(f"{name}.{region_name}")
+        found = np.concatenate(pfns)
+        order = np.argsort(found, kind="stable")
+        self._pfns, self._pages = found[order], np.concatenate(pages)[order]
+        self._by = np.concatenate(owners)[order]
+
+    def of(self, pfn: int) -> list[Place]:
+        """Return every place where a frame is mapped, by task and then by region."""
+        first, last = np.searchsorted(self._pfns, pfn, "left"), np.searchsorted(self._pfns, pfn, "right")
+        return [(self._owners[self._by[at]], int(self._pages[at])) for at in range(int(first), int(last))]
 
 
 def of_failure(world: World, part: Step, code: int) -> tuple[Culprit, ...]:

@@ -10,7 +10,7 @@ Below: `pagemig.call`. Above: `pagemig.scenario.running`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .. import _core
@@ -75,14 +75,14 @@ class Drive:
         while not self._slice(lambda core: core.run_for(_ROUNDS)):
             pass
 
-    def _pieces(self, schedule: str) -> list[tuple[str, int]]:
+    def _pieces(self, schedule: str) -> Iterable[tuple[str, int]]:
         """Cut a schedule into slices; what is short, or none at all, is told as a whole."""
         runs = [(letter, int(count)) for count, letter in _RUN.findall(schedule)]
         is_one = "".join(f"{count}{letter}" for letter, count in runs) == schedule
         if not schedule or not is_one or (not self._is_slow and sum(n for _, n in runs) <= _STEPS):
             return [("", 0)] if schedule else []
         most = 1 if self._is_slow else _STEPS
-        return [(letter, min(most, count - at)) for letter, count in runs for at in range(0, count, most)]
+        return ((letter, min(most, count - at)) for letter, count in runs for at in range(0, count, most))
 
     def _follow(self, call: int, numbers: list[int], piece: str) -> None:
         if self._is_slow and piece[:-1] == "1":

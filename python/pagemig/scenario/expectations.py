@@ -10,8 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo, model_validator
 
+from ..flags import NODES_MAX
 from . import naming
 from .part import Part
+from .ranges import Count, SeenNode, is_number
 from .values import (
     ERRNOS,
     Address,
@@ -46,19 +48,19 @@ class CallExpectation(Part):
     """The number it returns: pages not moved, pages merged or freed, bytes; or true or false."""
     bytes: Text | None = None
     """What it read, as text; zero bytes at the end do not count."""
-    hits: Int | None = None
+    hits: Count | None = None
     """Accesses that found the page there."""
-    minor: Int | None = None
+    minor: Count | None = None
     """Faults served without a disk."""
-    major: Int | None = None
+    major: Count | None = None
     """Faults that had to read."""
-    cow: Int | None = None
+    cow: Count | None = None
     """Pages that were copied on write."""
-    spurious: Int | None = None
+    spurious: Count | None = None
     """Faults that found everything in order."""
-    sigsegv: Int | None = None
+    sigsegv: Count | None = None
     """Accesses that were not permitted."""
-    sigbus: Int | None = None
+    sigbus: Count | None = None
     """Accesses beyond a file."""
     out_of_memory: Bool | None = None
     """Whether it found no frame for a page."""
@@ -71,7 +73,7 @@ class PageExpectation(Part):
 
     page: RegionRef
     """Which pages."""
-    node: Int | None = None
+    node: SeenNode | None = None
     """The node they are on, -1 for not present."""
     entry: EntryWord | None = None
     """What the page-table entry is."""
@@ -83,9 +85,9 @@ class PageExpectation(Part):
     """The accessed bit of the entry."""
     flags: FlagWords = ()
     """Flags that the page has, and with ``!`` before them those that it has not."""
-    count: Int | None = None
+    count: Count | None = None
     """References."""
-    mapcount: Int | None = None
+    mapcount: Count | None = None
     """Entries that map it."""
     lru: ListWord | None = None
     """The LRU list it is on."""
@@ -98,13 +100,13 @@ class FramePlace(Part):
 
     frame: Frame
     """A page of a file, such as 'data[0]', or a pin."""
-    node: Int | None = None
+    node: SeenNode | None = None
     """Its node, -1 if the page is not in the page cache."""
     flags: FlagWords = ()
     """Flags that it has, and with ``!`` before them those that it has not."""
-    count: Int | None = None
+    count: Count | None = None
     """References."""
-    mapcount: Int | None = None
+    mapcount: Count | None = None
     """Entries that map it."""
     lru: ListWord | None = None
     """The LRU list it is on."""
@@ -143,7 +145,7 @@ class TaskExpectation(Part):
 
     task: TaskName
     """Which."""
-    rss: Int | None = None
+    rss: Count | None = None
     """Resident pages, as the kernel shows them."""
     alive: Bool | None = None
     """Whether it still runs."""
@@ -154,7 +156,7 @@ class MemcgExpectation(Part):
 
     memcg: MemcgName
     """Which."""
-    usage: Int
+    usage: Count
     """Pages."""
 
 
@@ -175,7 +177,9 @@ def _told(key: str, said: Any, names: naming.Names, info: ValidationInfo) -> Any
         if found.first is None or found.stop != found.first + 1 or found.offset:
             raise ValueError(f"{key!r}: one page is wanted, such as '{found.name}[0]'")
         names.find("regions", found.name)
-        if not isinstance(said, int) or isinstance(said, bool):
+        if found.task is not None:
+            names.find("tasks", found.task)
+        if not is_number(said) or not -1 <= said < NODES_MAX:
             raise ValueError(f"{key} is {said!r}; of a page say its node, -1 for not present")
         return said
     if isinstance(said, (list, tuple)):

@@ -9,6 +9,7 @@ Start with `Film`. Below: `pagemig.scenario.running` and `pagemig.timeline`.
 from __future__ import annotations
 
 import re
+from array import array
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,7 +47,7 @@ class Film:
         """Run again, and look where the pages are about `MOMENTS` times."""
         world = running.prepare(self.page)
         looks = _Looks(world, max(1, -(-self.steps // MOMENTS)))
-        order: list[tuple[str, str]] = []
+        order = _Order()
         world.machine.record(1)  # Calls are stepped as they were in the run.
         try:
             if self.page.order == "together":
@@ -56,9 +57,11 @@ class Film:
         except DeadlockError:
             pass  # The run has told of it; what was seen until then is what there is to see.
         except InternalError:
-            return History(tuple(looks.steps), tuple(looks.nodes), tuple(order))  # It cannot be looked at.
+            return History(
+                tuple(looks.steps), tuple(looks.nodes), tuple(order.made)
+            )  # It cannot be looked at.
         looks.look(last=True)
-        return History(tuple(looks.steps), tuple(looks.nodes), tuple(order))
+        return History(tuple(looks.steps), tuple(looks.nodes), tuple(order.made))
 
     def timeline(self) -> Timeline | None:
         """Return the race step by step; None if the calls did not run at once, or for too long."""
@@ -70,7 +73,7 @@ class Film:
             return None
         return timeline_of(race, self.schedule)
 
-    def _together(self, world: World, looks: _Looks, order: list[tuple[str, str]]) -> None:
+    def _together(self, world: World, looks: _Looks, order: _Order) -> None:
         flights = running.take_off(world, self.page)
         named = running.letters(flights)
         calls = {named[flight.part.id]: flight.call for flight in flights if flight.call is not None}
@@ -83,12 +86,12 @@ class Film:
                 part = min(left, looks.room)
                 known = len(calls[letter].history)
                 _make(world, numbers, f"{part}{letter}")
-                order += [(ids[letter], label) for label in calls[letter].history[known:]]
+                order.add(ids[letter], calls[letter].history[known:])
                 looks.made(part)
                 left -= part
         world.machine.run()
 
-    def _in_sequence(self, world: World, looks: _Looks, order: list[tuple[str, str]]) -> None:
+    def _in_sequence(self, world: World, looks: _Looks, order: _Order) -> None:
         looks.look()
         for position, part in enumerate(self.page.calls):
             flight = running.start(world, part, f"calls[{position}]")
@@ -100,8 +103,8 @@ class Film:
                     else:
                         call.run()  # It waits for a disk, so time has to pass.
             finally:
-                order += [(part.id, label) for label in (() if call is None else call.history)]
-                looks.upto(len(order))
+                order.add(part.id, () if call is None else call.history)
+                looks.upto(len(order.made))
             running.settle(world, [flight])
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -134,12 +137,25 @@ def timeline_of(race: Race, schedule: str) -> Timeline:
     return shown
 
 
+class _Order:
+    """Who made which step. There may be millions, so that equal ones are one object."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, str]] = []
+        self._known: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def add(self, call: str, labels: tuple[str, ...]) -> None:
+        """Add the steps of a call."""
+        known = self._known
+        self.made += [known.setdefault((call, label), (call, label)) for label in labels]
+
+
 class _Looks:
     """Counts steps, and looks where the pages are every so often."""
 
     def __init__(self, world: World, every: int) -> None:
         self.steps: list[int] = []
-        self.nodes: list[tuple[int, ...]] = []
+        self.nodes: list[array[int]] = []
         self._world = world
         self._every = every
         self._views = running.views(world)
@@ -163,11 +179,10 @@ class _Looks:
 
     def look(self, *, last: bool = False) -> None:
         """Note where the pages are; twice at one moment only if something has changed, or at the end."""
-        nodes: list[int] = []
+        seen = array("b")
         for name, task in self._views:
             region = self._world.regions[name]
-            nodes += nodes_at(self._world, self._world.tasks[task], region.addresses.tolist())
-        seen = tuple(nodes)
+            seen.extend(nodes_at(self._world, self._world.tasks[task], region.addresses))
         if self.steps and self.steps[-1] == self._count:
             self.nodes[-1] = seen
             return

@@ -43,8 +43,11 @@ class Tried:
     addresses: dict[int, int] = field(default_factory=dict)
     """By frame, in the order of isolation; 0 where it has none. Pages that have moved are left out of
     ``move_pages``, whose statuses tell of them."""
-    attempts: dict[int, list[Attempt]] = field(default_factory=dict)
-    """By frame, of pages that have not moved."""
+    refused: dict[int, int] = field(default_factory=dict)
+    """By frame: with what errno, negative, it could not be taken off a list, of calls on frames; what could
+    be taken later is left out."""
+    attempts: dict[int, tuple[Attempt, ...]] = field(default_factory=dict)
+    """By frame, of pages that have not moved; pages with the same attempts share one value."""
     results: dict[int, int] = field(default_factory=dict)
     """What the last attempt at each frame came to; not of ``move_pages``."""
     targets: dict[int, int] = field(default_factory=dict)
@@ -54,6 +57,8 @@ class Tried:
     last such step."""
     latest: int | None = None
     """The frame that was tried last."""
+    stage: str = ""
+    """The last step of an offlining before its end."""
 
 
 @dataclass(slots=True)
@@ -72,7 +77,7 @@ class _Now:
 class Heard:
     """Folds events; `tried` by the number of a call, and who made which step in `made`."""
 
-    __slots__ = ("_decides", "_holds", "_now", "_others", "brief", "made", "tried")
+    __slots__ = ("_decides", "_holds", "_now", "_others", "_stories", "brief", "made", "tried")
 
     def __init__(self) -> None:
         self.tried: dict[int, Tried] = defaultdict(Tried)
@@ -82,6 +87,7 @@ class Heard:
         """Calls of ``move_pages``: pages that moved are not kept."""
         self._now: dict[int, _Now] = defaultdict(_Now)
         self._others: dict[int, dict[int, str]] = defaultdict(dict)
+        self._stories: dict[tuple[Attempt, ...], tuple[Attempt, ...]] = {}
         self._decides: dict[str, bool] = {}
         self._holds: dict[str, bool] = {}
 
@@ -93,10 +99,15 @@ class Heard:
         for call, event, label, pfn, address, value in zip(*plain, strict=True):
             if event in _ADVANCES:
                 self._advance(call)
+                if label.startswith("SY7-") and label != "SY7-fail":
+                    self.tried[call].stage = label
             if event == "step":
                 self._step(call, label)
             elif event == "isolate":
                 self.tried[call].addresses[pfn] = address
+                self.tried[call].refused.pop(pfn, None)
+            elif event == "refuse":
+                self.tried[call].refused[pfn] = value
             elif event == "allocate":
                 self._now[call].clear()
             elif event == "copy" and call not in self.brief:
@@ -138,22 +149,21 @@ class Heard:
             if call in self.brief:
                 tried.addresses.pop(pfn, None)
         else:
-            known = tried.attempts.setdefault(pfn, [])
-            _add(known, decided(now, result), result)
+            told = _added(tried.attempts.get(pfn, ()), decided(now, result), result)
+            tried.attempts[pfn] = self._stories.setdefault(told, told)
             if others:
                 tried.others.setdefault(pfn, {}).update(others)
         now.clear()
 
 
-def _add(known: list[Attempt], label: str, result: int) -> None:
+def _added(known: tuple[Attempt, ...], label: str, result: int) -> tuple[Attempt, ...]:
     """Add an attempt; one that was decided as the one before counts with it."""
     before = known[-1] if known else None
     if before is not None and (before.label, before.result) == (label, result):
-        known[-1] = before._replace(times=before.times + 1)
-        return
+        return (*known[:-1], before._replace(times=before.times + 1))
     if len(known) >= RUNS_MAX:
-        del known[RUNS_MAX // 2]
-    known.append(Attempt(before.first + before.times if before is not None else 1, 1, label, result))
+        known = (*known[: RUNS_MAX // 2], *known[RUNS_MAX // 2 + 1 :])
+    return (*known, Attempt(before.first + before.times if before is not None else 1, 1, label, result))
 
 
 def decided(now: _Now, result: int) -> str:

@@ -8,15 +8,16 @@ from __future__ import annotations
 from pydantic import model_validator
 
 from .part import Part
-from .values import AreaFlags, Bool, FileName, Int, PageSize, Protection, Size, Start
+from .ranges import MapOffset, Pages, RegionSize
+from .values import AreaFlags, Bool, FileName, Protection, Start
 
 
 class Mapped(Part):
     """A stretch of memory: how long, where, of what, for which accesses."""
 
-    size: Size | None = None
+    size: RegionSize | None = None
     """How long it is, or..."""
-    pages: Int | None = None
+    pages: Pages | None = None
     """... how many pages it has."""
     at: Start | None = None
     """Where; the kernel chooses if left out."""
@@ -24,7 +25,7 @@ class Mapped(Part):
     """What accesses are permitted."""
     file: FileName | None = None
     """What it maps; anonymous memory if left out."""
-    offset: PageSize = 0
+    offset: MapOffset = 0
     """From which byte of the file on."""
     shared: Bool = False
     """Whether stores reach the file, or children."""
@@ -35,7 +36,4 @@ class Mapped(Part):
     def _one_of_two(self) -> Mapped:
         if (self.size is None) == (self.pages is None):
             raise ValueError("a region wants either size or pages")
-        length = self.size if self.pages is None else self.pages
-        if not length or length < 0:
-            raise ValueError("a region has at least one page")
         return self

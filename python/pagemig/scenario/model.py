@@ -16,23 +16,45 @@ from ..filesystems import DirtyMethod, MigrateMethod, ReleaseMethod, WriteMethod
 from ..flags import NODES_MAX
 from .expectations import CallExpectation, Expectations
 from .mapped import Mapped
-from .part import Part, Step
+from .part import ByTask, Part, Step
+from .ranges import (
+    BufferBytes,
+    Count,
+    Count32,
+    CpuNumber,
+    Cpus,
+    CpusOfNode,
+    Depth,
+    Distance,
+    FileSize,
+    Limit,
+    NodeMemory,
+    Pageblock,
+    Result,
+    Size,
+    SomeOf64,
+    SwapSize,
+    Ticks,
+    UserId,
+    ZoneMemory,
+    method_or_result,
+    outcome_or_errno,
+)
 from .steps import CALLS, STEPS, discriminated, verb_of
 from .values import (
+    AS_IT_IS,
     AnyNode,
     Bool,
     Capabilities,
     CpusetName,
     Fineness,
-    Int,
     MemcgName,
     NewName,
     Node,
     OneOf,
-    PageSize,
     Profile,
+    Schedule,
     Shown,
-    Size,
     TaskName,
     Text,
 )
@@ -53,22 +75,22 @@ class ZonePart(Part):
 
     kind: Literal["dma", "dma32", "normal", "movable"]
     """Its type."""
-    memory: PageSize
+    memory: ZoneMemory
     """Its size."""
-    min: Int = 0
+    min: Count = 0
     """Watermark, frames: an allocation is refused when no more are free."""
-    low: Int | None = None
+    low: Count | None = None
     """Watermark, frames."""
-    high: Int | None = None
+    high: Count | None = None
     """Watermark, frames."""
 
 
 class NodePart(Part):
     """One NUMA node."""
 
-    memory: PageSize | None = None
+    memory: NodeMemory | None = None
     """Its size; may be left out if zones tell."""
-    cpus: Int | tuple[Int, ...] | None = None
+    cpus: Annotated[int | tuple[int, ...], CpusOfNode(), AS_IT_IS] | None = None
     """The CPUs on it: how many, or their numbers."""
     zones: tuple[ZonePart, ...] = ()
     """Its zones; one of type normal if left out."""
@@ -79,17 +101,17 @@ class MachinePart(Part):
 
     nodes: dict[NodeId, NodePart]
     """A size for each node, or a table; a list counts from 0, a table has the numbers as keys."""
-    cpus: Int = 2
+    cpus: Cpus = 2
     """How many CPUs; CPU c is on the (c mod n)-th of the n nodes."""
     contents: Bool = False
     """Whether frames have bytes."""
-    swap: PageSize = 0
+    swap: SwapSize = 0
     """Bytes of swap space."""
     profile: Profile = "exact"
     """Exactly as Linux 2.6.34, or with its plain defects repaired."""
-    pageblock_frames: Int = 512
+    pageblock_frames: Pageblock = 512
     """Frames in a pageblock, which is what can go offline."""
-    distances: tuple[tuple[Int, ...], ...] | None = None
+    distances: tuple[tuple[Distance, ...], ...] | None = None
     """How far the nodes are from each other; 10 and 20 if left out."""
     bugs: tuple[Annotated[str, OneOf([bug.value for bug in Bug], Bug)], ...] = ()
     """Rules of the kernel that are broken on purpose: names of the gallery."""
@@ -112,7 +134,7 @@ class FileSystemPart(Part):
 
     base: Literal["ext", "ramfs", "tmpfs", "blockdev", "readonly", "failing"]
     """Like which."""
-    migrate: Annotated[str, OneOf([m.value for m in MigrateMethod])] | Int | None = None
+    migrate: method_or_result(m.value for m in MigrateMethod) | None = None  # type: ignore[valid-type]
     """How its pages move; a number for a method that only returns that."""
     write: Annotated[str, OneOf([m.value for m in WriteMethod])] | None = None
     """Its writepage method."""
@@ -126,19 +148,19 @@ class FileSystemPart(Part):
     """Whether pages belong to the anonymous family."""
     unevictable: Bool | None = None
     """Whether pages are never reclaimed."""
-    buffer_bytes: Int | None = None
+    buffer_bytes: BufferBytes | None = None
     """Bytes of a buffer; 0 for none."""
     page_mkwrite: Bool | None = None
     """Whether its areas have a page_mkwrite method."""
     congested: Bool | None = None
     """Whether its device has more to do than it can."""
-    write_script: tuple[Annotated[str, OneOf([o.value for o in WriteOutcome])] | Int, ...] | None = None
+    write_script: tuple[outcome_or_errno(o.value for o in WriteOutcome), ...] | None = None  # type: ignore[valid-type]
     """How the first calls of writepage go."""
-    failing_reads: Int | None = None
+    failing_reads: Count32 | None = None
     """How many reads of each page fail first."""
-    io_ticks: Int | Literal["never"] | None = None
+    io_ticks: Ticks | None = None
     """Ticks that a transfer takes."""
-    area_migrate: Int | None = None
+    area_migrate: Result | None = None
     """What the migrate method of its areas returns."""
     below_policy_zone: Bool | None = None
     """Whether its pages come from a zone below policy_zone."""
@@ -150,7 +172,7 @@ FILE_SYSTEMS = ("ext", "ramfs", "tmpfs", "blockdev", "readonly", "failing")
 class FilePart(Part):
     """A file of zeroes."""
 
-    size: Size
+    size: FileSize
     """Bytes."""
     filesystem: FileSystemPart = FileSystemPart(base="ext")
     """What can be done with its pages: a name, or a table that says what differs from one."""
@@ -166,7 +188,7 @@ class FilePart(Part):
 class MemcgPart(Part):
     """A memory cgroup."""
 
-    limit: Size | None = None
+    limit: Limit | None = None
     """Bytes at most; none if left out."""
     parent: MemcgName | None = None
     """The group that it is in."""
@@ -186,15 +208,15 @@ class CpusetPart(Part):
 class TaskPart(Part):
     """A process."""
 
-    uid: Int = 0
+    uid: UserId = 0
     """The real user id."""
-    euid: Int | None = None
+    euid: UserId | None = None
     """The effective user id; the real one if left out."""
-    suid: Int | None = None
+    suid: UserId | None = None
     """The saved user id; the real one if left out."""
     capabilities: Capabilities | None = None
     """What it may do; everything for uid 0 and nothing for others if left out."""
-    cpu: Int = 0
+    cpu: CpuNumber = 0
     """The CPU it runs on."""
     cpuset: CpusetName | None = None
     """The cpuset it is in."""
@@ -231,23 +253,26 @@ class ExplorePart(Part):
 
     strategy: Literal["exhaustive", "random", "pct"] = "exhaustive"
     """All orders, random ones, or random ones that favour rare depths."""
-    preemptions: Int | None = None
+    preemptions: Count32 | None = None
     """Of exhaustive: how often a call that could go on is interrupted, at most."""
-    runs: Int = 1000
+    runs: SomeOf64 = 1000
     """Of random and pct: how many orders are tried."""
-    seed: Int = 0
+    seed: Count = 0
     """Of random and pct."""
-    depth: Int = 3
+    depth: Depth = 3
     """Of pct: how many steps have to come in the right order."""
     memory: Size | None = None
     """Bytes for what has been seen."""
-    transitions: Int | None = None
+    transitions: Count | None = None
     """Steps after which it gives up."""
 
 
 def _call_class(step: type[Step]) -> type[Step]:
     name = f"{step.__name__}Call"
-    made = create_model(name, __base__=(CallPart, step), __doc__=step.__doc__, __module__=__name__)
+    own: dict[str, Any] = {}
+    if issubclass(step, ByTask):  # The kernel cannot do it.
+        own["by"] = (TaskName, Field(description=ByTask.model_fields["by"].description))
+    made = create_model(name, __base__=(CallPart, step), __doc__=step.__doc__, __module__=__name__, **own)
     globals()[name] = made
     return made
 
@@ -290,7 +315,7 @@ class Page(Part):
     """What is shown: one after the other, or at once."""
     order: Literal["sequence", "together"] = "sequence"
     """Whether the calls run one after the other, or at once."""
-    schedule: Text | None = None
+    schedule: Schedule | None = None
     """In what order calls that run at once make their steps: 3a1b2a; then in turn."""
     expect: Expectations = Expectations()
     """What is true when all calls are over."""

@@ -103,7 +103,7 @@ def told(amount: int) -> str:
     >>> told(67108864), told(4097)
     ('64MiB', '4097B')
     """
-    for unit, letters in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+    for unit, letters in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if amount and amount % unit == 0:
             return f"{amount // unit}{letters}"
     return f"{amount}B"

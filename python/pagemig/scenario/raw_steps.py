@@ -7,22 +7,18 @@ calls in sequence. What they do is `pagemig.syscalls`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from .part import ByTask
-from .values import Address, Bool, Target, WantedNodes, Where
-
-Register = Annotated[int, Field(strict=True, ge=0, lt=1 << 64)]
-"""An unsigned number of 64 bits."""
+from .ranges import Register
+from .values import Address, Bool, RawTarget, WantedNodes, Where
 
 
 class RawMovePages(ByTask):
     """The system call move_pages, as it is."""
 
     do: Literal["raw_move_pages"]
-    target: Target | None = None
+    target: RawTarget | None = None
     """Whose pages: a task, or a pid; 0, its own, if left out."""
     pages: Where | None = None
     """The array of addresses; null if left out."""
@@ -40,7 +36,7 @@ class RawMigratePages(ByTask):
     """The system call migrate_pages, as it is."""
 
     do: Literal["raw_migrate_pages"]
-    target: Target | None = None
+    target: RawTarget | None = None
     """Whose pages: a task, or a pid; 0, its own, if left out."""
     maxnode: Register = 65
     """One more than the bits of the masks that count."""

@@ -6,6 +6,7 @@ is 'x'; ...``; all of them are one `UsageError`. Below: `pagemig.scenario.model`
 
 from __future__ import annotations
 
+import copy
 import re
 import tomllib
 import types
@@ -17,7 +18,8 @@ from pydantic_core import ErrorDetails
 
 from ..errors import UsageError
 from .model import CALL_CLASSES, STEP_CLASSES, Page
-from .naming import collect, nearest
+from .naming import Names, collect, nearest
+from .ranges import OutOfRange
 
 Path = tuple[str | int, ...]
 
@@ -68,12 +70,48 @@ def page_from(raw: Mapping[str, Any], source: str = "the scenario") -> Page:
     try:
         page = Page.model_validate(dict(raw), context=names)
     except ValidationError as error:
-        found += [_line(detail) for detail in error.errors(include_url=False)]
-    if page is not None:
+        details = error.errors(include_url=False)
+        found += [_line(detail) for detail in details]
+        found += _seen_beside(raw, names, details)
+    else:
         found += checks_of(page)
     if found or page is None:
         raise UsageError(_all(found, source))
     return page
+
+
+def _seen_beside(raw: Mapping[str, Any], names: Names, details: list[ErrorDetails]) -> list[tuple[Path, str]]:
+    """Return the mistakes that the whole shows beside those of single fields.
+
+    The fields with mistakes are mended on a copy: what is out of range becomes the nearest that is not, what
+    may be left out is left out. Where that gives a page, its other parts are looked at; of the parts that
+    were mended nothing is said, nor of anything if it is the machine that was.
+    """
+    places = [_line(detail)[0] for detail in details]
+    if any(not place or place[0] == "machine" for place in places):
+        return []
+    copied = copy.deepcopy(dict(raw))
+    try:
+        for place, detail in zip(places, details, strict=True):
+            _mend(copied, place, detail)
+        page = Page.model_validate(copied, context=names)
+    except (ValidationError, LookupError, TypeError):
+        return []
+    mended = {place[:2] for place in places}
+    doubtful = frozenset(str(place[1]) for place in mended if place[0] == "regions" and len(place) > 1)
+    return [mistake for mistake in checks_of(page, doubtful) if mistake[0][:2] not in mended]
+
+
+def _mend(data: Any, place: Path, detail: ErrorDetails) -> None:
+    for part in place[:-1]:
+        data = data[part]
+    wrong = detail.get("ctx", {}).get("error")
+    if isinstance(wrong, OutOfRange):
+        data[place[-1]] = wrong.nearest
+    elif isinstance(data, dict):
+        del data[place[-1]]
+    else:
+        raise LookupError(place)
 
 
 def _all(found: list[tuple[Path, str]], source: str) -> str:
@@ -211,8 +249,8 @@ def _by_tag(kind: Any) -> dict[str, Any]:
 # what only the whole shows ---------------------------------------------------------------
 
 
-def checks_of(page: Page) -> list[tuple[Path, str]]:
+def checks_of(page: Page, doubtful: frozenset[str] = frozenset()) -> list[tuple[Path, str]]:
     """Return the mistakes that no single field shows."""
     from .checking import check
 
-    return check(page)
+    return check(page, doubtful)

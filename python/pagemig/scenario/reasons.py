@@ -22,6 +22,7 @@ from .asking import Entries, rows_of
 from .call_steps import Mbind, MigratePages, MovePages
 from .culprits import Blame, Culprit, of_failure, ranges, told
 from .listening import Attempt, Tried
+from .refusals import Refusals
 
 if TYPE_CHECKING:
     from .running import Flight
@@ -152,6 +153,9 @@ class _Teller:
         came = flight.came
         self.failure = -getattr(errno, came.errno) if came.errno is not None else 0
         self.failed = of_failure(world, flight.part, -self.failure) if self.failure else ()
+        self.refusals = Refusals(world, flight.part, tried, blame)
+        if self.failure == -errno.EBUSY and self.refusals.frames:
+            self.failed = self.refusals.named([self._place_of(pfn, 0) for pfn in self.refusals.frames])
         self.short: int | None = None
         if self.failure == -errno.ENOMEM:
             latest = tried.latest
@@ -198,9 +202,13 @@ class _Teller:
 
     def frames(self) -> Iterator[_Row]:
         """The pages that any other call tried in vain, did not get to, or passed over."""
-        order = rows_of(self.tried)
+        order, refused = rows_of(self.tried), self.refusals.frames
         for entry, pfn in enumerate(order):
             attempts = self.tried.attempts.get(pfn)
+            if pfn in refused:
+                place, reasons, culprits = self._place_of(pfn, 0), *self.refusals.of(pfn)
+                yield _Row(entry, place, refused[pfn], reasons, culprits)
+                continue
             if self.tried.results.get(pfn) == 0 or (attempts is None and not self.failure):
                 continue
             address = self.tried.addresses.get(pfn, 0)
@@ -208,6 +216,9 @@ class _Teller:
             reasons, culprits = self._story(0, address, status, pfn, is_failure=attempts is None)
             yield _Row(entry, self._place_of(pfn, address), status, reasons, culprits)
         yield from self._passed_over(len(order))
+        if not order and self.failure:
+            for name, reason, culprits in self.refusals.whole(self.flight.part, self.failure):
+                yield _Row(0, (name, -1), self.failure, (reason,), culprits)
 
     def _passed_over(self, entry: int) -> Iterator[_Row]:
         """Pages that migrate_pages and mbind did not take, and do not count."""
@@ -232,7 +243,7 @@ class _Teller:
                 self._place(entries.pid, address),
                 status,
                 reasons,
-                self.blame.of(pfn, address, status, [], {}),
+                self.blame.of(pfn, address, status, (), {}),
             )
             entry += 1
 
@@ -254,7 +265,7 @@ class _Teller:
     def _story(
         self, pid: int, address: int, status: int, pfn: int | None, *, is_failure: bool
     ) -> tuple[tuple[Reason, ...], tuple[Culprit, ...]]:
-        attempts = self.tried.attempts.get(pfn, []) if pfn is not None else []
+        attempts = self.tried.attempts.get(pfn, ()) if pfn is not None else ()
         if pfn is not None and pfn == self.short:
             tail = Reason(
                 attempts[-1].first + attempts[-1].times if attempts else 1, "UM-1", status, _TEXTS["UM-1"]
@@ -267,13 +278,13 @@ class _Teller:
             text = f"the call ended before: {errno.errorcode[-self.failure]}"
             return (Reason(None, "DP-5", status, text),), self.failed
         reasons, found = _never_tried(self.world, pid if pid in self.pids else None, address, status)
-        return reasons, () if found is None else self.blame.of(found, address, status, [], {})
+        return reasons, () if found is None else self.blame.of(found, address, status, (), {})
 
-    def _chain(self, attempts: list[Attempt], pfn: int) -> tuple[Reason, ...]:
+    def _chain(self, attempts: tuple[Attempt, ...], pfn: int) -> tuple[Reason, ...]:
         labels = tuple(
             _inside(self.world, a.result, pfn) if a.label == "UM-10" else a.label for a in attempts
         )
-        key = (tuple(attempts), labels)
+        key = (attempts, labels)
         if key not in self.kept:
             self.kept[key] = tuple(
                 Reason(a.first, label, a.result, _TEXTS[label], a.times)
@@ -288,7 +299,7 @@ class _Teller:
         return (own[0][0], (address - own[0][1].start) // 4096) if own else (hex(address), -1)
 
     def _place_of(self, pfn: int, address: int) -> tuple[str, int]:
-        named = self.blame.mappers.get(pfn)
+        named = self.blame.mappers.of(pfn)
         if named:
             owner, number = named[0]
             of_owner = self.world.regions[owner.split(".", 1)[1]]

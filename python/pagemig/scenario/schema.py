@@ -27,7 +27,7 @@ def schema() -> dict[str, Any]:
     """
     made = {"$schema": DIALECT, **Page.model_json_schema(mode="validation")}
     parts = made["$defs"]
-    size: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}
+    size = parts["NodePart"]["properties"]["memory"]["anyOf"][0]
     node = {"anyOf": [size, {"$ref": "#/$defs/NodePart"}]}
     named = {"type": "object", "additionalProperties": node, "minProperties": 1}
     listed = {"type": "array", "items": node, "minItems": 1}
@@ -37,4 +37,7 @@ def schema() -> dict[str, Any]:
     told = parts["FilePart"]["properties"]["filesystem"].get("description", "")
     table = {"$ref": "#/$defs/FileSystemPart"}
     parts["FilePart"]["properties"]["filesystem"] = {"anyOf": [words, table], "description": told}
+    for part in made["properties"].values():
+        if "patternProperties" in part:  # A key that is no name is a mistake.
+            part["additionalProperties"] = False
     return made

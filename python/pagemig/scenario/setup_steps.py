@@ -10,16 +10,16 @@ from typing import Literal
 from .call_steps import PolicyPart
 from .mapped import Mapped
 from .part import ByTask, Step
+from .ranges import BufferIndex, Count, CpuNumber, FilePage, Ticks, UserId
 from .values import (
     Bool,
     Capabilities,
     ErrnoWord,
     FileName,
+    FlagByHand,
     Frame,
-    Int,
     NewName,
     Node,
-    PageFlag,
     TaskName,
 )
 
@@ -44,7 +44,7 @@ class Advance(Step):
     """Let virtual time pass."""
 
     do: Literal["advance"]
-    ticks: Int
+    ticks: Count
     """Milliseconds."""
 
 
@@ -54,9 +54,9 @@ class HoldBuffer(Step):
     do: Literal["hold_buffer"]
     file: FileName
     """Which file."""
-    page: Int
+    page: FilePage
     """Which of its pages, which must be in the page cache."""
-    at: Int = 0
+    at: BufferIndex = 0
     """Which of its buffers."""
     lock: Bool = False
     """Whether to lock it, too."""
@@ -68,9 +68,9 @@ class ReleaseBuffer(Step):
     do: Literal["release_buffer"]
     file: FileName
     """Which file."""
-    page: Int
+    page: FilePage
     """Which of its pages."""
-    at: Int = 0
+    at: BufferIndex = 0
     """Which of its buffers."""
 
 
@@ -80,7 +80,7 @@ class SetPageFlag(Step):
     do: Literal["set_page_flag"]
     pfn: Frame
     """Which page."""
-    flag: PageFlag
+    flag: FlagByHand
     """Which flag."""
     on: Bool = True
     """Whether it is set or cleared."""
@@ -106,7 +106,7 @@ class SetSwapDevice(Step):
     """Say how the disk behind swap behaves."""
 
     do: Literal["set_swap_device"]
-    io_ticks: Int | Literal["never"] = 1
+    io_ticks: Ticks = 1
     """Ticks that a transfer takes."""
     congested: Bool = False
     """Whether it has more to do than it can."""
@@ -128,15 +128,15 @@ class SetTask(ByTask):
     """Change who a task is and where it runs."""
 
     do: Literal["set_task"]
-    uid: Int | None = None
+    uid: UserId | None = None
     """The real user id."""
-    euid: Int | None = None
+    euid: UserId | None = None
     """The effective user id."""
-    suid: Int | None = None
+    suid: UserId | None = None
     """The saved user id."""
     capabilities: Capabilities | None = None
     """What it may do."""
-    cpu: Int | None = None
+    cpu: CpuNumber | None = None
     """The CPU it runs on."""
     mems_allowed: tuple[Node, ...] | None = None
     """The nodes it may allocate from."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import re
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
@@ -22,16 +23,36 @@ from pydantic import (
     PlainValidator,
     Strict,
     ValidationInfo,
+    WithJsonSchema,
 )
 from pydantic_core import CoreSchema, core_schema
 
 from .. import flags
-from ..flags import NODES_MAX, PAGE_SIZE, USER_END
+from ..flags import FILE_PAGES_MAX, NODES_MAX, PAGE_SIZE, USER_END
+from ..machine_kernel import BY_HAND
+from ..task_memory import BY_PROTECTION
 from . import naming
 from .naming import NOTATION, Names, Reference, nearest
+from .ranges import U32, U64, Between, is_number
 
 Int = Annotated[int, Strict()]
 Bool = Annotated[bool, Strict()]
+
+
+def _schedule(value: str) -> str:
+    at = re.match(r"(?:[0-9]+[a-z])*", value, re.ASCII)
+    end = at.end() if at is not None else 0
+    if end < len(value):
+        raise ValueError(f"it is {value!r}; at character {end + 1}: it must be like 3a1b2a")
+    return value
+
+
+Schedule = Annotated[
+    str,
+    Strict(),
+    AfterValidator(_schedule),
+    WithJsonSchema({"type": "string", "pattern": "^([0-9]+[a-z])*$"}),
+]
 
 
 def _writable(value: str) -> str:
@@ -56,43 +77,6 @@ class Shown:
 def known(info: ValidationInfo) -> Names:
     """Return the names of the scenario that is being read."""
     return info.context if isinstance(info.context, Names) else Names()
-
-
-def is_number(value: object) -> bool:
-    """Whether something is an int, and not True or False."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-# sizes -----------------------------------------------------------------------------------
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, str):
-        return naming.bytes_in(value)
-    if not is_number(value) or value < 0:
-        raise ValueError(f"it is {value!r}; it must be a size such as '64MiB', or a number of bytes")
-    return int(value)
-
-
-def _page_size(value: Any) -> int:
-    amount = _size(value)
-    if amount % PAGE_SIZE:
-        below = amount - amount % PAGE_SIZE
-        raise ValueError(f"it is {amount} bytes, no whole pages; {below} or {below + PAGE_SIZE} would be")
-    return amount
-
-
-_SIZE_SCHEMA = Shown(
-    anyOf=[
-        {"type": "integer", "minimum": 0},
-        {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[KMGTkmgt]?(i?[Bb])?$"},
-    ],
-    description="Bytes: a number, or text such as '64MiB'.",
-)
-_WRITE_SIZE = PlainSerializer(naming.told, return_type=str)
-
-Size = Annotated[int, PlainValidator(_size), _SIZE_SCHEMA, _WRITE_SIZE]
-PageSize = Annotated[int, PlainValidator(_page_size), _SIZE_SCHEMA, _WRITE_SIZE]
 
 
 def _as_it_is(value: Any) -> Any:
@@ -131,21 +115,24 @@ MemcgName = Annotated[str, PlainValidator(_name_of("memcgs")), _NAME_SCHEMA]
 CpusetName = Annotated[str, PlainValidator(_name_of("cpusets")), _NAME_SCHEMA]
 
 
-def _target(value: Any, info: ValidationInfo) -> str | int:
-    if is_number(value):
-        return int(value)
-    if not isinstance(value, str):
-        raise ValueError(f"it is {value!r}; it must be the name of a task, or a pid")
-    known(info).find("tasks", value)
-    return value
+def _target(low: int, high: int) -> Any:
+    """The type of a task by its name, or of a pid."""
+
+    def read(value: Any, info: ValidationInfo) -> str | int:
+        if is_number(value):
+            return int(Between(low, high).read(value))
+        if not isinstance(value, str):
+            raise ValueError(f"it is {value!r}; it must be the name of a task, or a pid")
+        known(info).find("tasks", value)
+        return value
+
+    shown = [{"type": "string"}, Between(low, high).shown()]
+    return PlainValidator(read), Shown(anyOf=shown, description="A task, or a pid that nobody has.")
 
 
-Target = Annotated[
-    str | int,
-    PlainValidator(_target),
-    AS_IT_IS,
-    Shown(anyOf=[{"type": "string"}, {"type": "integer"}], description="A task, or a pid that nobody has."),
-]
+Target = Annotated[str | int, *_target(-(1 << 31), (1 << 31) - 1), AS_IT_IS]
+RawTarget = Annotated[str | int, *_target(-(1 << 63), (1 << 64) - 1), AS_IT_IS]
+"""What a register holds; the kernel looks at its lower half."""
 
 
 def _node(value: Any, info: ValidationInfo) -> int:
@@ -167,10 +154,16 @@ Node = Annotated[int, PlainValidator(_node), Shown(type="integer", minimum=0, ma
 AnyNode = Annotated[int, PlainValidator(_any_node), Shown(type="integer", minimum=0, maximum=NODES_MAX - 1)]
 
 
+_INT = Between(-(1 << 31), (1 << 31) - 1)
+
+
 def _wanted_nodes(value: Any) -> int | tuple[int, ...]:
     if is_number(value):
-        return int(value)
+        return int(_INT.read(value))
     if isinstance(value, (list, tuple)) and all(map(is_number, value)):
+        for number in value:
+            if not _INT.low <= number <= _INT.high:
+                raise ValueError(f"it holds {number}; the number of a node must fit into 32 bits")
         return tuple(value)
     raise ValueError(f"it is {value!r}; it must be one node for all pages, or a list with one for each")
 
@@ -179,7 +172,7 @@ WantedNodes = Annotated[
     int | tuple[int, ...],
     PlainValidator(_wanted_nodes),
     AS_IT_IS,
-    Shown(anyOf=[{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]),
+    Shown(anyOf=[_INT.shown(), {"type": "array", "items": _INT.shown()}]),
 ]
 
 
@@ -198,17 +191,26 @@ def _refer(text: str, names: Names) -> Reference:
     return found
 
 
+def _number(value: Any, high: int) -> str | None:
+    """Read a number from 0 on, also one that is written as text; None if it is neither."""
+    number = naming.number_in(value) if isinstance(value, str) else value if is_number(value) else None
+    if number is None:
+        return None
+    Between(0, high).read(number)
+    return value if isinstance(value, str) else hex(value)
+
+
 def _address(value: Any, info: ValidationInfo) -> str:
-    if is_number(value) and 0 <= value < 1 << 64:
-        return hex(value)
+    number = _number(value, U64)
+    if number is not None:
+        return number
     if not isinstance(value, str):
         raise ValueError(f"it is {value!r}; it must be an address, such as 'heap[3]', 'heap+16' or 0x7000")
-    if naming.number_in(value) is None:
-        found = _refer(value, known(info))
-        if found.first is not None and found.stop != found.first + 1:
-            raise ValueError(
-                f"{value!r} is several pages; one address is wanted, such as '{found.name}[{found.first}]'"
-            )
+    found = _refer(value, known(info))
+    if found.first is not None and found.stop != found.first + 1:
+        raise ValueError(
+            f"{value!r} is several pages; one address is wanted, such as '{found.name}[{found.first}]'"
+        )
     return value
 
 
@@ -221,16 +223,16 @@ def _region(value: Any, info: ValidationInfo) -> str:
 
 
 def _one_where(value: Any, info: ValidationInfo) -> str:
-    if is_number(value) and 0 <= value < 1 << 64:
-        return hex(value)
+    number = _number(value, U64)
+    if number is not None:
+        return number
     if not isinstance(value, str):
         raise ValueError(f"it is {value!r}; it must be pages: {NOTATION}, an address, or a list of such")
-    if naming.number_in(value) is None:
-        found = _refer(value, known(info))
-        if found.offset and found.first is not None and found.stop != found.first + 1:
-            raise ValueError(
-                f"{value!r} is several pages with an offset; give one, such as '{found.name}[{found.first}]'"
-            )
+    found = _refer(value, known(info))
+    if found.offset and found.first is not None and found.stop != found.first + 1:
+        raise ValueError(
+            f"{value!r} is several pages with an offset; give one, such as '{found.name}[{found.first}]'"
+        )
     return value
 
 
@@ -241,19 +243,22 @@ def _where(value: Any, info: ValidationInfo) -> str | tuple[str, ...]:
 
 
 def _frame(value: Any, info: ValidationInfo) -> str:
-    if is_number(value) and value >= 0:
-        return str(value)
+    number = _number(value, U32)
+    if number is not None:
+        return number if isinstance(value, str) else str(value)
     if not isinstance(value, str):
         raise ValueError(
             f"it is {value!r}; it must be a page, such as 'heap[3]', a pin, or the number of a frame"
         )
     names = known(info)
-    if naming.number_in(value) is not None or value in names.pins:
+    if value in names.pins:
         return value
     found = naming.parse(value)
     if found.name in names.files and found.task is None:
         if found.first is None or found.stop != found.first + 1 or found.offset:
             raise ValueError(f"{value!r}: say which page of the file, such as '{found.name}[0]'")
+        if found.first >= FILE_PAGES_MAX:
+            raise ValueError(f"{value!r}: a file has pages 0 to {FILE_PAGES_MAX - 1}")
         return value
     if found.name not in names.regions:
         listed = [*names.regions, *names.files, *names.pins]
@@ -267,7 +272,11 @@ def _frames(value: Any, info: ValidationInfo) -> str | tuple[str, ...]:
     return _frame(value, info)
 
 
-_TEXT_OR_NUMBER = [{"type": "string"}, {"type": "integer", "minimum": 0}]
+def _text_or_number(high: int) -> list[dict[str, Any]]:
+    return [{"type": "string"}, Between(0, high).shown()]
+
+
+_ADDRESS_SHOWN, _FRAME_SHOWN = _text_or_number(U64), _text_or_number(U32)
 
 RegionRef = Annotated[
     str, PlainValidator(_region), Shown(type="string", description=f"A region or pages of one: {NOTATION}.")
@@ -275,27 +284,27 @@ RegionRef = Annotated[
 Address = Annotated[
     str,
     PlainValidator(_address),
-    Shown(anyOf=_TEXT_OR_NUMBER, description="An address: 'heap[3]', 'heap+16' or a number."),
+    Shown(anyOf=_ADDRESS_SHOWN, description="An address: 'heap[3]', 'heap+16' or a number."),
 ]
 Where = Annotated[
     str | tuple[str, ...],
     PlainValidator(_where),
     AS_IT_IS,
     Shown(
-        anyOf=[*_TEXT_OR_NUMBER, {"type": "array", "items": {"anyOf": _TEXT_OR_NUMBER}}],
+        anyOf=[*_ADDRESS_SHOWN, {"type": "array", "items": {"anyOf": _ADDRESS_SHOWN}}],
         description=f"Pages: {NOTATION}, an address, or a list of such.",
     ),
 ]
 Frame = Annotated[
     str,
     PlainValidator(_frame),
-    Shown(anyOf=_TEXT_OR_NUMBER, description="A frame: the one under 'heap[3]', a page of a file, or a pin."),
+    Shown(anyOf=_FRAME_SHOWN, description="A frame: the one under 'heap[3]', a page of a file, or a pin."),
 ]
 Frames = Annotated[
     str | tuple[str, ...],
     PlainValidator(_frames),
     AS_IT_IS,
-    Shown(anyOf=[*_TEXT_OR_NUMBER, {"type": "array", "items": {"anyOf": _TEXT_OR_NUMBER}}]),
+    Shown(anyOf=[*_FRAME_SHOWN, {"type": "array", "items": {"anyOf": _FRAME_SHOWN}}]),
 ]
 
 
@@ -313,9 +322,13 @@ def words_of(kind: type[enum.Enum]) -> dict[str, Any]:
 class OneOf:
     """The reader of a field that takes one of some words, or a member of an enumeration."""
 
-    def __init__(self, words: Iterable[str], kind: type[enum.Enum] | None = None) -> None:
+    def __init__(
+        self, words: Iterable[str], kind: type[enum.Enum] | None = None, *, others: str = ""
+    ) -> None:
         self.words = tuple(words)
         self.kind = kind
+        self.others = others
+        """What to say of a member of the enumeration that is none of the words."""
 
     def read(self, value: Any) -> str:
         """Return the word; `ValueError` if it is none of them."""
@@ -327,6 +340,8 @@ class OneOf:
 
     def _hint(self, value: Any) -> str:
         listed = f"; there is: {', '.join(self.words)}"
+        if self.others and self.kind is not None and value in self.kind.__members__:
+            return f"; {self.others}"
         return nearest(value, self.words) if isinstance(value, str) else listed
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -371,12 +386,22 @@ Capabilities = Annotated[
     tuple[str, ...],
     SomeOf([name for name in flags.Capability.__members__ if name != "NONE"], flags.Capability),
 ]
-AreaFlags = Annotated[tuple[str, ...], SomeOf(flags.VmFlags.__members__, flags.VmFlags)]
+AreaFlags = Annotated[
+    tuple[str, ...],
+    SomeOf(
+        [name for name, flag in flags.VmFlags.__members__.items() if not flag & BY_PROTECTION],
+        flags.VmFlags,
+        others="say that with protection and shared",
+    ),
+]
 BindFlags = Annotated[
     tuple[str, ...],
     SomeOf([name for name in flags.MbindFlags.__members__ if name != "NONE"], flags.MbindFlags),
 ]
-PageFlag = Annotated[str, OneOf(flags.PageFlags.__members__)]
+_BY_HAND = [name for name, flag in flags.PageFlags.__members__.items() if flag & BY_HAND]
+FlagByHand = Annotated[
+    str, OneOf(_BY_HAND, flags.PageFlags, others=f"by hand it must be one of {', '.join(_BY_HAND)}")
+]
 FlagWords = Annotated[
     tuple[str, ...],
     SomeOf([*flags.PageFlags.__members__, *(f"!{name}" for name in flags.PageFlags.__members__)]),
@@ -458,5 +483,11 @@ Start = Annotated[
     int,
     PlainValidator(_start),
     PlainSerializer(hex, return_type=str),
-    Shown(anyOf=_TEXT_OR_NUMBER, description="The address of a page."),
+    Shown(
+        anyOf=[
+            {"type": "string"},
+            {**Between(0, USER_END - PAGE_SIZE).shown(), "multipleOf": PAGE_SIZE},
+        ],
+        description="The address of a page.",
+    ),
 ]

@@ -264,10 +264,11 @@ def _node(part: NodePart) -> Node:
 
 
 def _file(machine: Machine, name: str, part: FilePart) -> File:
-    return machine.create_file(name, part.size, filesystem=_filesystem(part.filesystem))
+    return machine.create_file(name, part.size, filesystem=filesystem_of(part.filesystem))
 
 
-def _filesystem(part: FileSystemPart) -> FileSystem:
+def filesystem_of(part: FileSystemPart) -> FileSystem:
+    """Return the filesystem that a part describes; `UsageError` if it contradicts itself."""
     base: FileSystem = getattr(filesystems, part.base.upper())
     changes: dict[str, Any] = {key: value for key, value in part if key != "base" and value is not None}
     for key, kind in (

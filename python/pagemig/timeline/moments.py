@@ -437,6 +437,8 @@ def _in_words(event: Event) -> str:
             return f"{frame} taken on node {event.value}"
         case "isolate":
             return f"{frame}{where} off its LRU list"
+        case "refuse":
+            return f"{frame} is on no LRU list that it could be taken off"
         case "putback":
             return f"{frame} off the list of the migration"
         case "unmap":

@@ -84,6 +84,8 @@ def fragment(shown: Timeline, *, heading: str = "h1") -> str:
     return (
         f"<style>{_STYLE}{_colours(shown)}</style>\n<div class='pm'>\n{title}\n"
         f"<p>Schedule <code>{escape(shown.schedule) or 'of no step'}</code></p>\n"
+        "<p class='soft'>Whose turn it was, and for how many steps: 3a1b is three of call a, then one of "
+        "call b. Names such as DP-1 are the steps of the specification.</p>\n"
         f"{_verdict(shown)}\n<h2>At a glance</h2>\n{_strips(shown)}\n"
         f"<h2>Step by step</h2>\n{_table(shown)}\n</div>"
     )

@@ -9,7 +9,7 @@ use pagemig_core::state::mm::VmFlags;
 use pagemig_core::state::pagetable::Entry;
 use pyo3::prelude::*;
 
-use crate::arrays::frozen;
+use crate::arrays::array;
 use crate::errors::Refusal;
 use crate::machine::PyMachine;
 use crate::machine::{PolicyRow, policy_row};
@@ -160,7 +160,18 @@ impl PyMachine {
         } else {
             self.watch(py, |machine, goes_on| views::nodes_of(machine, pid, &addresses, goes_on))?
         };
-        Ok(frozen(PyArray1::from_vec(py, nodes)))
+        Ok(array(py, nodes))
+    }
+
+    fn frames_of<'py>(
+        &self,
+        py: Python<'py>,
+        pid: u32,
+        addresses: PyReadonlyArray1<'_, u64>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let addresses = addresses.as_array().to_vec();
+        let frames = self.look(|machine| views::frames_of(machine, pid, &addresses))?;
+        Ok(array(py, frames))
     }
 
     fn entry(&self, pid: u32, address: u64) -> PyResult<EntryRow> {

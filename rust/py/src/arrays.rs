@@ -32,6 +32,21 @@ pub(crate) fn bytes<'py>(py: Python<'py>, from: &[u8]) -> PyResult<Bound<'py, Py
     Ok(made.cast_into()?)
 }
 
+/// More values than this are handed to Python where they are; copying fewer is cheaper.
+const FEW: usize = 256;
+
+/// Values as a read-only array.
+pub(crate) fn array<T: numpy::Element + Copy>(
+    py: Python<'_>,
+    values: Vec<T>,
+) -> Bound<'_, PyArray1<T>> {
+    frozen(if values.len() <= FEW {
+        PyArray1::from_slice(py, &values)
+    } else {
+        PyArray1::from_vec(py, values)
+    })
+}
+
 /// Makes an array that nobody else has seen read-only.
 pub(crate) fn frozen<T: numpy::Element>(array: Bound<'_, PyArray1<T>>) -> Bound<'_, PyArray1<T>> {
     array.readwrite().make_nonwriteable();
@@ -67,7 +82,7 @@ macro_rules! columns {
                 $(
                     let mut values = self.$name;
                     values.shrink_to_fit();
-                    let array = crate::arrays::frozen(numpy::PyArray1::from_vec(py, values));
+                    let array = crate::arrays::array(py, values);
                     columns.set_item(stringify!($name), array)?;
                 )*
                 Ok(columns)

@@ -6,6 +6,8 @@ use pagemig_explore::ReplayError;
 use pyo3::import_exception;
 use pyo3::prelude::*;
 
+use crate::panics;
+
 import_exception!(pagemig.errors, DeadlockError);
 import_exception!(pagemig.errors, InternalError);
 import_exception!(pagemig.errors, MachineBusyError);
@@ -24,18 +26,20 @@ pub(crate) enum Refusal {
     Busy,
     /// Our own mistake, made earlier.
     Broken,
-    /// Our own mistake, made now.
-    Bug(String),
+    /// An assertion that failed now, and where: our own mistake, or, without a place, what comes of a
+    /// kernel that was made to break a rule.
+    Bug(String, String),
 }
 
 impl Refusal {
-    /// The message of a caught panic.
-    pub(crate) fn bug(cause: Box<dyn std::any::Any + Send>) -> Refusal {
+    /// What a caught panic says, and where it was if it is our own mistake.
+    pub(crate) fn bug(cause: Box<dyn std::any::Any + Send>, is_ours: bool) -> Refusal {
+        let place = panics::place();
         let text = match cause.downcast::<String>() {
             Ok(text) => *text,
             Err(cause) => cause.downcast::<&str>().map_or("a panic".into(), |text| (*text).into()),
         };
-        Refusal::Bug(text)
+        Refusal::Bug(text, if is_ours { place } else { String::new() })
     }
 }
 
@@ -87,7 +91,7 @@ impl From<Refusal> for PyErr {
             Refusal::Broken => {
                 InternalError::new_err("this machine broke earlier; build a new one")
             }
-            Refusal::Bug(cause) => InternalError::new_err(cause),
+            Refusal::Bug(cause, place) => InternalError::new_err((cause, place)),
         }
     }
 }

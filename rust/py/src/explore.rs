@@ -1,8 +1,6 @@
 //! A search over schedules, for Python: advanced in slices, so that Ctrl-C works between them.
 
-use std::cell::Cell;
-use std::panic;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use pagemig_core::base::{CallId, Misuse};
 use pagemig_explore::{Exploration, Kind, Report, Settings, Stop, Strategy};
@@ -17,41 +15,6 @@ type EndRow = (u32, u32, u128);
 type FaultRow = (&'static str, String, &'static str, String, u128, String);
 /// (name, preemptions or depth, runs, seed)
 type StrategyRow = (String, Option<u32>, u64, u64);
-
-thread_local! {
-    /// Whether a panic of this thread is a finding, and no news.
-    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
-}
-
-/// From now on a panic inside [`quietly`] prints nothing.
-fn install_hook() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let loud = panic::take_hook();
-        panic::set_hook(Box::new(move |news| {
-            if !IS_QUIET.get() {
-                loud(news);
-            }
-        }));
-    });
-}
-
-/// A panic inside is somebody's result: nothing is printed.
-pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
-    install_hook();
-    let before = IS_QUIET.replace(true);
-    let _restore = Restore(before);
-    work()
-}
-
-/// Makes panics news again, also when one is on its way.
-struct Restore(bool);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        IS_QUIET.set(self.0);
-    }
-}
 
 /// What Python calls it.
 pub(crate) const fn kind_name(kind: Kind) -> &'static str {
@@ -75,7 +38,7 @@ impl PyExploration {
     ) -> T {
         py.detach(|| {
             let mut inside = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            quietly(|| work(&mut inside))
+            work(&mut inside)
         })
     }
 
@@ -122,7 +85,7 @@ impl PyExploration {
                 }
             }
             let copy = machine.try_clone_while(goes_on)?;
-            Ok::<_, Misuse>(copy.map(|copy| quietly(|| Exploration::new(copy, calls, settings))))
+            Ok::<_, Misuse>(copy.map(|copy| Exploration::new(copy, calls, settings)))
         })?;
         Ok(PyExploration(Mutex::new((search, None))))
     }

@@ -9,7 +9,6 @@ use pagemig_core::machine::Machine;
 use pyo3::prelude::*;
 
 use crate::errors::{Refusal, usage};
-use crate::explore::quietly;
 use crate::slices::GoesOn;
 use crate::spare;
 
@@ -36,6 +35,15 @@ impl Drop for Between<'_> {
     }
 }
 
+/// How somebody comes in.
+#[derive(Clone, Copy, Debug)]
+struct Visit {
+    /// For the next slice of a call.
+    is_next: bool,
+    /// So short that Python need not be let go.
+    is_short: bool,
+}
+
 impl<'a> Between<'a> {
     /// As [`Gate::enter`], for the next slice.
     pub(crate) fn enter<T: Send, E: Into<Refusal>>(
@@ -43,7 +51,7 @@ impl<'a> Between<'a> {
         py: Python<'_>,
         work: impl FnOnce(&mut Machine) -> Result<T, E> + Send,
     ) -> PyResult<T> {
-        self.0.let_in(py, work, |_| {}, true)
+        self.0.let_in(py, work, |_| {}, Visit { is_next: true, is_short: false })
     }
 }
 
@@ -80,18 +88,20 @@ impl Gate {
         py: Python<'_>,
         work: impl FnOnce(&mut Machine) -> Result<T, E> + Send,
     ) -> PyResult<T> {
-        self.let_in(py, work, |_| {}, false)
+        self.let_in(py, work, |_| {}, Visit { is_next: false, is_short: false })
     }
 
     /// The same for work that may be the first slice of a long call: until what comes back with it is
-    /// dropped, others are refused.
+    /// dropped, others are refused. Python is not let go for a short one, which that would take longer.
     pub(crate) fn enter_first<T: Send, E: Into<Refusal>>(
         &self,
         py: Python<'_>,
+        is_short: bool,
         work: impl FnOnce(&mut Machine) -> Result<T, E> + Send,
     ) -> PyResult<(T, Between<'_>)> {
         let keep = |gate: &Gate| gate.is_between.store(true, Ordering::Release);
-        self.let_in(py, work, keep, false).map(|done| (done, Between(self)))
+        let visit = Visit { is_next: false, is_short };
+        self.let_in(py, work, keep, visit).map(|done| (done, Between(self)))
     }
 
     fn let_in<T: Send, E: Into<Refusal>>(
@@ -99,19 +109,18 @@ impl Gate {
         py: Python<'_>,
         work: impl FnOnce(&mut Machine) -> Result<T, E> + Send,
         keep: impl FnOnce(&Gate) + Send,
-        is_next: bool,
+        visit: Visit,
     ) -> PyResult<T> {
+        let are_ours = AtomicBool::new(true);
         let attempt = || match self.machine.try_lock() {
-            Ok(_) if !is_next && self.is_between.load(Ordering::Acquire) => Err(Refusal::Busy),
-            Ok(_) if !is_next && !spare::is_kept() => Err(no_room().into()),
+            Ok(_) if !visit.is_next && self.is_between.load(Ordering::Acquire) => {
+                Err(Refusal::Busy)
+            }
+            Ok(_) if !visit.is_next && !spare::is_kept() => Err(no_room().into()),
             Ok(mut machine) => {
-                // Made to break a rule, its assertions are what is looked for, and no news.
-                let done = if machine.kernel().bugs.is_empty() {
-                    work(&mut machine)
-                } else {
-                    quietly(|| work(&mut machine))
-                };
-                let done = done.map_err(Into::into)?;
+                // Made to break a rule, its assertions are what is looked for, and nobody's mistake.
+                are_ours.store(machine.kernel().bugs.is_empty(), Ordering::Relaxed);
+                let done = work(&mut machine).map_err(Into::into)?;
                 // Still under the lock: nobody comes in between.
                 keep(self);
                 Ok(done)
@@ -120,20 +129,28 @@ impl Gate {
             Err(TryLockError::Poisoned(_)) => Err(Refusal::Broken),
         };
         let guarded = || {
-            catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|cause| Err(Refusal::bug(cause)))
+            catch_unwind(AssertUnwindSafe(attempt))
+                .unwrap_or_else(|cause| Err(Refusal::bug(cause, are_ours.load(Ordering::Relaxed))))
         };
-        py.detach(guarded).map_err(PyErr::from)
+        let done = if visit.is_short { guarded() } else { py.detach(guarded) };
+        done.map_err(PyErr::from)
     }
 
     /// Looks at the machine: short, so Python is not let go.
     pub(crate) fn look<T>(&self, work: impl FnOnce(&Machine) -> Result<T, Refusal>) -> PyResult<T> {
+        let are_ours = AtomicBool::new(true);
         let attempt = || match self.machine.try_lock() {
             Ok(_) if self.is_between.load(Ordering::Acquire) => Err(Refusal::Busy),
-            Ok(machine) => work(&machine),
+            Ok(machine) => {
+                are_ours.store(machine.kernel().bugs.is_empty(), Ordering::Relaxed);
+                work(&machine)
+            }
             Err(TryLockError::WouldBlock) => Err(Refusal::Busy),
             Err(TryLockError::Poisoned(_)) => Err(Refusal::Broken),
         };
         let outcome = catch_unwind(AssertUnwindSafe(attempt));
-        outcome.unwrap_or_else(|cause| Err(Refusal::bug(cause))).map_err(PyErr::from)
+        outcome
+            .unwrap_or_else(|cause| Err(Refusal::bug(cause, are_ours.load(Ordering::Relaxed))))
+            .map_err(PyErr::from)
     }
 }

@@ -1,7 +1,7 @@
 //! The door between Python and the simulated kernel: translation only.
 //!
 //! One file a class ([`machine`], [`request`], [`traces`]), [`gate`] through which every call into
-//! a machine goes, [`errors`] for what comes back wrong, [`outcome`], [`views`] and the rooms named
+//! a machine goes, [`errors`] and [`panics`] for what comes back wrong, [`outcome`], [`views`] and the rooms named
 //! after what they show for what comes back right; [`host_room`] and [`spare`] see to it that a host
 //! without room is an error, [`huge_pages`] asks it for memory that is faster to reach. No rule of the kernel is here.
 
@@ -17,6 +17,7 @@ mod host_room;
 mod huge_pages;
 mod machine;
 mod outcome;
+mod panics;
 mod request;
 mod slices;
 mod spare;
@@ -44,6 +45,7 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::panics::keep_quiet();
         let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
         module.add("build_profile", profile)?;
         let labels = pyo3::types::PyTuple::new(module.py(), pagemig_core::step::LABELS)?;

@@ -13,11 +13,11 @@ use pagemig_core::state::policy::{Asked, Mode, Policy};
 use pagemig_core::state::task::Credentials;
 use pagemig_core::step::Schedule;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
-use crate::arrays::frozen;
+use crate::arrays::array;
 use crate::errors::{Refusal, usage};
-use crate::explore::{kind_name, quietly};
+use crate::explore::kind_name;
 use crate::gate::{Gate, no_room};
 use crate::host_room;
 use crate::huge_pages;
@@ -343,12 +343,17 @@ impl PyMachine {
     fn call(&self, py: Python<'_>, call: u32) -> PyResult<Py<PyAny>> {
         let (pid, verb, done, at, waiting, labels): CallRow =
             self.look(|machine| views::call(machine, call))?;
-        let labels = pyo3::types::PyTuple::new(py, labels)?;
+        let labels = PyTuple::new(py, labels)?;
         Ok((pid, verb, done, at, waiting, labels).into_pyobject(py)?.into_any().unbind())
     }
 
-    fn history(&self, call: u32) -> PyResult<Vec<&'static str>> {
-        self.look(|machine| Ok(machine.flight(CallId(call))?.history().to_vec()))
+    /// Each label is one object, however often a call has been there: a call of many pages makes millions
+    /// of steps.
+    fn history<'py>(&self, py: Python<'py>, call: u32) -> PyResult<Bound<'py, PyTuple>> {
+        self.look(|machine| {
+            let labels = machine.flight(CallId(call))?.history();
+            Ok(PyTuple::new(py, labels.iter().map(|label| PyString::intern(py, label))))
+        })?
     }
 
     fn outcome(&self, py: Python<'_>, call: u32) -> PyResult<Py<PyAny>> {
@@ -362,7 +367,7 @@ impl PyMachine {
     fn statuses<'py>(&self, py: Python<'py>, call: u32) -> PyResult<Bound<'py, PyArray1<i32>>> {
         let statuses =
             self.look(|machine| Ok(machine.flight(CallId(call))?.call().statuses().to_vec()))?;
-        Ok(frozen(PyArray1::from_vec(py, statuses)))
+        Ok(array(py, statuses))
     }
 
     fn forget(&self, py: Python<'_>, call: u32) -> PyResult<()> {
@@ -373,7 +378,7 @@ impl PyMachine {
         let schedule = Schedule::from_str(schedule).map_err(usage)?;
         let calls: Vec<CallId> = calls.into_iter().map(CallId).collect();
         let work = |machine: &mut Machine| pagemig_explore::replay(machine, &calls, &schedule);
-        self.0.enter(py, |machine| quietly(|| work(machine)))
+        self.0.enter(py, work)
     }
 
     fn judge(&self, py: Python<'_>, calls: Vec<u32>) -> PyResult<Vec<JudgedRow>> {

@@ -1,7 +1,6 @@
 //! What a call came to, as plain Python values.
 
-use crate::arrays::{bytes, frozen};
-use numpy::PyArray1;
+use crate::arrays::{array, bytes};
 use pagemig_core::base::Errno;
 use pagemig_core::fault::Tally;
 use pagemig_core::filemap::PageWritten;
@@ -13,7 +12,7 @@ use pyo3::types::PyTuple;
 pub(crate) fn to_python(py: Python<'_>, outcome: Outcome, is_read: bool) -> PyResult<Py<PyAny>> {
     let object = match outcome {
         Outcome::Statuses(result, statuses, written) => {
-            let statuses = frozen(PyArray1::from_vec(py, statuses));
+            let statuses = array(py, statuses);
             (code(result), statuses, written).into_pyobject(py)?.into_any()
         }
         Outcome::Count(result) => {
@@ -22,8 +21,8 @@ pub(crate) fn to_python(py: Python<'_>, outcome: Outcome, is_read: bool) -> PyRe
         }
         Outcome::Migrated(result, statuses, report) => {
             let count = result.map_or_else(|errno| i64::from(errno.negative()), i64::from);
-            let statuses = frozen(PyArray1::from_vec(py, statuses));
-            let attempts = frozen(PyArray1::from_vec(py, report.attempts));
+            let statuses = array(py, statuses);
+            let attempts = array(py, report.attempts);
             (count, statuses, attempts, report.passes, report.frames_discarded)
                 .into_pyobject(py)?
                 .into_any()
@@ -68,8 +67,8 @@ pub(crate) fn to_python(py: Python<'_>, outcome: Outcome, is_read: bool) -> PyRe
 }
 
 fn accesses<'py>(py: Python<'py>, tally: Tally) -> PyResult<Bound<'py, PyTuple>> {
-    let sigsegv = frozen(PyArray1::from_vec(py, tally.sigsegv));
-    let sigbus = frozen(PyArray1::from_vec(py, tally.sigbus));
+    let sigsegv = array(py, tally.sigsegv);
+    let sigbus = array(py, tally.sigbus);
     (
         tally.hits,
         tally.minor,

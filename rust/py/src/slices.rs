@@ -31,7 +31,8 @@ pub(crate) fn run(
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Outcome> {
     let mut stop = None;
-    let (mut slice, between) = gate.enter_first(py, |machine| {
+    let is_short = request.is_short();
+    let (mut slice, between) = gate.enter_first(py, is_short, |machine| {
         host_room::check(machine, task, &request)?;
         machine.run_for_while(task, request, PAGES, &mut || goes_on(&mut stop))
     })?;
@@ -64,7 +65,7 @@ pub(crate) fn find<T: Send, E: Into<Refusal>>(
     py: Python<'_>,
     slice: impl Fn(&mut Machine) -> Result<Option<T>, E> + Send + Sync,
 ) -> PyResult<T> {
-    let (mut found, between) = gate.enter_first(py, &slice)?;
+    let (mut found, between) = gate.enter_first(py, false, &slice)?;
     loop {
         if let Some(found) = found {
             return Ok(found);
@@ -104,7 +105,7 @@ fn goes_on(stop: &mut Option<PyErr>) -> bool {
 /// Work that nobody ended, and that came to nothing all the same.
 #[cold]
 fn unasked() -> Refusal {
-    Refusal::Bug("what nobody ended came to nothing".into())
+    Refusal::Bug("what nobody ended came to nothing".into(), format!("{}:{}", file!(), line!()))
 }
 
 /// Lets time pass, some transfers a slice.

@@ -6,7 +6,7 @@ use numpy::PyArray1;
 use pagemig_inputs::{Columns, Format, ParseError, TraceParser as Parser};
 use pyo3::prelude::*;
 
-use crate::arrays::frozen;
+use crate::arrays::array;
 use crate::errors::{Refusal, usage};
 
 /// Three columns: addresses, sizes, kinds.
@@ -54,10 +54,6 @@ impl TraceParser {
             work(&mut parser, &mut columns).map_err(usage)?;
             Ok::<_, PyErr>(columns)
         })?;
-        Ok((
-            frozen(PyArray1::from_vec(py, columns.addresses)),
-            frozen(PyArray1::from_vec(py, columns.sizes)),
-            frozen(PyArray1::from_vec(py, columns.kinds)),
-        ))
+        Ok((array(py, columns.addresses), array(py, columns.sizes), array(py, columns.kinds)))
     }
 }

@@ -1,6 +1,5 @@
 //! What can be looked at, as plain Python values.
 
-use numpy::PyArray1;
 use pagemig_core::base::{CallId, CpuId, Lookout, Misuse, NodeId, Pfn, TaskId, ZoneId};
 use pagemig_core::kernel::Kernel;
 use pagemig_core::machine::{Machine, State};
@@ -11,7 +10,7 @@ use pagemig_core::state::zone::Counter;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::arrays::{columns, frozen};
+use crate::arrays::{array, columns};
 use crate::errors::Refusal;
 use crate::slices::GoesOn;
 
@@ -176,6 +175,21 @@ pub(crate) fn no_room(what: &str, count: usize) -> Refusal {
     Misuse::Other(format!("this host has no room for {count} {what}")).into()
 }
 
+/// The frame that each address maps, -1 where no page is present. Looks, and touches nothing.
+pub(crate) fn frames_of(
+    machine: &Machine,
+    pid: u32,
+    addresses: &[u64],
+) -> Result<Vec<i64>, Refusal> {
+    let root = memory(machine, pid)?.root;
+    let frame = |&address: &u64| {
+        let entry = machine.kernel().tables.entry(root, address);
+        let is_there = address < pagemig_core::base::USER_END && entry.is_present();
+        if is_there { i64::from(entry.pfn().0) } else { -1 }
+    };
+    Ok(addresses.iter().map(frame).collect())
+}
+
 /// Counters summed over the zones that `wanted` picks, spelled as in `/proc/vmstat`.
 pub(crate) fn counters<'py>(
     py: Python<'py>,
@@ -265,20 +279,20 @@ pub(crate) fn trace<'py>(py: Python<'py>, kernel: &Kernel) -> PyResult<Bound<'py
     let events = || kernel.recorder.events();
     let columns = PyDict::new(py);
     let time: Vec<u64> = events().map(|event| event.time).collect();
-    columns.set_item("time", frozen(PyArray1::from_vec(py, time)))?;
+    columns.set_item("time", array(py, time))?;
     let pid: Vec<u32> = events().map(|event| event.task.0).collect();
-    columns.set_item("pid", frozen(PyArray1::from_vec(py, pid)))?;
+    columns.set_item("pid", array(py, pid))?;
     let call: Vec<u32> = events().map(|event| event.call.0).collect();
-    columns.set_item("call", frozen(PyArray1::from_vec(py, call)))?;
+    columns.set_item("call", array(py, call))?;
     let names: Vec<&str> = events().map(|event| event.kind.name()).collect();
     columns.set_item("event", names)?;
     let labels: Vec<&str> = events().map(|event| event.label).collect();
     columns.set_item("label", labels)?;
     let pfn: Vec<i64> = events().map(|e| e.pfn.map_or(-1, |page| i64::from(page.0))).collect();
-    columns.set_item("pfn", frozen(PyArray1::from_vec(py, pfn)))?;
+    columns.set_item("pfn", array(py, pfn))?;
     let address: Vec<u64> = events().map(|event| event.address).collect();
-    columns.set_item("address", frozen(PyArray1::from_vec(py, address)))?;
+    columns.set_item("address", array(py, address))?;
     let value: Vec<i64> = events().map(|event| event.value).collect();
-    columns.set_item("value", frozen(PyArray1::from_vec(py, value)))?;
+    columns.set_item("value", array(py, value))?;
     Ok(columns)
 }

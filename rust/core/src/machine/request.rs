@@ -129,7 +129,19 @@ pub(super) const VERBS: &[&str] = &[
     "invalidate",
 ];
 
+/// Pages of a call that is over in microseconds.
+const SHORT: usize = 64;
+
 impl Request {
+    /// Whether it names so few pages that it is over before anybody can wait for it.
+    pub fn is_short(&self) -> bool {
+        match self {
+            Request::QueryPages { question, .. } => question.addresses.len() <= SHORT,
+            Request::MovePages { request, .. } => request.addresses.len() <= SHORT,
+            _ => false,
+        }
+    }
+
     /// What it is called.
     pub const fn verb(&self) -> &'static str {
         match self {

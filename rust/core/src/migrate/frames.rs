@@ -89,7 +89,11 @@ impl MigrateFrames {
                                 self.batch.push(page, at);
                                 kernel.note::<M>(me, EventKind::Isolate, Some(page), 0, 0);
                             }
-                            Err(errno) => self.refused[at] = Some(errno),
+                            Err(errno) => {
+                                self.refused[at] = Some(errno);
+                                let value = i64::from(errno.negative());
+                                kernel.note::<M>(me, EventKind::Refuse, Some(page), 0, value);
+                            }
                         }
                         self.phase = Phase::Isolating(at + 1);
                         if kernel.pauses::<M>(1) {

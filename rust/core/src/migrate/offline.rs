@@ -311,12 +311,17 @@ impl Offline {
             }
             return looked;
         };
-        if kernel.isolate_page(page).is_ok() {
-            self.batch.append(page);
-            self.budget -= 1;
-            kernel.note::<M>(me, EventKind::Isolate, Some(page), 0, 0);
-        } else {
-            self.unmanaged += 1;
+        match kernel.isolate_page(page) {
+            Ok(()) => {
+                self.batch.append(page);
+                self.budget -= 1;
+                kernel.note::<M>(me, EventKind::Isolate, Some(page), 0, 0);
+            }
+            Err(errno) => {
+                self.unmanaged += 1;
+                let value = i64::from(errno.negative());
+                kernel.note::<M>(me, EventKind::Refuse, Some(page), 0, value);
+            }
         }
         self.phase = Phase::Isolating(Pfn(page.0 + 1));
         looked

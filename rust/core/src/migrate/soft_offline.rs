@@ -118,7 +118,7 @@ impl SoftOffline {
                         Phase::Locking
                     } else {
                         kernel.ledger.leak_reference(page);
-                        Phase::Done(Err(Errno::InputOutput))
+                        refused::<M>(kernel, me, page, Errno::InputOutput)
                     };
                 }
                 Phase::Locking => {
@@ -189,7 +189,7 @@ impl SoftOffline {
     fn isolate<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) {
         let page = self.page;
         if lru::isolate(&mut kernel.frames, &mut kernel.zones, &mut kernel.lru, page).is_err() {
-            self.phase = Phase::Done(Err(Errno::Busy));
+            self.phase = refused::<M>(kernel, me, page, Errno::Busy);
             return;
         }
         kernel.cost.isolations += 1;
@@ -217,4 +217,10 @@ impl SoftOffline {
         };
         self.phase = Phase::Done(result);
     }
+}
+
+/// The page is on no list: that is the end, and the recorder hears why.
+fn refused<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn, errno: Errno) -> Phase {
+    kernel.note::<M>(me, EventKind::Refuse, Some(page), 0, i64::from(errno.negative()));
+    Phase::Done(Err(errno))
 }

@@ -38,6 +38,8 @@ pub enum EventKind {
     Fault,
     /// An area's `migrate` method was called; the value is the mask that it took for the source.
     MigrateArea,
+    /// A page could not be taken off an LRU list by a call on frames; the value is the errno, negative.
+    Refuse,
 }
 
 impl EventKind {
@@ -56,6 +58,7 @@ impl EventKind {
             EventKind::Attempt => "attempt",
             EventKind::Fault => "fault",
             EventKind::MigrateArea => "migrate_area",
+            EventKind::Refuse => "refuse",
         }
     }
 }

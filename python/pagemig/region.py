@@ -18,8 +18,9 @@ from .errors import UsageError
 from .flags import PAGE_SIZE
 
 ADDRESSES_MAX = 1 << 28
-_LISTED_MAX = ADDRESSES_MAX * PAGE_SIZE
 """Pages whose addresses are listed at once: 2 GiB of them."""
+
+_LISTED_MAX = ADDRESSES_MAX * PAGE_SIZE
 
 
 class HasPid(Protocol):
@@ -137,7 +138,12 @@ def require_own(region: Region, pid: int) -> Region:
 
 def pages_in(where: Where, pid: int) -> Addresses | range:
     """Return the same as `addresses_in`, but a region as a range, which nobody need write out."""
-    if isinstance(where, Region) and where.task == pid and where.length <= _LISTED_MAX and where.end < 1 << 63:
+    if (
+        isinstance(where, Region)
+        and where.task == pid
+        and where.length <= _LISTED_MAX
+        and where.end < 1 << 63
+    ):
         return range(where.start, where.end, PAGE_SIZE)
     return addresses_in(where, pid)
 

@@ -58,6 +58,8 @@ struct Taking {
     sort: PageFlags,
     kind: ListKind,
     pages: i64,
+    /// Those that they know of.
+    settled: u64,
 }
 
 impl Taking {
@@ -75,13 +77,15 @@ impl Taking {
         self.kind = ListKind::of(self.sort);
     }
 
-    /// Counts what was not counted yet.
-    fn settle(&mut self, zones: &mut Zones) {
+    /// Counts what was not counted yet; how many pages that makes.
+    fn settle(&mut self, zones: &mut Zones) -> u64 {
         let counters = &mut zones[self.from.zone].counters;
         counters.add_lru(self.kind as usize, -self.pages);
         let is_file_family = !self.sort.contains(PageFlags::SWAPBACKED);
         counters.add(Counter::isolated(is_file_family), self.pages);
+        self.settled += self.pages as u64;
         self.pages = 0;
+        self.settled
     }
 }
 
@@ -116,13 +120,19 @@ impl MovePages {
             }
             let page = entry.pfn();
             let frame = &mut frames[page.index()];
-            if !frame.can_be_isolated() || (frame.mapcount() > 1 && !self.request.is_shared_too) {
+            if !frame.can_be_isolated() {
                 break;
             }
             if !taking.fits(frame, page) {
                 taking.turn(zones, frame, page);
             }
             if taking.node == wanted {
+                self.pointers.settle(record, page);
+                self.chunk_statuses.push(i32::from(wanted.0));
+                record += 1;
+                continue;
+            }
+            if frame.mapcount() > 1 && !self.request.is_shared_too {
                 break;
             }
             // DM-2 e, f: the isolation keeps the reference, the look-up's own comes and goes.
@@ -132,12 +142,11 @@ impl MovePages {
             taking.pages += 1;
             let first = self.pointers.settle(record, page);
             self.batch.push(page, first);
+            self.chunk_statuses.push(0);
             record += 1;
         }
-        taking.settle(zones);
-        self.chunk_statuses.resize(record, 0);
         cost.walks += (record - from) as u64;
-        cost.isolations += (record - from) as u64;
+        cost.isolations += taking.settle(zones);
         record
     }
 

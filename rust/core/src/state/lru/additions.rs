@@ -37,22 +37,18 @@ impl Additions<'_> {
     /// Moves one pagevec's pages to their lists, then drops its references (`____pagevec_lru_add`).
     ///
     /// A page that only the pagevec keeps would come onto the list and at once off it again: it is freed
-    /// without. Lists and free frames do not know of each other, so nobody sees that it goes first.
+    /// without, in its turn.
     #[inline(never)]
     pub(super) fn drain(&mut self, frames: &mut FrameTable, zones: &mut Zones, kind: ListKind) {
         let Additions { lists, pagevecs } = self;
         let pagevec = &mut pagevecs[kind as usize];
         let pages = pagevec.pages();
-        let mut rest = free_unused(frames, zones, pages);
         let (flags, mut last_users) = (kind.flags_on_list(), 0_u32);
         // Neighbours mostly come onto the same list, which is then counted once.
         let (mut at, mut added) = (ZoneId(0), 0);
         let mut zone = &mut zones[at];
         let all = frames.as_mut_slice();
-        while rest != 0 {
-            let number = rest.trailing_zeros();
-            rest &= rest - 1;
-            let pfn = pages[number as usize];
+        for (number, &pfn) in pages.iter().enumerate() {
             let frame = &mut all[pfn.index()];
             debug_assert!(
                 !frame.has(PageFlags::LRU | PageFlags::ACTIVE | PageFlags::UNEVICTABLE),
@@ -60,7 +56,7 @@ impl Additions<'_> {
             );
             if frame.count() == 1 {
                 last_users |= 1 << number;
-                // What a poisoned frame has, it keeps.
+                // What a poisoned frame has, it keeps, and so it takes the long way.
                 if !frame.has(PageFlags::HWPOISON) {
                     continue;
                 }
@@ -77,34 +73,34 @@ impl Additions<'_> {
             added += 1;
         }
         zone.counters.add_lru(kind as usize, added);
-        while last_users != 0 {
-            let pfn = pages[last_users.trailing_zeros() as usize];
-            last_users &= last_users - 1;
-            frames[pfn].drop_reference();
-            free(lists, frames, zones, pfn);
+        if last_users != 0 {
+            free_last_users(lists, frames, zones, pages, last_users);
         }
         pagevec.clear();
     }
 }
 
-/// Frees the pages that only the pagevec keeps, if nothing else about them needs a look; a bit for each
-/// of the others.
+/// Frees the pages whose bit is set: the pagevec's reference is the last one.
 #[inline]
-fn free_unused(frames: &mut FrameTable, zones: &mut Zones, pages: &[Pfn]) -> u32 {
-    let mut rest = 0;
+fn free_last_users(
+    lists: &mut [[List; 5]],
+    frames: &mut FrameTable,
+    zones: &mut Zones,
+    pages: &[Pfn],
+    mut last_users: u32,
+) {
     let mut zone = &mut zones[ZoneId(0)];
-    let all = frames.as_mut_slice();
-    for (number, &pfn) in pages.iter().enumerate() {
-        let frame = &mut all[pfn.index()];
-        if frame.count() != 1 {
-            rest |= 1 << number;
-            continue;
-        }
+    while last_users != 0 {
+        let pfn = pages[last_users.trailing_zeros() as usize];
+        last_users &= last_users - 1;
         if !zone.contains(pfn) {
             let at = zones.zone_of(pfn);
             zone = &mut zones[at];
         }
-        rest |= u32::from(!zone.release_last(frame, pfn)) << number;
+        if !zone.release_last(&mut frames[pfn], pfn) {
+            frames[pfn].drop_reference();
+            free(lists, frames, zones, pfn);
+            zone = &mut zones[ZoneId(0)];
+        }
     }
-    rest
 }

@@ -147,6 +147,7 @@ impl Lru {
 }
 
 /// Takes a page that has PG_lru off its list and clears that flag.
+#[inline]
 fn unlink(lists: &mut [[List; 5]], frames: &mut FrameTable, zones: &mut Zones, pfn: Pfn) {
     let kind = ListKind::of(frames[pfn].flags());
     let zone = zones.zone_of(pfn);
@@ -156,6 +157,7 @@ fn unlink(lists: &mut [[List; 5]], frames: &mut FrameTable, zones: &mut Zones, p
 }
 
 /// A page that has lost its last reference leaves its list, if it is on one, and is freed.
+#[inline]
 fn free(lists: &mut [[List; 5]], frames: &mut FrameTable, zones: &mut Zones, pfn: Pfn) {
     if frames[pfn].has(PageFlags::LRU) {
         unlink(lists, frames, zones, pfn);

@@ -303,7 +303,7 @@ impl Zone {
 
     /// Takes the lowest free frame within reach; one that turns out to be poisoned is withheld, and
     /// another taken.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, frames: &mut FrameTable) -> Option<Pfn> {
         let page = self.take_closed(frames)?;
         frames.open(page);

@@ -7,22 +7,24 @@
 /// Stores below this size are not worth the memory that a page of 2 MiB may waste.
 const LARGE: usize = 8 << 20;
 
-/// Asks for 2 MiB pages behind `store`.
+/// Asks for 2 MiB pages behind `store`, which need not be written yet.
 #[cfg(target_os = "linux")]
-pub(crate) fn ask_for(store: &[u8]) {
+pub(crate) fn ask_for<T>(store: &[T]) {
     const PAGE: usize = 4096;
-    if store.len() < LARGE {
+    let bytes = size_of_val(store);
+    if bytes < LARGE {
         return;
     }
-    let before = store.as_ptr().align_offset(PAGE);
-    let Some(whole) = store.get(before..) else { return };
-    let len = whole.len() - whole.len() % PAGE;
+    let start = store.as_ptr().cast::<u8>();
+    let before = start.align_offset(PAGE).min(bytes);
+    let len = (bytes - before) / PAGE * PAGE;
+    let whole = start.wrapping_add(before);
     // SAFETY: the range is inside a live allocation, and this advice changes no byte of it.
-    unsafe { libc::madvise(whole.as_ptr().cast_mut().cast(), len, libc::MADV_HUGEPAGE) };
+    unsafe { libc::madvise(whole.cast_mut().cast(), len, libc::MADV_HUGEPAGE) };
 }
 
 /// Other hosts are left to themselves.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn ask_for(store: &[u8]) {
+pub(crate) fn ask_for<T>(store: &[T]) {
     let _ = (store, LARGE);
 }

@@ -20,6 +20,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::errors::usage;
+use crate::huge_pages;
 use crate::machine::{PolicyRow, policy};
 
 /// One operation and its arguments, checked, not yet begun. Whoever begins it takes it out, so that
@@ -361,10 +362,11 @@ fn collected<T>(all: impl ExactSizeIterator<Item = T>) -> PyResult<Vec<T>> {
 }
 
 fn with_room<T>(len: usize) -> PyResult<Vec<T>> {
-    let mut room = Vec::new();
+    let mut room = Vec::<T>::new();
     let bytes = len.saturating_mul(size_of::<T>());
     let no_room = |_| PyMemoryError::new_err(format!("{len} entries of a call need {bytes} bytes"));
     room.try_reserve_exact(len).map_err(no_room)?;
+    huge_pages::ask_for(room.spare_capacity_mut());
     Ok(room)
 }
 

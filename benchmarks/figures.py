@@ -100,6 +100,8 @@ class Bench:
 
     def __init__(self, sizes: Sizes) -> None:
         self.sizes = sizes
+        # The largest first, while the host still has large pages.
+        self._small, self._large = (Heap(pages) for pages in sizes.growth)
         self.host = Host(sizes.pages)
         self._heap = Heap(sizes.pages)
         self._scattered = Heap(sizes.pages)
@@ -108,7 +110,6 @@ class Bench:
         self._copy = Copy(sizes.byte_pages)
         self._file = Heap(sizes.pages, filesystem=pm.filesystems.TMPFS)
         self._buffers = Heap(sizes.pages, filesystem=pm.filesystems.EXT)
-        self._small, self._large = (Heap(pages) for pages in sizes.growth)
         self._one = Heap(16)
         self._pinned = Pinned(sizes.pages)
         self._recorded = Recorded(sizes.accesses, sizes.records)

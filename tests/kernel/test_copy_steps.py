@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import pagemig as pm
@@ -105,3 +106,21 @@ def test_the_old_page_ends_as_an_empty_shell(machine: pm.Machine, moved: pm.Call
     assert (old.owner, old.private, old.index) == (None, 0, index)
     assert old.flags == F.UPTODATE | F.SWAPBACKED
     finish(machine, moved)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_pages_that_change_places_within_one_call_keep_their_bytes(seed: int) -> None:
+    """MC-1: a frame that one page has left, and another one is given, is read before it is written."""
+    random = np.random.default_rng(seed)
+    machine = pm.Machine(nodes=[66 * pm.PAGE_SIZE] * 2, contents=True)
+    app = machine.spawn("app")
+    pages = app.mmap(40 * pm.PAGE_SIZE)
+    bytes_of = [bytes([number + 1]) * pm.PAGE_SIZE for number in range(len(pages))]
+    for page, data in zip(pages, bytes_of, strict=True):
+        app.write(page.start, data)
+    app.move_pages(pages, random.integers(0, 2, len(pages)))
+    order = random.permutation(len(pages)) if seed % 2 else np.arange(len(pages))
+    for _ in range(3):
+        app.move_pages(pages.addresses[order], 1 - app.move_pages(pages)[order])
+        machine.check()
+        assert [app.read(page.start, pm.PAGE_SIZE) for page in pages] == bytes_of

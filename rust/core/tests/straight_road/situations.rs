@@ -123,6 +123,12 @@ impl Situation {
             let start = machine.mmap(task, pages as u64 * PAGE_SIZE, None, PRIVATE).expect("room");
             let touch = Request::Touch(Pages::Range { start, pages, is_write: true });
             machine.run(task, touch).expect("a touch");
+            let written = if spec.contents { pages as u64 } else { 0 };
+            for page in 0..written {
+                // Every page has bytes of its own.
+                let (address, data) = (start + page * PAGE_SIZE + page, vec![1 + page as u8; 3]);
+                machine.run(task, Request::Write { address, data }).expect("a write");
+            }
         }
         if self.one_in(6) {
             let task = self.task(&machine);

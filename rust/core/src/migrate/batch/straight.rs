@@ -37,30 +37,46 @@ struct Road {
     /// Pages whose bytes are still to be copied, in order: nobody can look in between, and many copies
     /// one after the other leave the caches to the descriptors meanwhile.
     copies: Vec<(Pfn, Pfn)>,
+    /// The lowest and the highest frame that bytes are still to be copied from.
+    sources: (Pfn, Pfn),
 }
 
+/// No frame is between these.
+const NOTHING: (Pfn, Pfn) = (Pfn(u32::MAX), Pfn(0));
 /// Copies that are made together.
 const COPIES: usize = 512;
 
 impl Road {
     fn new(me: Me) -> Road {
         let (site, supply, crossing) = (Site::NOWHERE, Supply::NONE, Crossing::default());
-        Road { me, site, supply, crossing, moved: 0, failed: 0, copies: Vec::new() }
+        let copies = Vec::new();
+        Road { me, site, supply, crossing, moved: 0, failed: 0, copies, sources: NOTHING }
     }
 
+    #[inline]
     fn copy_later(&mut self, kernel: &mut Kernel, pages: (Pfn, Pfn)) {
         if kernel.contents.exist() {
-            self.copies.push(pages);
-            if self.copies.len() == COPIES {
-                self.copy_now(kernel);
-            }
+            self.note_copy(kernel, pages);
         }
+    }
+
+    fn note_copy(&mut self, kernel: &mut Kernel, (old, new): (Pfn, Pfn)) {
+        // A frame that a page has left in this run, that was freed, and taken again.
+        let (low, high) = self.sources;
+        let may_be_source = low <= new && new <= high;
+        let is_source = may_be_source && self.copies.iter().any(|&(from, _)| from == new);
+        if is_source || self.copies.len() == COPIES {
+            self.copy_now(kernel);
+        }
+        self.copies.push((old, new));
+        self.sources = (self.sources.0.min(old), self.sources.1.max(old));
     }
 
     /// MC-1 for every page that has gone over.
     fn copy_now(&mut self, kernel: &mut Kernel) {
         kernel.contents.copy_all(&self.copies);
         self.copies.clear();
+        self.sources = NOTHING;
     }
 
     /// Copies what is to be copied, and enters the attempts into the counters and the ledger.

@@ -29,7 +29,7 @@ def rows_of(accesses: Accesses) -> list[Row]:
     return list(zip(*columns, strict=True))
 
 
-def champsim(ip: int, stores: tuple[int, int], loads: tuple[int, int, int, int]) -> bytes:
+def champsim(ip: int, stores: tuple[int, ...], loads: tuple[int, ...]) -> bytes:
     """One record, after the public description of its fields."""
     return struct.pack("<QBB2B4B2Q4Q", ip, 0, 0, 1, 0, 2, 3, 0, 0, *stores, *loads)
 
@@ -136,6 +136,34 @@ def test_champsim_records_are_read_however_packed(tmp_path: Path, suffix: str) -
     assert rows[:3] == [(0x10000, 1, 0), (0x20000, 1, 0), (0x7F0000, 1, 1)]
     assert len(rows) == 600
     assert len(read_trace(path, instructions=True).columns()) == 800
+
+
+def test_a_recorded_program_in_champsims_layout_is_the_same_program(
+    tmp_path: Path, written: Write, sort_text: bytes
+) -> None:
+    """Instruction by instruction: a record has room for two stores and four loads, an empty place is 0."""
+    lines = sort_text.splitlines(keepends=True)[:20_000]
+    recorded = read_trace(written("sort.lackey", b"".join(lines)), instructions=True).columns()
+    packed, wanted = [], []
+    at, loads, stores = 0x400000, list[int](), list[int]()
+    for address, _, kind in [*rows_of(recorded), (0, 0, AccessKind.INSTRUCTION)]:
+        if kind == AccessKind.INSTRUCTION:
+            places = max(1, -(-len(loads) // 4), -(-len(stores) // 2))
+            for place in range(places):
+                some_loads, some_stores = loads[4 * place :][:4], stores[2 * place :][:2]
+                more = [0] * (2 - len(some_stores)), [0] * (4 - len(some_loads))
+                packed.append(champsim(at, (*some_stores, *more[0]), (*some_loads, *more[1])))
+                wanted += [(load, 1, 0) for load in some_loads] + [(store, 1, 1) for store in some_stores]
+            at, loads, stores = address, [], []
+        else:
+            loads += [address] * (kind != AccessKind.STORE)
+            stores += [address] * (kind != AccessKind.LOAD)
+    path = tmp_path / "sort.champsim"
+    path.write_bytes(b"".join(packed))
+    trace = read_trace(path)
+    assert trace.format is TraceFormat.CHAMPSIM
+    assert rows_of(trace.columns()) == wanted
+    assert len(wanted) > 1000
 
 
 SOME = Accesses(

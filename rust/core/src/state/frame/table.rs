@@ -82,9 +82,12 @@ impl Frame {
     }
 
     /// Takes a reference. The caller knows that the page is in use.
+    ///
+    /// # Panics
+    /// If it is not: an error of the model, or a bug that was asked for.
     #[inline]
     pub fn get(&mut self) {
-        debug_assert!(self.count > 0, "reference taken on a free or frozen page");
+        assert!(self.count > 0, "reference taken on a free or frozen page");
         self.count += 1;
     }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,3 +48,30 @@ def only_line(done: subprocess.CompletedProcess[str]) -> str:
 def complaint(pagemig: Run) -> Callable[..., str]:
     """Run the command with bad input: exit code 2, nothing on standard output, and the one line."""
     return lambda *words: only_line(pagemig(*words))
+
+
+def work_of(running: subprocess.Popen[str], since: str, ticks: int) -> None:
+    """Wait until a command is done, or has worked for so many ticks (10 ms) since a moment.
+
+    The moment is the begin of its "import" or of its "work". Method: what it has mapped says that it
+    imports its verbs; that it listens to Ctrl-C again, that it is through with them. How long Python and
+    numpy take to start is the host's affair.
+    """
+    process = Path(f"/proc/{running.pid}")
+    begun = None
+    while running.poll() is None:
+        try:
+            if begun is None and "pydantic_core" in (process / "maps").read_text():
+                caught = int((process / "status").read_text().partition("SigCgt:")[2].split()[0], 16)
+                if since == "import" or caught & 1 << (signal.SIGINT - 1):
+                    begun = _ticks(process)
+            if begun is not None and _ticks(process) - begun >= ticks:
+                return
+        except OSError:
+            return
+        time.sleep(0.005)
+
+
+def _ticks(process: Path) -> int:
+    fields = (process / "stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])

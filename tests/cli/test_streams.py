@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pagemig.cli import main
-from tests.cli.conftest import TRACE
+from tests.cli.conftest import TRACE, work_of
 
 INSTALLED = str(Path(sys.executable).with_name("pagemig"))
 FAULTS = str(TRACE.with_name("sort.faults.perf"))
@@ -131,13 +131,11 @@ def test_an_interrupt_ends_every_long_verb(tmp_path: Path, words: tuple[str, ...
         # A test that runs in the background of a shell may have been told to ignore it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as running:
-        children = Path(f"/proc/{running.pid}/stat")
-        while int(children.read_text().rpartition(")")[2].split()[11]) < 80:
-            assert running.poll() is None
-            time.sleep(0.05)
-            if words[0] == "step":
-                time.sleep(2)
-                break
+        # A session waits for its reader, and works until then.
+        work_of(running, "work", 0 if words[0] == "step" else 30)
+        if words[0] == "step":
+            time.sleep(1)
+        assert running.poll() is None
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
     assert (running.returncode, "Traceback" in said) == (130, False), said

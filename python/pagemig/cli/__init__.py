@@ -1,6 +1,6 @@
 """The command line: ``pagemig demo``, ``capture``, ``replay``, ``numa-maps``, and scenarios.
 
-Start with :func:`main`, which the console script calls. :mod:`.app` puts the verbs together and turns
+Start with :func:`main`; the console script is :func:`command`. :mod:`.app` puts the verbs together and turns
 errors into exit codes, :mod:`.terminal` writes to people and machines, and each verb has a module that
 asks, runs and prints; what they run lives below, in :mod:`pagemig.demo`, :mod:`pagemig.playback`,
 :mod:`pagemig.inputs` and :mod:`pagemig.scenario`.
@@ -11,8 +11,10 @@ of ours, 130 interrupted, 141 the reader of the output has gone.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pagemig.errors import UsageError
 
@@ -44,3 +46,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     return run(arguments)
+
+
+def command() -> int:
+    """Run the command line of this process, as the console script; return its exit code.
+
+    While the verbs are being imported, and after the last of them is done, nothing is half written: Ctrl-C
+    ends the process at once there, as it ends a program that knows nothing of signals.
+    """
+    listens = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    try:
+        if listens:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        with suppress(ImportError, UsageError):  # what cannot be imported, main tells
+            from . import app as _verbs  # noqa: F401
+        if listens:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return main()
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        if listens:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)

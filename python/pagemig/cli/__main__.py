@@ -1,8 +1,8 @@
-"""``python -m pagemig.cli``: the console script without its name. Start with :func:`pagemig.cli.main`."""
+"""``python -m pagemig.cli``: the console script without its name. Start with :func:`pagemig.cli.command`."""
 
 import sys
 
-from . import main
+from . import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

@@ -38,21 +38,23 @@ impl Pointers {
     #[inline]
     pub(super) fn settle(&mut self, record: usize, page: Pfn) -> usize {
         self.set(record, page);
-        let (word, bit) = place(page);
-        if self.seen[word] & bit == 0 {
-            self.seen[word] |= bit;
-            return record;
-        }
-        self.search(record, page)
+        let first = self.first(record, page);
+        self.mark(page);
+        first
     }
 
     /// Record `record` is done with; later ones come behind it.
     #[inline]
     pub(super) fn pass(&mut self, record: usize) {
         if let Some(page) = self.slots[record] {
-            let (word, bit) = place(page);
-            self.seen[word] |= bit;
+            self.mark(page);
         }
+    }
+
+    #[inline]
+    fn mark(&mut self, page: Pfn) {
+        let (word, bit) = place(page);
+        self.seen[word] |= bit;
     }
 
     /// The first record that names `page`, which record `record`, not passed yet, does (NP-1).
@@ -62,10 +64,6 @@ impl Pointers {
         if self.seen[word] & bit == 0 {
             return record;
         }
-        self.search(record, page)
-    }
-
-    fn search(&self, record: usize, page: Pfn) -> usize {
         let earlier = self.slots[..record].iter().position(|&slot| slot == Some(page));
         earlier.unwrap_or(record)
     }

@@ -6,9 +6,9 @@
 //! phases would have left them, and frames are taken and given back in the same order. Any other page
 //! is left to the phases, before anything was done for it.
 //!
-//! Start with [`Batch::go_straight`]. [`site`] knows where a page is mapped, [`crossing`] how many
-//! went from zone to zone, [`cached`] what is special about pages of files. What holds all of it to the phases: `rust/core/tests/straight_road`, which runs
-//! random situations both ways and compares everything.
+//! Start with [`Batch::go_straight`]. [`site`] knows where a page is mapped, [`crossing`] how many went from
+//! zone to zone, [`cached`] what is special about pages of files. What holds all of it to the phases:
+//! `rust/core/tests/straight_road`, which runs random situations both ways and compares everything.
 
 mod cached;
 mod crossing;

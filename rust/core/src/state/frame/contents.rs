@@ -72,8 +72,10 @@ impl Contents {
         }
     }
 
-    /// Copies each frame's bytes to the other's, in this order. No frame is both copied and copied to.
+    /// Copies each frame's bytes to the other's, in any order: no frame is both copied and copied to.
     pub fn copy_all(&mut self, pairs: &[(Pfn, Pfn)]) {
+        let is_source = |page: Pfn| pairs.iter().any(|&(from, _)| from == page);
+        debug_assert!(!pairs.iter().any(|&(_, to)| is_source(to)), "copies that depend on order");
         let are_neighbours =
             |a: &(Pfn, Pfn), b: &(Pfn, Pfn)| a.0.0 + 1 == b.0.0 && a.1.0 + 1 == b.1.0;
         // Neighbours that go to neighbours are one long copy, which hosts make faster than many.

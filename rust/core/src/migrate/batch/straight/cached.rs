@@ -12,6 +12,7 @@ use crate::state::zone::Counter;
 /// Whether nothing can go wrong: a clean page of the most frequent kind, in its slot, whose only users
 /// are the isolation, the slot, its buffers, and one entry (MM-3 to MM-6 will say yes), and buffers that
 /// nobody has locked (BM-3 will not wait).
+#[inline]
 pub(super) fn is_usual(kernel: &Kernel, page: Pfn) -> bool {
     let frame = &kernel.frames[page];
     let Owner::File(file) = frame.owner() else { return false };
@@ -36,6 +37,7 @@ pub(super) fn is_usual(kernel: &Kernel, page: Pfn) -> bool {
 
 /// The page goes over, with its slot and its buffers, and both frames go where they belong, the old one
 /// first; the node it is on now.
+#[inline]
 pub(super) fn carry(kernel: &mut Kernel, (old, new): (Pfn, Pfn), road: &mut Road) -> NodeId {
     let shell = &mut kernel.frames[old];
     let flags = shell.flags();

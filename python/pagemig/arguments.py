@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -60,6 +61,17 @@ def require_name(name: str) -> str:
     if not isinstance(name, str) or not name or not name.isprintable():
         raise UsageError(f"name is {name!r}; it must be printable text")
     return name
+
+
+def host_path(path: object) -> Path:
+    """Return ``path`` as a path of the host, if it can be one."""
+    try:
+        place = Path(path)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError(f"path is {path!r}; it must name a file") from None
+    if "\0" in str(place):
+        raise UsageError(f"path is {str(place)!r}; it must name a file")
+    return place
 
 
 def page_multiple(value: object, what: str) -> int:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .arguments import read_only
+from .errors import UsageError
 from .tables import Table
 
 
@@ -66,6 +67,8 @@ class Trace:
         return dict(self._columns)
 
     def __getitem__(self, name: str) -> Any:
+        if name not in self._columns:
+            raise UsageError(f"there is no column {name!r}; there are {', '.join(self._columns)}")
         return self._columns[name]
 
     def __len__(self) -> int:

@@ -122,3 +122,12 @@ def test_columns_that_no_table_has_are_refused(columns: dict[str, Any], said: st
         pm.Table(columns)
     with pytest.raises(pm.UsageError, match="there is no column 'b'; there are a"):
         pm.Table.of(a=[1])["b"]
+
+
+def test_a_column_that_is_not_there_is_refused_alike_everywhere() -> None:
+    """Tables and traces of the same machine answer in the same words."""
+    machine = pm.Machine(nodes=[pm.MiB])
+    trace = machine.trace
+    for columns in (trace, trace.table):
+        with pytest.raises(pm.UsageError, match="there is no column 'x'; there are "):
+            columns["x"]

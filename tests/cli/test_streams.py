@@ -132,7 +132,7 @@ def test_an_interrupt_ends_every_long_verb(tmp_path: Path, words: tuple[str, ...
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as running:
         # A session waits for its reader, and works until then.
-        work_of(running, "work", 0 if words[0] == "step" else 30)
+        work_of(running, "work", 0 if words[0] == "step" else 10)
         if words[0] == "step":
             time.sleep(1)
         assert running.poll() is None

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from ..arguments import host_path
 from ..errors import UsageError
 from ..flags import GiB, KiB
 
@@ -155,11 +156,9 @@ def regular_file(path: str | os.PathLike[str]) -> Path:
     UsageError
         It names nothing, a directory, a pipe or a device.
     """
+    file = host_path(path)
     try:
-        file = Path(path)
         is_file, exists = file.is_file(), file.exists()
-    except (TypeError, ValueError):
-        raise UsageError(f"path is {path!r}; it must name a file") from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     if not exists:

@@ -18,6 +18,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
+from ..arguments import host_path
 from ..errors import UsageError
 from .accesses import Accesses
 from .compressed import zstd_module
@@ -65,7 +66,7 @@ def write_trace(
         raise UsageError(f"accesses is {accesses!r}; it must be Accesses")
     if not len(accesses):
         raise UsageError("accesses is empty; a trace holds at least one access")
-    name = _path(path).name.lower()
+    name = _file(path).name.lower()
     packing = packing_of(name)
     kind = Path(name.removesuffix(packing)).suffix
     if format is not None:
@@ -139,7 +140,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     UsageError
         With the file and why it cannot be written; what was there stays.
     """
-    file = _path(path)
+    file = _file(path)
     try:
         if file.exists() and not file.is_file():
             with file.open("wb") as opened:
@@ -158,14 +159,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from None
 
 
-def _path(path: str | os.PathLike[str]) -> Path:
-    try:
-        file = Path(path)
-        file.with_name(file.name)
-    except TypeError:
-        raise UsageError(f"path is {path!r}; it must name a file") from None
-    except ValueError:
-        raise UsageError(f"path is {os.fspath(path)!r}; it must name a file") from None
-    if "\0" in str(file):
+def _file(path: str | os.PathLike[str]) -> Path:
+    file = host_path(path)
+    if not file.name:
         raise UsageError(f"path is {os.fspath(path)!r}; it must name a file")
     return file

@@ -122,10 +122,12 @@ def kinds(statuses: npt.NDArray[np.int32], before: npt.NDArray[np.int32]) -> npt
     UsageError
         If the shapes differ.
     """
-    if statuses.shape != before.shape or statuses.ndim != 1:
+    shapes = (np.shape(statuses), np.shape(before))
+    if shapes[0] != shapes[1] or len(shapes[0]) != 1:
         raise UsageError(
-            f"statuses and nodes must be flat and of one length, not {statuses.shape} and {before.shape}"
+            f"statuses and nodes must be flat and of one length, not {shapes[0]} and {shapes[1]}"
         )
+    statuses, before = np.asarray(statuses), np.asarray(before)
     order = {kind: position for position, kind in enumerate(Kind)}
     sorted_out = np.full(statuses.shape, order[Kind.FAILED], dtype=np.uint8)
     sorted_out[statuses >= 0] = order[Kind.MOVED]
@@ -162,6 +164,7 @@ def tally(statuses: npt.NDArray[np.int32], before: npt.NDArray[np.int32]) -> tup
     [('moved', 'node', 1), ('already there', 'node', 1), ('shared', '-EACCES', 1)]
     """
     of_entry = kinds(statuses, before)
+    statuses = np.asarray(statuses)
     rows = []
     for position, kind in enumerate(Kind):
         of_kind = statuses[of_entry == position]

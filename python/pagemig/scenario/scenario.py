@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..arguments import host_path
 from ..errors import UsageError
 from ..inputs.writing import replacing
 from ..report import Report
@@ -96,15 +97,15 @@ class Scenario:
         UsageError
             There is no such file or name, or it holds no scenario: file, line and reason.
         """
-        path = Path(source)
-        if isinstance(source, str) and not path.suffix and not path.exists():
-            known = library()
-            if source not in known:
-                raise UsageError(
-                    f"no scenario {source!r} in the library, and no such file{nearest(source, known)}"
-                )
-            return cls.loads(text_of(source), source=f"{source} (library)")
+        path = host_path(source)
         try:
+            if isinstance(source, str) and not path.suffix and not path.exists():
+                known = library()
+                if source not in known:
+                    raise UsageError(
+                        f"no scenario {source!r} in the library, and no such file{nearest(source, known)}"
+                    )
+                return cls.loads(text_of(source), source=f"{source} (library)")
             with path.open("rb") as file:
                 data = file.read(BYTES_MAX + 1)
         except IsADirectoryError:

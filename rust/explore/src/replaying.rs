@@ -13,14 +13,12 @@ use crate::seen::{Fault, faults_of};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayError {
     /// The schedule names a call that was not given.
-    #[error("step {step} is for call {letter:?}, but there are only {calls} calls (a to {last:?})")]
+    #[error("step {step} is for call {letter:?}, but the calls end with {last:?}")]
     UnknownCall {
         /// Which step, counting from 0.
         step: usize,
         /// The letter.
         letter: char,
-        /// How many calls there are.
-        calls: usize,
         /// The last letter that names one.
         last: char,
     },
@@ -63,7 +61,7 @@ pub fn replay(
         let letter = char::from(b'a' + who);
         let Some(&call) = calls.get(usize::from(who)) else {
             let last = char::from(b'a' + calls.len().saturating_sub(1).min(25) as u8);
-            return Err(ReplayError::UnknownCall { step, letter, calls: calls.len(), last });
+            return Err(ReplayError::UnknownCall { step, letter, last });
         };
         match machine.flight(call)?.state() {
             State::Ready => {

@@ -124,3 +124,28 @@ def test_pages_that_change_places_within_one_call_keep_their_bytes(seed: int) ->
         app.move_pages(pages.addresses[order], 1 - app.move_pages(pages)[order])
         machine.check()
         assert [app.read(page.start, pm.PAGE_SIZE) for page in pages] == bytes_of
+
+
+def test_every_byte_of_pages_from_far_apart_arrives() -> None:
+    """MC-1, for more pages than a cache of the host holds, in any order, there and back; one page is odd.
+
+    Such copies go past the host's caches. On a page of its own each has its number, and some more at
+    its end and where pieces of a copy meet.
+    """
+    pages = 20_000
+    machine = pm.Machine(nodes=[2 * pages * pm.PAGE_SIZE] * 2, contents=True)
+    app = machine.spawn("app")
+    heap = app.mmap(pages * pm.PAGE_SIZE)
+    expected = np.zeros((pages, 512), np.uint64)
+    expected[:, [0, 15, 16, 31, 32, 500, 511]] = np.arange(pages, dtype=np.uint64)[:, None]
+    app.write(heap.start, expected.tobytes())
+    generator = np.random.default_rng(20_261_123)
+    for node, count in ((1, pages), (0, 12_345), (1, 7)):
+        order = generator.permutation(pages)[:count]
+        assert (app.move_pages(heap.addresses[order], node) == node).all()
+        assert app.read(heap.start, len(heap) * pm.PAGE_SIZE) == expected.tobytes()
+    copy = machine.clone()
+    (twin,) = (task for task in copy.tasks if task.name == "app")
+    assert (twin.move_pages(heap.addresses[generator.permutation(pages)], 0) == 0).all()
+    assert twin.read(heap.start, len(heap) * pm.PAGE_SIZE) == expected.tobytes()
+    machine.check()

@@ -10,6 +10,8 @@ mod arrays;
 mod copies;
 mod errors;
 mod explore;
+#[cfg(target_arch = "x86_64")]
+mod far_copies;
 mod files;
 mod gate;
 mod groups;

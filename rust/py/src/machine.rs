@@ -18,6 +18,8 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use crate::arrays::array;
 use crate::errors::{Refusal, usage};
 use crate::explore::kind_name;
+#[cfg(target_arch = "x86_64")]
+use crate::far_copies;
 use crate::gate::{Gate, no_room};
 use crate::host_room;
 use crate::huge_pages;
@@ -41,7 +43,9 @@ type JudgedRow = (&'static str, String, &'static str, String);
 pub(crate) struct PyMachine(Gate);
 
 impl PyMachine {
-    pub(crate) fn of(machine: Machine) -> PyMachine {
+    pub(crate) fn of(mut machine: Machine) -> PyMachine {
+        #[cfg(target_arch = "x86_64")]
+        machine.copy_far_pages_with(far_copies::copy);
         machine.large_stores().into_iter().for_each(huge_pages::ask_for);
         PyMachine(Gate::new(machine))
     }

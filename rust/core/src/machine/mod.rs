@@ -40,6 +40,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{self, Finding, Holdings};
 use crate::base::{Bugs, CallId, CpuId, Lookout, MachineSpec, MemcgId, Misuse, NodeMask, TaskId};
 use crate::kernel::Kernel;
+use crate::state::frame::PageCopier;
 use crate::state::policy::Policy;
 use crate::state::task::{Credentials, Task};
 
@@ -113,6 +114,12 @@ impl Machine {
     /// whoever can ask the host to make it faster.
     pub fn large_stores(&self) -> [&[u8]; 2] {
         [self.kernel.frames.as_bytes(), self.kernel.contents.as_bytes()]
+    }
+
+    /// Copies the bytes of many pages from far apart in this way from now on: what is copied stays the same,
+    /// how fast that goes is the host's affair.
+    pub fn copy_far_pages_with(&mut self, copier: PageCopier) {
+        self.kernel.contents.copy_far_with(copier);
     }
 
     /// Everything there is, to be changed by hand: for tests of the rules.

@@ -11,6 +11,12 @@ const GLANCE: usize = 256;
 /// Pages from anywhere that are copied together, and the pieces of each.
 const TOGETHER: usize = 12;
 const PIECE: usize = 256;
+/// Pages from further apart than this (32 MiB) are taken for some of many, which no cache of the host holds.
+const NEAR: usize = 8192;
+
+/// Copies pages: the first of each pair to the second, both places in `bytes` by number of page. No page is
+/// both copied and copied to.
+pub type PageCopier = fn(bytes: &mut [u8], pairs: &[(Pfn, Pfn)]);
 
 /// 4096 bytes a frame, or nothing at all: both on the same code path.
 ///
@@ -19,9 +25,13 @@ const PIECE: usize = 256;
 /// machine that nobody searches does not pay for it.
 #[derive(Debug, Default)]
 pub struct Contents {
-    bytes: Vec<u8>,
+    /// From `start` on, so that pages begin where pages of the host do.
+    store: Vec<u8>,
+    start: usize,
     /// Empty until somebody looks.
     digests: Vec<u128>,
+    /// How many pages from far apart are copied, where somebody knows better than this module.
+    far_copier: Option<PageCopier>,
 }
 
 /// Written since somebody looked. No digest is that.
@@ -31,19 +41,36 @@ impl Contents {
     /// Bytes for `frames` frames, committed by the host only as they are written; none if it has
     /// no room for them.
     pub fn new(frames: usize, has_bytes: bool) -> Option<Contents> {
-        let len = if has_bytes { frames.checked_mul(PAGE)? } else { 0 };
-        Some(Contents { bytes: bytemuck::try_zeroed_vec(len).ok()?, digests: Vec::new() })
+        if !has_bytes {
+            return Some(Contents::default());
+        }
+        let len = frames.checked_mul(PAGE)?;
+        let mut store: Vec<u8> = bytemuck::try_zeroed_vec(len.checked_add(PAGE)?).ok()?;
+        let start = store.as_ptr().align_offset(PAGE).min(PAGE);
+        store.truncate(start + len);
+        Some(Contents { store, start, ..Contents::default() })
+    }
+
+    /// Copies many pages from far apart in this way from now on. For whoever knows a faster one on this
+    /// host, where nobody will read the copies soon.
+    pub fn copy_far_with(&mut self, copier: PageCopier) {
+        self.far_copier = Some(copier);
     }
 
     /// Whether this machine has bytes.
     #[inline]
     pub fn exist(&self) -> bool {
-        !self.bytes.is_empty()
+        !self.store.is_empty()
     }
 
     /// The memory behind them.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.store[self.start..]
+    }
+
+    #[inline]
+    fn as_bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.store[self.start..]
     }
 
     /// Makes a frame all zeroes.
@@ -66,7 +93,7 @@ impl Contents {
     /// Copies `pages` neighbours to `pages` others, none of which is one of them.
     fn copy_run(&mut self, from: Pfn, to: Pfn, pages: usize) {
         let (start, end) = (from.index(), from.index() + pages);
-        self.bytes.copy_within(start * PAGE..end * PAGE, to.index() * PAGE);
+        self.as_bytes_mut().copy_within(start * PAGE..end * PAGE, to.index() * PAGE);
         for page in 0..pages {
             self.note(to.index() + page, self.known(start + page));
         }
@@ -76,9 +103,19 @@ impl Contents {
     pub fn copy_all(&mut self, pairs: &[(Pfn, Pfn)]) {
         let is_source = |page: Pfn| pairs.iter().any(|&(from, _)| from == page);
         debug_assert!(!pairs.iter().any(|&(_, to)| is_source(to)), "copies that depend on order");
+        match self.far_copier {
+            Some(copier) if are_far_apart(pairs) => {
+                copier(self.as_bytes_mut(), pairs);
+                self.note_copies(pairs);
+            }
+            _ => self.copy_near(pairs),
+        }
+    }
+
+    /// Neighbours that go to neighbours are one long copy, which hosts make faster than many.
+    fn copy_near(&mut self, pairs: &[(Pfn, Pfn)]) {
         let are_neighbours =
             |a: &(Pfn, Pfn), b: &(Pfn, Pfn)| a.0.0 + 1 == b.0.0 && a.1.0 + 1 == b.1.0;
-        // Neighbours that go to neighbours are one long copy, which hosts make faster than many.
         let mut single = [(Pfn(0), Pfn(0)); TOGETHER];
         let mut singles = 0;
         for run in pairs.chunk_by(are_neighbours) {
@@ -98,16 +135,21 @@ impl Contents {
 
     /// Pages from anywhere, piece by piece of all of them: so the host reads from many places at once.
     fn copy_together(&mut self, pairs: &[(Pfn, Pfn); TOGETHER]) {
+        let bytes = self.as_bytes_mut();
         for at in (0..PAGE).step_by(PIECE) {
             for &(from, to) in pairs {
                 let (from, to) = (from.index() * PAGE + at, to.index() * PAGE + at);
                 let mut piece = [0; PIECE];
-                piece.copy_from_slice(&self.bytes[from..from + PIECE]);
-                self.bytes[to..to + PIECE].copy_from_slice(&piece);
+                piece.copy_from_slice(&bytes[from..from + PIECE]);
+                bytes[to..to + PIECE].copy_from_slice(&piece);
             }
         }
-        for &(from, to) in pairs {
-            self.note(to.index(), self.known(from.index()));
+        self.note_copies(pairs);
+    }
+
+    fn note_copies(&mut self, pairs: &[(Pfn, Pfn)]) {
+        if !self.digests.is_empty() {
+            pairs.iter().for_each(|&(from, to)| self.note(to.index(), self.known(from.index())));
         }
     }
 
@@ -126,13 +168,13 @@ impl Contents {
 
     /// The bytes of a frame. Empty on a machine without bytes.
     pub fn page(&self, pfn: Pfn) -> &[u8] {
-        self.bytes.get(pfn.index() * PAGE..(pfn.index() + 1) * PAGE).unwrap_or_default()
+        self.as_bytes().get(pfn.index() * PAGE..(pfn.index() + 1) * PAGE).unwrap_or_default()
     }
 
     /// The bytes of a frame, to be written.
     pub fn page_mut(&mut self, pfn: Pfn) -> &mut [u8] {
         self.note(pfn.index(), STALE);
-        &mut self.bytes[pfn.index() * PAGE..(pfn.index() + 1) * PAGE]
+        &mut self.as_bytes_mut()[pfn.index() * PAGE..(pfn.index() + 1) * PAGE]
     }
 
     /// Feeds what tells the bytes of the given spans of frames from others to `state`.
@@ -151,7 +193,7 @@ impl Contents {
 
     fn digest(&self, at: usize) -> u128 {
         match self.known(at) {
-            STALE => sparse::digest(&self.bytes[at * PAGE..(at + 1) * PAGE]),
+            STALE => sparse::digest(&self.as_bytes()[at * PAGE..(at + 1) * PAGE]),
             known => known,
         }
     }
@@ -165,12 +207,12 @@ impl Contents {
         let is_first = self.digests.is_empty();
         let mut digests = std::mem::take(&mut self.digests);
         if is_first {
-            let Ok(zeroes) = bytemuck::try_zeroed_vec(self.bytes.len() / PAGE) else { return };
+            let Ok(zeroes) = bytemuck::try_zeroed_vec(self.as_bytes().len() / PAGE) else { return };
             digests = zeroes;
         }
         for at in spans.flatten() {
             if is_first || digests[at] == STALE {
-                digests[at] = sparse::digest(&self.bytes[at * PAGE..(at + 1) * PAGE]);
+                digests[at] = sparse::digest(&self.as_bytes()[at * PAGE..(at + 1) * PAGE]);
             }
         }
         self.digests = digests;
@@ -189,8 +231,9 @@ impl Contents {
         lookout: &Lookout<'_>,
     ) -> Option<Contents> {
         let mut copy = Contents {
-            bytes: bytemuck::try_zeroed_vec(self.bytes.len()).ok()?,
             digests: bytemuck::try_zeroed_vec(self.digests.len()).ok()?,
+            far_copier: self.far_copier,
+            ..Contents::new(self.as_bytes().len() / PAGE, self.exist())?
         };
         if self.exist() {
             let pages = spans.flatten().take_while(|_| lookout.pass(PAGE));
@@ -214,10 +257,17 @@ impl Contents {
         let known = other.known(at);
         if known == STALE || known != self.known(at) {
             let page = at * PAGE..(at + 1) * PAGE;
-            self.bytes[page.clone()].copy_from_slice(&other.bytes[page]);
+            self.as_bytes_mut()[page.clone()].copy_from_slice(&other.as_bytes()[page]);
             self.note(at, known);
         }
     }
+}
+
+/// Whether what these pages come from is too large for the host's caches.
+fn are_far_apart(pairs: &[(Pfn, Pfn)]) -> bool {
+    let sources = pairs.iter().map(|(from, _)| from.index());
+    let low = sources.clone().min().unwrap_or_default();
+    sources.max().unwrap_or_default() - low > NEAR
 }
 
 #[cfg(test)]
@@ -253,5 +303,31 @@ mod tests {
             assert!(one.as_bytes() == other.as_bytes());
             assert_eq!(one.digests, other.digests);
         }
+    }
+
+    #[test]
+    fn a_copier_for_pages_from_far_apart_gets_those_and_no_others() {
+        /// Writes the number of the copied page into the copy.
+        fn copier(bytes: &mut [u8], pairs: &[(Pfn, Pfn)]) {
+            pairs.iter().for_each(|(from, to)| bytes[to.index() * PAGE] = (from.0 % 251) as u8);
+        }
+        let frames = 3 * NEAR;
+        let mut contents = Contents::new(frames, true).unwrap();
+        contents.copy_far_with(copier);
+        let at = |frame: usize| Pfn(frame as u32);
+        contents.copy_all(&[]);
+        contents.copy_all(&[(at(3), at(NEAR + 9)), (at(NEAR + 3), at(NEAR + 11))]);
+        assert!(sparse::is_zero(contents.as_bytes()), "near ones are copied here");
+        contents.look(std::iter::once(0..frames));
+        contents.page_mut(at(3))[1] = 1;
+        contents.copy_all(&[(at(3), at(frames - 2)), (at(NEAR + 4), at(frames - 1))]);
+        assert_eq!(contents.page(at(frames - 2))[0], 3);
+        assert_eq!(contents.page(at(frames - 1))[0], ((NEAR + 4) % 251) as u8);
+        let of = |frame| contents.digests[frame];
+        assert_eq!(
+            (of(frames - 2), of(frames - 1)),
+            (STALE, of(NEAR + 4)),
+            "digests go with bytes"
+        );
     }
 }

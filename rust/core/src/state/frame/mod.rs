@@ -11,7 +11,7 @@ mod handover;
 mod owner;
 mod table;
 
-pub use contents::Contents;
+pub use contents::{Contents, PageCopier};
 pub use flags::PageFlags;
 pub use owner::{Owner, OwnerWord};
 pub use table::{Frame, FrameTable, Link};

@@ -161,6 +161,8 @@ class Bench:
         task, page, calls = self._one.task, self._one.region[:1], self.sizes.calls
         yield "C1: one", self.host.one_page(calls, stay=False)
         yield "one query", median_ns(lambda _: task.move_pages(page), calls)
+        address = page.addresses
+        yield "one address", median_ns(lambda _: task.move_pages(address), calls)
         yield "C2: one", self.host.one_page(calls, stay=True)
         task.move_pages(page, 0)
         yield "one stay", median_ns(lambda _: task.move_pages(page, 0), calls)

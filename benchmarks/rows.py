@@ -83,6 +83,7 @@ def rows(sizes: Sizes) -> tuple[Row, ...]:
         Row("P5", "move file pages, against anonymous", "file", "move", 2),
         Row("P5", "move file pages with four buffers", "buffers", "move", 4),
         Row("P6", "query of one page", "one query", "C1: one", 2),
+        Row("P6", "the same, by its address in an array", "one address", "C1: one", 2),
         Row("P6", "one page asked to stay", "one stay", "C2: one", 2),
         Row("P6", "one page moved, against staying", "one move", "C2: one", 2),
         Row("P7", f"move {large:,} pages against {small:,}", "move large", "same: small", 1.5),

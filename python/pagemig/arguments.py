@@ -20,6 +20,10 @@ from .flags import NODES_MAX, PAGE_SIZE
 Addresses: TypeAlias = npt.NDArray[np.uint64]
 Nodes: TypeAlias = npt.NDArray[np.int32]
 
+_ADDRESS = np.dtype(np.uint64)
+_FEW = 16
+"""A list of up to so many addresses is looked at one by one."""
+
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
@@ -102,7 +106,19 @@ def nodes_in(mask: int) -> tuple[int, ...]:
 
 
 def address_array(where: object, what: str) -> Addresses:
-    """Return addresses as a one-dimensional uint64 array, in the order given."""
+    """Return addresses as a one-dimensional uint64 array, in the order given.
+
+    Calls for few pages are made by the million, so what most of them bring is looked at first.
+    """
+    if isinstance(where, np.ndarray):
+        if where.dtype is _ADDRESS and where.ndim == 1 and where.flags.c_contiguous:
+            return where
+    elif type(where) is list and 0 < len(where) <= _FEW:
+        for address in where:
+            if type(address) is not int or not 0 <= address < 1 << 64:
+                break
+        else:
+            return np.array(where, dtype=_ADDRESS)
     array = integers(where, what)
     if array.dtype.kind == "i" and array.size and int(array.min()) < 0:
         raise UsageError(f"{what} holds {int(array.min())}; an address is 0 or more")

@@ -138,13 +138,10 @@ def require_own(region: Region, pid: int) -> Region:
 
 def pages_in(where: Where, pid: int) -> Addresses | range:
     """Return the same as `addresses_in`, but a region as a range, which nobody need write out."""
-    if (
-        isinstance(where, Region)
-        and where.task == pid
-        and where.length <= _LISTED_MAX
-        and where.end < 1 << 63
-    ):
-        return range(where.start, where.end, PAGE_SIZE)
+    if isinstance(where, Region) and where.task == pid:
+        start, length = where.start, where.length
+        if length <= _LISTED_MAX and start + length < 1 << 63:
+            return range(start, start + length, PAGE_SIZE)
     return addresses_in(where, pid)
 
 

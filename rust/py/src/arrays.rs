@@ -1,6 +1,7 @@
 //! Arrays and bytes on their way to Python.
 
-use numpy::{PyArray1, PyArrayMethods};
+use numpy::npyffi::NPY_ARRAY_WRITEABLE;
+use numpy::{PyArray1, PyUntypedArrayMethods};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -49,7 +50,8 @@ pub(crate) fn array<T: numpy::Element + Copy>(
 
 /// Makes an array that nobody else has seen read-only.
 pub(crate) fn frozen<T: numpy::Element>(array: Bound<'_, PyArray1<T>>) -> Bound<'_, PyArray1<T>> {
-    array.readwrite().make_nonwriteable();
+    // SAFETY: it is a live array, and nobody else has borrowed it, nor reads its flags meanwhile.
+    unsafe { (*array.as_array_ptr()).flags &= !NPY_ARRAY_WRITEABLE };
     array
 }
 

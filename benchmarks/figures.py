@@ -124,8 +124,9 @@ class Bench:
         yield from self._pages(random)
         yield from self._bytes_too(random)
         yield from self._one_page()
-        yield "same: small", self._small.move()
-        yield "move large", self._large.move()
+        # The first call after other work finds its buffers in memory that the host has yet to back.
+        yield "same: small", median_of_three(self._small.move)
+        yield "move large", median_of_three(self._large.move)
         yield from build(self.sizes.gib)
         yield "mapped", resident(self.sizes.pages)
         yield "touch", touch(self.sizes.pages)
@@ -167,6 +168,11 @@ class Bench:
         task.move_pages(page, 0)
         yield "one stay", median_ns(lambda _: task.move_pages(page, 0), calls)
         yield "one move", median_ns(lambda call: task.move_pages(page, 1 - call % 2), calls)
+
+
+def median_of_three(work: Callable[[], float]) -> float:
+    """The figure of the median call of three, one after the other."""
+    return sorted(work() for _ in range(3))[1]
 
 
 def median_ns(work: Callable[[int], object], calls: int) -> float:

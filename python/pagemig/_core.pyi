@@ -407,8 +407,8 @@ class Machine:
 
     def finish(self, call: int) -> None: ...
     def run(self) -> None: ...
-    def finish_for(self, call: int, steps: int) -> bool:
-        """As finish, at most so many steps; return whether the call is done."""
+    def finish_for(self, call: int, steps: int) -> int:
+        """As finish, at most so many steps; return how many it made: where only time passed is none."""
 
     def run_for(self, rounds: int) -> bool:
         """As run, at most so many rounds of a step each; return whether all calls are done."""

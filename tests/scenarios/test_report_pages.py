@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections import Counter
 from typing import Any
 
 import pytest
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
 
 import pagemig as pm
+from pagemig.scenario import library
 from tests.reports.web import Page
 from tests.reports.wire import Message, read
 
@@ -117,6 +119,18 @@ def test_the_pages_are_seen_on_the_way() -> None:
     pinned = pm.Scenario.load("pinned-page").run().history()
     assert pinned is not None
     assert {-1, 0, 1} == {node for moment in pinned.nodes for node in moment}
+
+
+@pytest.mark.parametrize("name", library())
+def test_what_is_seen_on_the_way_is_the_run_itself(name: str) -> None:
+    """Looking again makes the same steps as the run did, each call as many."""
+    report = pm.Scenario.load(name).run()
+    history = report.history()
+    assert history is not None
+    made = Counter(call for call, _ in history.order)
+    assert made == {call.id: call.steps for call in report.calls if call.steps}
+    # A schedule may ask for steps of a call that waits and makes none.
+    assert history.steps[-1] == made.total() or report.order == "together"
 
 
 def test_modelled_time_is_told_by_phase_and_call() -> None:

@@ -98,10 +98,7 @@ class Film:
             call = flight.call
             try:
                 while call is not None and not call.done:
-                    if call.step():
-                        looks.made(1)
-                    else:
-                        call.run()  # It waits for a disk, so time has to pass.
+                    looks.made(_step(world, call.number, looks.room))
             finally:
                 order.add(part.id, () if call is None else call.history)
                 looks.upto(len(order.made))
@@ -113,6 +110,11 @@ class Film:
 
 def _make(world: World, numbers: list[int], piece: str) -> None:
     drive(world.machine._system, lambda core: core.replay(numbers, piece))
+
+
+def _step(world: World, number: int, steps: int) -> int:
+    """Make at most so many steps of a call that is alone; time passes where it waits. How many it made."""
+    return int(drive(world.machine._system, lambda core: core.finish_for(number, steps)))
 
 
 def _film(text: str, schedule: str, steps: int) -> Film:
@@ -169,7 +171,7 @@ class _Looks:
     def made(self, steps: int) -> None:
         """Note that steps were made."""
         self._count += steps
-        if self._count % self._every == 0:
+        if steps and self._count % self._every == 0:
             self.look()
 
     def upto(self, steps: int) -> None:

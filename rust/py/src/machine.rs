@@ -329,8 +329,8 @@ impl PyMachine {
         slices::step(&self.0, py, |machine| machine.run_all_for(slices::STEPS))
     }
 
-    fn finish_for(&self, py: Python<'_>, call: u32, steps: u64) -> PyResult<bool> {
-        self.0.enter(py, |machine| machine.finish_for(CallId(call), steps))
+    fn finish_for(&self, py: Python<'_>, call: u32, steps: u64) -> PyResult<usize> {
+        self.0.enter(py, |machine| machine.step_towards_end(CallId(call), steps))
     }
 
     fn run_for(&self, py: Python<'_>, rounds: u64) -> PyResult<bool> {

@@ -207,6 +207,16 @@ impl Machine {
         Ok(self.flight(call)?.is_done())
     }
 
+    /// The same; tells how many steps it made, beside those in which only time passed.
+    ///
+    /// # Errors
+    /// As [`Machine::finish`].
+    pub fn step_towards_end(&mut self, call: CallId, steps: u64) -> Result<usize, RunError> {
+        let before = self.flight(call)?.history().len();
+        self.finish_for(call, steps)?;
+        Ok(self.flight(call)?.history().len() - before)
+    }
+
     /// Steps all calls as [`Machine::run_all`] does, but begins no further round after `steps` steps;
     /// tells whether all are done.
     ///

@@ -39,12 +39,14 @@ class Request:
         target: int,
         count: int,
         pages: _U64 | tuple[int, int],
-        nodes: _I32,
+        nodes: _I32 | int,
         fill_error: tuple[int, int] | None,
         statuses_writable: int,
         shared_too: bool,
     ) -> Request:
         """Node-array mode. ``pages`` and ``nodes`` hold the entries before ``fill_error``.
+
+        A single node is for all of them.
 
         ``fill_error`` is (entry, positive errno) of the first entry that does not pass the
         checks of DP-5b; ``statuses_writable`` is how many leading entries of the status array can be written.

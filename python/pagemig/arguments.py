@@ -125,14 +125,14 @@ def address_array(where: object, what: str) -> Addresses:
     return np.ascontiguousarray(array, dtype=np.uint64)
 
 
-def node_array(nodes: object, count: int) -> Nodes:
-    """Return one wanted node a page: ``nodes`` is one node, or ``count`` of them.
+def wanted_nodes(nodes: object, count: int) -> Nodes | int:
+    """Return the node for all pages, or one a page: ``nodes`` is one node, or ``count`` of them.
 
     Whether such nodes exist is for the simulated kernel to say; here they must only fit
     into the 32 bits that it reads.
     """
     if not isinstance(nodes, np.ndarray) and not isinstance(nodes, Iterable):
-        return np.full(count, integer(nodes, "nodes", -(1 << 31), (1 << 31) - 1), dtype=np.int32)
+        return integer(nodes, "nodes", -(1 << 31), (1 << 31) - 1)
     array = integers(nodes, "nodes")
     if array.size != count:
         raise UsageError(f"{array.size} nodes for {count} pages; give one node, or one for each page")

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import calls
-from .arguments import Nodes, node_array, require_bool
+from .arguments import Nodes, require_bool, wanted_nodes
 from .calls.moving import require_scope, statuses_of
 from .calls.placement import require_policy
 from .calls.value import Progress, refuse, run_now, target_pid
@@ -220,7 +220,7 @@ class Task(TaskMemory):
         number = 0 if target is None else self._target_pid(target)
         where = pages_in(pages, number or pid)
         count = len(where)
-        wanted = None if nodes is None else node_array(nodes, count)
+        wanted = None if nodes is None else wanted_nodes(nodes, count)
         flags = MPOL_MF_MOVE if scope is MoveScope.EXCLUSIVE else require_scope(scope).value
         request = prepare(system, pid, number, count, where, wanted, 4 * count, flags)
         if isinstance(request, int):

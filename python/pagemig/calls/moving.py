@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from ..arguments import address_array, integer, node_array, read_only
+from ..arguments import address_array, read_only, wanted_nodes
 from ..errors import UsageError, syscall_error
 from ..flags import MoveScope
-from ..region import HasPid, Region, Where, addresses_in
+from ..region import HasPid, Region, Where, pages_in
 from ..results import ArrayValue
 from ..syscalls.move_pages import prepare
 from ..user_memory import UserMemory, UserPointer, writable_bytes, write_bytes
@@ -39,9 +39,9 @@ class MovePages(ArrayValue):
     status: npt.NDArray[Any] | UserMemory | None
 
     def _request(self, system: System, pid: int) -> _core.Request:
-        where = addresses_in(self.pages, self.target or pid)
-        count = where.size
-        wanted = None if self.nodes is None else node_array(self.nodes, count)
+        where = pages_in(self.pages, self.target or pid)
+        count = len(where)
+        wanted = None if self.nodes is None else wanted_nodes(self.nodes, count)
         room = 4 * count if self.status is None else writable_bytes(self.status, "status")
         made = prepare(system, pid, self.target, count, where, wanted, room, self.scope.value)
         if isinstance(made, int):
@@ -107,12 +107,9 @@ def move_pages(
         An argument is not of its kind, or there are not as many nodes as pages.
     """
     where = pages if isinstance(pages, Region) else read_only(address_array(pages, "pages").copy())
-    wanted: int | npt.NDArray[np.int32] | None
-    if nodes is None or isinstance(nodes, int):
-        wanted = nodes if nodes is None else integer(nodes, "nodes", -(1 << 31), (1 << 31) - 1)
-    else:
-        count = len(where) if isinstance(where, Region) else where.size
-        wanted = read_only(node_array(nodes, count).copy())
+    wanted = None if nodes is None else wanted_nodes(nodes, len(where))
+    if isinstance(wanted, np.ndarray):
+        wanted = read_only(wanted.copy())
     return MovePages(where, wanted, target_pid(target), require_scope(scope), status)
 
 

@@ -127,7 +127,7 @@ def prepare(
     pid: int,
     count: int,
     pages: Addresses | range,
-    nodes: Nodes | None,
+    nodes: Nodes | int | None,
     status_bytes: int,
     flags: int,
 ) -> Request | int:
@@ -143,6 +143,8 @@ def prepare(
         Entries asked for; ``pages`` and ``nodes`` may hold fewer, the next one faults.
     status_bytes
         How many bytes of the status array can be written.
+    nodes
+        One for all entries, or one for each; None to ask where they are.
 
     Returns
     -------
@@ -174,7 +176,7 @@ def prepare(
         number,
         count,
         _places(pages if len(pages) == entries else pages[:entries]),
-        nodes if nodes.size == entries else nodes[:entries],
+        nodes if isinstance(nodes, int) or nodes.size == entries else nodes[:entries],
         fill_error,
         min(status_bytes // 4, count),
         flags & MPOL_MF_MOVE_ALL != 0,
@@ -187,11 +189,17 @@ def _places(pages: Addresses | range) -> Addresses | tuple[int, int]:
 
 
 def _readable_entries(
-    system: System, number: int, target: TaskFacts, count: int, pages: Addresses | range, nodes: Nodes
+    system: System, number: int, target: TaskFacts, count: int, pages: Addresses | range, nodes: Nodes | int
 ) -> tuple[int, tuple[int, int] | None]:
     """Return how many entries pass the checks of DP-5b, and where and why the next does not."""
-    entries = min(count, len(pages), nodes.size)
     verdicts, table = _verdicts(system.memory_mask, system.allowed_nodes(number, target))
+    if isinstance(nodes, int):
+        entries = min(count, len(pages))
+        refusal = verdicts[nodes] if 0 <= nodes < NODES_MAX else errno.ENODEV
+        if refusal and entries:
+            return 0, (0, refusal)
+        return entries, None if entries == count else (entries, errno.EFAULT)
+    entries = min(count, len(pages), nodes.size)
     if entries <= _FEW:
         few = nodes[:entries].tolist()
         for entry, node in enumerate(few):

@@ -10,10 +10,10 @@ use pagemig_core::state::pagetable::Entry;
 use pyo3::prelude::*;
 
 use crate::arrays::array;
+use crate::entries::copied;
 use crate::errors::Refusal;
 use crate::machine::PyMachine;
 use crate::machine::{PolicyRow, policy_row};
-use crate::request::copied;
 use crate::slices::GoesOn;
 use crate::views::memory;
 use crate::views::{self, EntryRow};
@@ -152,7 +152,7 @@ impl PyMachine {
         pid: u32,
         addresses: PyReadonlyArray1<'_, u64>,
     ) -> PyResult<Bound<'py, PyArray1<i32>>> {
-        let addresses = copied(&addresses)?;
+        let addresses = copied(py, &addresses)?;
         let nodes = if addresses.len() < FEW {
             let goes_on = &mut || true;
             let nodes = self.look(|machine| views::nodes_of(machine, pid, &addresses, goes_on))?;

@@ -8,6 +8,7 @@
 mod areas;
 mod arrays;
 mod copies;
+mod entries;
 mod errors;
 mod explore;
 #[cfg(target_arch = "x86_64")]

@@ -3,9 +3,7 @@
 use std::sync::Mutex;
 
 use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
-use pagemig_core::base::{
-    CpusetId, Errno, MappingId, NODES_MAX, NodeId, NodeMask, PAGE_SIZE, Pfn, TaskId,
-};
+use pagemig_core::base::{CpusetId, Errno, MappingId, NODES_MAX, NodeId, NodeMask, Pfn, TaskId};
 use pagemig_core::cpuset::Change;
 use pagemig_core::fault::Pages;
 use pagemig_core::machine::Request;
@@ -15,12 +13,10 @@ use pagemig_core::migrate::query::Question;
 use pagemig_core::migrate::target::Target;
 use pagemig_core::mmap::Advice;
 use pagemig_core::state::mm::VmFlags;
-use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 
+use crate::entries::{Nodes, Places, collected, copied, kept, node_ids};
 use crate::errors::usage;
-use crate::huge_pages;
 use crate::machine::{PolicyRow, policy};
 
 /// One operation and its arguments, checked, not yet begun. Whoever begins it takes it out, so that
@@ -43,11 +39,13 @@ impl PyRequest {
 #[pymethods]
 impl PyRequest {
     #[staticmethod]
+    #[allow(clippy::too_many_arguments, reason = "what the call is made of")]
     fn move_pages(
+        py: Python<'_>,
         target: u32,
         count: u64,
         pages: Places<'_>,
-        nodes: PyReadonlyArray1<'_, i32>,
+        nodes: Nodes<'_>,
         fill_error: Option<(u64, i32)>,
         statuses_writable: u64,
         shared_too: bool,
@@ -56,15 +54,15 @@ impl PyRequest {
             Some((entry, code)) => Some((entry, errno(code)?)),
             None => None,
         };
-        let nodes = node_ids(&nodes)?;
         let present = fill_error.map_or(count, |(entry, _)| entry);
+        let nodes = nodes.listed(py, present)?;
         if pages.len() as u64 != present || nodes.len() as u64 != present {
             let (pages, nodes) = (pages.len(), nodes.len());
             return Err(usage(format!("{pages} pages and {nodes} nodes for {present} entries")));
         }
         let request = move_pages::Request {
             count,
-            addresses: pages.listed()?,
+            addresses: pages.listed(py)?,
             nodes,
             fill_error,
             statuses_writable,
@@ -75,13 +73,14 @@ impl PyRequest {
 
     #[staticmethod]
     fn query_pages(
+        py: Python<'_>,
         target: u32,
         count: u64,
         pages: Places<'_>,
         pages_readable: u64,
         status_bytes_writable: u64,
     ) -> PyResult<PyRequest> {
-        let mut addresses = pages.listed()?;
+        let mut addresses = pages.listed(py)?;
         addresses.truncate(usize::try_from(pages_readable).unwrap_or(usize::MAX));
         let question = Question { count, addresses, status_bytes_writable };
         Ok(PyRequest::of(Request::QueryPages { target: TaskId(target), question }))
@@ -122,6 +121,7 @@ impl PyRequest {
     #[staticmethod]
     #[pyo3(signature = (pfns, kind, node, nodes, offlining))]
     fn migrate_frames(
+        py: Python<'_>,
         pfns: PyReadonlyArray1<'_, u32>,
         kind: u8,
         node: u8,
@@ -132,7 +132,7 @@ impl PyRequest {
         let target = match kind {
             0 if usize::from(node) < NODES_MAX => Target::Preferably(NodeId(node)),
             1 => Target::Anywhere,
-            2 if nodes.len() == frames.len() => Target::Exactly(node_ids(&nodes)?),
+            2 if nodes.len() == frames.len() => Target::Exactly(node_ids(py, &nodes)?),
             _ => return Err(usage(format!("target {kind} with {} nodes", nodes.len()))),
         };
         Ok(PyRequest::of(Request::MigrateFrames { frames, target, is_offlining: offlining }))
@@ -145,6 +145,7 @@ impl PyRequest {
 
     #[staticmethod]
     fn touch_list(
+        py: Python<'_>,
         addresses: PyReadonlyArray1<'_, u64>,
         writes: PyReadonlyArray1<'_, bool>,
     ) -> PyResult<PyRequest> {
@@ -152,7 +153,7 @@ impl PyRequest {
             let (a, w) = (addresses.len(), writes.len());
             return Err(usage(format!("{a} addresses, but {w} flags that say which are stores")));
         }
-        let (addresses, writes) = (copied(&addresses)?, copied(&writes)?);
+        let (addresses, writes) = (copied(py, &addresses)?, copied(py, &writes)?);
         Ok(PyRequest::of(Request::Touch(Pages::List { addresses, writes })))
     }
 
@@ -162,8 +163,8 @@ impl PyRequest {
     }
 
     #[staticmethod]
-    fn write(address: u64, data: &[u8]) -> PyResult<PyRequest> {
-        Ok(PyRequest::of(Request::Write { address, data: kept(data)? }))
+    fn write(py: Python<'_>, address: u64, data: &[u8]) -> PyResult<PyRequest> {
+        Ok(PyRequest::of(Request::Write { address, data: kept(py, data)? }))
     }
 
     #[staticmethod]
@@ -260,8 +261,14 @@ impl PyRequest {
 
     #[staticmethod]
     #[pyo3(signature = (file, offset, size, data))]
-    fn write_file(file: u32, offset: u64, size: u64, data: Option<&[u8]>) -> PyResult<PyRequest> {
-        let data = data.map(kept).transpose()?;
+    fn write_file(
+        py: Python<'_>,
+        file: u32,
+        offset: u64,
+        size: u64,
+        data: Option<&[u8]>,
+    ) -> PyResult<PyRequest> {
+        let data = data.map(|data| kept(py, data)).transpose()?;
         Ok(PyRequest::of(Request::WriteFile { file: MappingId(file), offset, size, data }))
     }
 
@@ -298,89 +305,6 @@ impl PyRequest {
     #[staticmethod]
     fn reclaim(node: u8, pages: u32, anonymous: bool) -> PyRequest {
         PyRequest::of(Request::Reclaim { node: NodeId(node), pages, is_anon: anonymous })
-    }
-}
-
-/// Pages as Python names them.
-enum Places<'py> {
-    /// Their addresses.
-    Listed(PyReadonlyArray1<'py, u64>),
-    /// Neighbours: where the first begins, and how many there are.
-    Neighbours(u64, usize),
-}
-
-impl<'py> FromPyObject<'_, 'py> for Places<'py> {
-    type Error = PyErr;
-
-    fn extract(from: Borrowed<'_, 'py, PyAny>) -> PyResult<Places<'py>> {
-        if let Ok(pair) = from.cast::<PyTuple>() {
-            let (start, count) = pair.extract()?;
-            return Ok(Places::Neighbours(start, count));
-        }
-        Ok(Places::Listed(from.extract()?))
-    }
-}
-
-impl Places<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Places::Listed(all) => all.len(),
-            Places::Neighbours(_, count) => *count,
-        }
-    }
-
-    fn listed(&self) -> PyResult<Vec<u64>> {
-        match self {
-            Places::Listed(all) => copied(all),
-            Places::Neighbours(start, count) => {
-                collected((0..*count).map(|page| start.wrapping_add(page as u64 * PAGE_SIZE)))
-            }
-        }
-    }
-}
-
-/// An array as a vector of our own, or MemoryError: these can be the largest pieces that a call takes.
-pub(crate) fn copied<T: Copy + numpy::Element>(
-    array: &PyReadonlyArray1<'_, T>,
-) -> PyResult<Vec<T>> {
-    match array.as_slice() {
-        Ok(all) => kept(all),
-        Err(_) => collected(array.as_array().iter().copied()),
-    }
-}
-
-fn kept<T: Copy>(all: &[T]) -> PyResult<Vec<T>> {
-    let mut copy = with_room(all.len())?;
-    copy.extend_from_slice(all);
-    Ok(copy)
-}
-
-fn collected<T>(all: impl ExactSizeIterator<Item = T>) -> PyResult<Vec<T>> {
-    let mut copy = with_room(all.len())?;
-    copy.extend(all);
-    Ok(copy)
-}
-
-fn with_room<T>(len: usize) -> PyResult<Vec<T>> {
-    let mut room = Vec::<T>::new();
-    let bytes = len.saturating_mul(size_of::<T>());
-    let no_room = |_| PyMemoryError::new_err(format!("{len} entries of a call need {bytes} bytes"));
-    room.try_reserve_exact(len).map_err(no_room)?;
-    huge_pages::ask_for(room.spare_capacity_mut());
-    Ok(room)
-}
-
-fn node_ids(nodes: &PyReadonlyArray1<'_, i32>) -> PyResult<Vec<NodeId>> {
-    let is_node = |node: i32| (node as u32) < NODES_MAX as u32;
-    if let Ok(all) = nodes.as_slice() {
-        if all.iter().all(|&node| is_node(node)) {
-            return collected(all.iter().map(|&node| NodeId(node as u8)));
-        }
-    }
-    let array = nodes.as_array();
-    match array.iter().find(|&&node| !is_node(node)) {
-        Some(node) => Err(usage(format!("no node {node}; nodes are 0 to {}", NODES_MAX - 1))),
-        None => collected(array.iter().map(|&node| NodeId(node as u8))),
     }
 }
 

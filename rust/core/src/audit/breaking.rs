@@ -123,7 +123,8 @@ const WRECKS: &[(&str, Wreck)] = &[
         kernel.rings[ring].buffers[0].state |= BufferState::LOCK;
     }),
     ("transfers_have_pages", |kernel, _| {
-        kernel.io.submit(Pfn(4), Direction::Write, None, false);
+        let transfer = kernel.io.number(Pfn(4), Direction::Write, None, false);
+        kernel.io.submit(transfer);
     }),
     ("the_zero_page_is_held_once", |kernel, _| {
         let zero = kernel.frames.zero_page();

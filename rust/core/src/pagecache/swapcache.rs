@@ -175,7 +175,8 @@ pub fn writepage<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<Wrot
     writeback::set_writeback(kernel, page);
     kernel.unlock_page::<M>(me, page);
     let due = kernel.swaps.io_ticks.map(|ticks| kernel.now.saturating_add(ticks));
-    kernel.io.submit(page, Direction::Write, due, false);
+    let transfer = kernel.io.number(page, Direction::Write, due, false);
+    kernel.io.submit(transfer);
     Ok(Wrote::Unlocked)
 }
 

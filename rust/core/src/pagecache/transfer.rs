@@ -30,11 +30,12 @@ pub fn start_read<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) {
         kernel.locks.pass_on(LockId::Page(page), me.call, CallId::DISK);
     }
     let due = ticks.map(|ticks| kernel.now.saturating_add(ticks));
-    let number = kernel.io.submit(page, Direction::Read, due, fails);
+    let transfer = kernel.io.number(page, Direction::Read, due, fails);
     let is_instant = ticks == Some(0) || (kernel.io.has_instant_reads && ticks.is_some());
     if !M::STEPS || is_instant {
-        let transfer = kernel.io.take(number).expect("just submitted");
         finish(kernel, transfer);
+    } else {
+        kernel.io.submit(transfer);
     }
 }
 
@@ -153,18 +154,16 @@ fn keep_bytes(kernel: &mut Kernel, place: &Place, page: Pfn) {
 
 /// The transfer that ends next ends now, even one that never would; false if there is none.
 pub fn complete_next(kernel: &mut Kernel) -> bool {
-    let Some(number) = kernel.io.iter().next().map(|transfer| transfer.number) else {
-        return false;
-    };
-    let transfer = kernel.io.take(number).expect("it is the first");
+    let Some(transfer) = kernel.io.first() else { return false };
+    kernel.io.take(transfer);
     finish(kernel, transfer);
     true
 }
 
 /// Lets time go on to the next end of a transfer; false if none ever ends.
 pub fn pass_time(kernel: &mut Kernel) -> bool {
-    let Some(next) = kernel.io.first_due() else { return false };
-    let transfer = kernel.io.take(next.number).expect("it is the first");
+    let Some(transfer) = kernel.io.first_due() else { return false };
+    kernel.io.take(transfer);
     kernel.now = kernel.now.max(transfer.due.unwrap_or(0));
     finish(kernel, transfer);
     true

@@ -96,7 +96,8 @@ fn write_buffers(kernel: &mut Kernel, file: MappingId, page: Pfn, fails: bool) {
 fn submit(kernel: &mut Kernel, file: MappingId, page: Pfn, fails: bool) {
     let ticks = kernel.mappings[file].kind.io_ticks;
     let due = ticks.map(|ticks| kernel.now.saturating_add(ticks));
-    kernel.io.submit(page, Direction::Write, due, fails);
+    let transfer = kernel.io.number(page, Direction::Write, due, fails);
+    kernel.io.submit(transfer);
 }
 
 /// `set_page_writeback`.

@@ -40,6 +40,8 @@ LEFT_FREE = 2 * GIB
 FIGURES = 3
 # The kernel would try for ever to empty a block whose pages are held.
 PATIENCE_SECONDS = 5.0
+# For all blocks together.
+SEARCH_SECONDS = 60.0
 
 
 def migration_ns_per_page() -> float:
@@ -52,11 +54,15 @@ def migration_ns_per_page() -> float:
         if too few pages would go.
     """
     with HostPages(_room() // os.sysconf("SC_PAGE_SIZE")):
-        found = _until_it_fails(_one_gib) if NR_HUGEPAGES.exists() else []
+        found: list[float] = []
+        if NR_HUGEPAGES.exists():
+            with contextlib.suppress(HostUnavailable):  # No pages of 1 GiB while it runs: there are blocks.
+                found = _until_it_fails(_one_gib)
+        latest = time.monotonic() + SEARCH_SECONDS
         for state in _blocks() if not found else ():
             figure = _one_block(state)
             found += [figure] if figure is not None else []
-            if len(found) == FIGURES:
+            if len(found) == FIGURES or time.monotonic() > latest:
                 break
     if not found:
         raise HostUnavailable("the host frees neither a GiB nor a block of memory by migrating pages")
@@ -80,9 +86,10 @@ def _one_gib() -> float | None:
 
 def _one_block(state: Path) -> float | None:
     """The same for one block of memory, which is online again afterwards."""
-    with put_back(state), _patience():
+    with put_back(state):
         try:
-            return _timed(lambda: _write(state, "offline"))
+            with _patience():
+                return _timed(lambda: _write(state, "offline"))
         except (HostUnavailable, TimeoutError):
             return None
 
@@ -113,11 +120,23 @@ def put_back(setting: Path) -> Iterator[str]:
     finally:
         # A second Ctrl-C waits until all is as it was.
         held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *handlers})
-        if setting.read_text().strip() != before:
+        try:
+            _write_back(setting, before)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
+def _write_back(setting: Path, before: str) -> None:
+    """Three times, then loudly: this is no figure that could be left out."""
+    for _ in range(3):
+        if setting.read_text().strip() == before:
+            return
+        with contextlib.suppress(HostUnavailable):
             _write(setting, before)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    if (now := setting.read_text().strip()) != before:
+        raise RuntimeError(f"{setting} is {now!r} and was {before!r}: write it back by hand")
 
 
 @contextlib.contextmanager
@@ -128,8 +147,10 @@ def _patience() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        finally:
+            signal.signal(signal.SIGALRM, before)
 
 
 def _give_up(number: int, frame: FrameType | None) -> None:
@@ -169,6 +190,8 @@ def _write(setting: Path, text: str) -> None:
     opened = os.open(setting, os.O_WRONLY)
     try:
         os.write(opened, text.encode())
+    except TimeoutError:
+        raise
     except OSError as refused:
         raise HostUnavailable(f"{setting} cannot be written: {refused.strerror}") from refused
     finally:

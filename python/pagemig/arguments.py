@@ -7,6 +7,7 @@ Every function answers with the value in the form that the rooms above want, or 
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -73,7 +74,11 @@ def host_path(path: object) -> Path:
         place = Path(path)  # type: ignore[arg-type]
     except TypeError:
         raise UsageError(f"path is {path!r}; it must name a file") from None
-    if "\0" in str(place):
+    try:
+        encoded = os.fsencode(place)
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
         raise UsageError(f"path is {str(place)!r}; it must name a file")
     return place
 
@@ -110,7 +115,7 @@ def address_array(where: object, what: str) -> Addresses:
 
     Calls for few pages are made by the million, so what most of them bring is looked at first.
     """
-    if isinstance(where, np.ndarray):
+    if type(where) is np.ndarray:
         if where.dtype is _ADDRESS and where.ndim == 1 and where.flags.c_contiguous:
             return where
     elif type(where) is list and 0 < len(where) <= _FEW:

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
+import numpy as np
 import pytest
 
 import pagemig as pm
@@ -230,3 +232,32 @@ def test_a_raw_system_call_that_a_signal_stopped_is_in_flight() -> None:
     assert all(call.result == 0 for call in calls)
     assert set(task.move_pages(region).tolist()) in ({0}, {1})
     machine.check()
+
+
+def test_a_handler_that_changes_what_is_being_copied_breaks_no_machine() -> None:
+    """Nodes are checked as they are copied, whatever a handler of signals writes there in between."""
+    machine = pm.Machine(nodes=[pm.MiB] * 2)
+    app = machine.spawn()
+    page = app.mmap(pm.PAGE_SIZE)
+    app.touch(page)
+    addresses = np.full(5 << 20, page.start, np.uint64)
+    nodes = np.zeros(len(addresses), np.int32)
+    ran = []
+
+    def change(number: int, frame: object) -> None:
+        ran.append(number)
+        nodes[-1] = 200
+
+    before = signal.signal(signal.SIGALRM, change)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        # Where it runs first decides who sees it: the checks of the call, the copy, or nobody.
+        with suppress(OSError, pm.UsageError):
+            app.move_pages(addresses, nodes)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert ran
+    machine.run()
+    machine.check()
+    assert app.move_pages(page, 1).tolist() == [1]

@@ -291,7 +291,9 @@ def test_the_schema_takes_every_scenario_of_the_library(name: str) -> None:
     assert not fits(broken, made, made["$defs"])
 
 
-@pytest.mark.parametrize("name", [3, None, "a" * 5000, "nul\0"], ids=["number", "None", "long", "nul"])
+@pytest.mark.parametrize(
+    "name", [3, None, "a" * 5000, "nul\0", "\ud800"], ids=["number", "None", "long", "nul", "half"]
+)
 def test_what_cannot_name_a_file_names_no_scenario(name: object) -> None:
     """Whatever the host would say of such a name, it is one sentence here."""
     with pytest.raises(pm.UsageError, match=r"it must name a file|File name too long"):

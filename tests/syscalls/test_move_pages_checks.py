@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from typing import Any
 
 import numpy as np
 import pytest
@@ -216,3 +217,38 @@ def test_only_a_task_makes_system_calls(machine: pm.Machine, app: pm.Task, calle
     ):
         with pytest.raises(pm.UsageError, match="caller is"):
             ask()
+
+
+def answers(pages: int, wanted: Any) -> list[Any]:
+    """What a fresh machine says to the verb, in three ways of naming pages, and to a call in flight."""
+    machine = pm.Machine(nodes=[4 * pm.MiB] * 2)
+    app = machine.spawn()
+    heap = app.mmap(256 * pm.PAGE_SIZE)
+    app.touch(heap)
+    seen: list[Any] = []
+    for where in (heap.addresses[:pages], heap.addresses[:pages].tolist(), heap[:pages], None):
+        try:
+            if where is not None:
+                statuses = app.move_pages(where, wanted)
+            else:
+                call = machine.start(pm.calls.move_pages(heap[:pages], wanted), by=app)
+                call.run()
+                statuses = call.result
+            seen.append((0, statuses.tolist()))
+        except pm.SyscallError as error:
+            seen.append((error.errno, None if error.statuses is None else error.statuses.tolist()))
+        seen.append(app.nodes_of(heap).tolist())
+    machine.check()
+    return seen
+
+
+@pytest.mark.parametrize("node", [-(1 << 31), -1, 0, 1, 2, 63, 64, 65, (1 << 31) - 1])
+@pytest.mark.parametrize("pages", [0, 1, 3, 200])
+def test_one_node_for_all_is_the_same_as_that_node_for_each(node: int, pages: int) -> None:
+    """MV-3, DP-5b: result, statuses and where the pages are, as a verb and as a call in flight."""
+    expected = answers(pages, node)
+    assert (
+        expected[0] == (0, [node] * pages) if node in (0, 1) or not pages else expected[0][0] == errno.ENODEV
+    )
+    for wanted in ([node] * pages, np.int64(node), np.full(pages, node, np.int32)):
+        assert answers(pages, wanted) == expected

@@ -52,8 +52,16 @@ def command() -> int:
     """Run the command line of this process, as the console script; return its exit code.
 
     While the verbs are being imported, and after the last of them is done, nothing is half written: Ctrl-C
-    ends the process at once there, as it ends a program that knows nothing of signals.
+    ends the process at once there, as it ends a program that knows nothing of signals. While Python itself
+    and numpy start, before this is called, it is answered by Python.
     """
+    try:
+        return _command()
+    except KeyboardInterrupt:
+        return 130
+
+
+def _command() -> int:
     listens = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     try:
         if listens:
@@ -63,8 +71,6 @@ def command() -> int:
         if listens:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return main()
-    except KeyboardInterrupt:
-        return 130
     finally:
         if listens:
             signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import integers
 from ..errors import UsageError
 
 
@@ -102,7 +103,7 @@ def reason_for(status: int, before: int) -> str:
     return known[1] if known else _OTHER
 
 
-def kinds(statuses: npt.NDArray[np.int32], before: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
+def kinds(statuses: npt.NDArray[np.integer], before: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
     """Sort every entry of a call into a kind.
 
     Parameters
@@ -120,14 +121,11 @@ def kinds(statuses: npt.NDArray[np.int32], before: npt.NDArray[np.int32]) -> npt
     Raises
     ------
     UsageError
-        If the shapes differ.
+        They are no integers, or not as many of one as of the other.
     """
-    shapes = (np.shape(statuses), np.shape(before))
-    if shapes[0] != shapes[1] or len(shapes[0]) != 1:
-        raise UsageError(
-            f"statuses and nodes must be flat and of one length, not {shapes[0]} and {shapes[1]}"
-        )
-    statuses, before = np.asarray(statuses), np.asarray(before)
+    statuses, before = integers(statuses, "statuses"), integers(before, "before")
+    if statuses.shape != before.shape:
+        raise UsageError(f"statuses and nodes must be of one length, not {len(statuses)} and {len(before)}")
     order = {kind: position for position, kind in enumerate(Kind)}
     sorted_out = np.full(statuses.shape, order[Kind.FAILED], dtype=np.uint8)
     sorted_out[statuses >= 0] = order[Kind.MOVED]
@@ -137,7 +135,7 @@ def kinds(statuses: npt.NDArray[np.int32], before: npt.NDArray[np.int32]) -> npt
     return sorted_out
 
 
-def tally(statuses: npt.NDArray[np.int32], before: npt.NDArray[np.int32]) -> tuple[Outcome, ...]:
+def tally(statuses: npt.NDArray[np.integer], before: npt.NDArray[np.integer]) -> tuple[Outcome, ...]:
     """Count the statuses of a call and give the reason behind each.
 
     Parameters
@@ -155,7 +153,7 @@ def tally(statuses: npt.NDArray[np.int32], before: npt.NDArray[np.int32]) -> tup
     Raises
     ------
     UsageError
-        If the shapes differ.
+        They are no integers, or not as many of one as of the other.
 
     Examples
     --------
@@ -164,7 +162,7 @@ def tally(statuses: npt.NDArray[np.int32], before: npt.NDArray[np.int32]) -> tup
     [('moved', 'node', 1), ('already there', 'node', 1), ('shared', '-EACCES', 1)]
     """
     of_entry = kinds(statuses, before)
-    statuses = np.asarray(statuses)
+    statuses = integers(statuses, "statuses")
     rows = []
     for position, kind in enumerate(Kind):
         of_kind = statuses[of_entry == position]

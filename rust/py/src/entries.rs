@@ -49,7 +49,10 @@ impl Places<'_> {
             Places::Listed(all) => copied(py, all),
             Places::Neighbours(start, count) => {
                 let address = |page| start.wrapping_add(page as u64 * PAGE_SIZE);
-                in_pieces(py, *count, |all, piece| all.extend(piece.map(address)))
+                in_pieces(py, *count, |all, piece| {
+                    all.extend(piece.map(address));
+                    Ok(())
+                })
             }
         }
     }
@@ -75,12 +78,23 @@ impl<'py> FromPyObject<'_, 'py> for Nodes<'py> {
 }
 
 impl Nodes<'_> {
-    pub(crate) fn listed(&self, py: Python<'_>, count: u64) -> PyResult<Vec<NodeId>> {
+    /// How many they are; none if one is for as many as there are pages.
+    pub(crate) fn len(&self) -> Option<usize> {
+        match self {
+            Nodes::All(_) => None,
+            Nodes::Each(nodes) => Some(nodes.len()),
+        }
+    }
+
+    pub(crate) fn listed(&self, py: Python<'_>, count: usize) -> PyResult<Vec<NodeId>> {
         match self {
             Nodes::All(_) if count == 0 => Ok(Vec::new()),
             Nodes::All(node) if is_node(*node) => {
                 let id = NodeId(*node as u8);
-                in_pieces(py, count as usize, |all, piece| all.resize(piece.end, id))
+                in_pieces(py, count, |all, piece| {
+                    all.resize(piece.end, id);
+                    Ok(())
+                })
             }
             Nodes::All(node) => Err(no_node(*node)),
             Nodes::Each(nodes) => node_ids(py, nodes),
@@ -93,14 +107,36 @@ pub(crate) fn copied<T: Copy + numpy::Element>(
     py: Python<'_>,
     array: &PyReadonlyArray1<'_, T>,
 ) -> PyResult<Vec<T>> {
-    match array.as_slice() {
-        Ok(all) => kept(py, all),
-        Err(_) => collected(array.as_array().iter().copied()),
-    }
+    converted(py, array, |all, piece| {
+        all.extend_from_slice(piece);
+        Ok(())
+    })
 }
 
-pub(crate) fn kept<T: Copy>(py: Python<'_>, all: &[T]) -> PyResult<Vec<T>> {
-    in_pieces(py, all.len(), |copy, piece| copy.extend_from_slice(&all[piece]))
+/// Bytes, which nobody can change.
+pub(crate) fn kept(py: Python<'_>, bytes: &[u8]) -> PyResult<Vec<u8>> {
+    in_pieces(py, bytes.len(), |all, piece| {
+        all.extend_from_slice(&bytes[piece]);
+        Ok(())
+    })
+}
+
+/// What `more` makes of an array, piece by piece. Each is borrowed anew: whatever handles signals in
+/// between may write to the array, or give it other memory.
+fn converted<T: Copy + numpy::Element, U>(
+    py: Python<'_>,
+    array: &PyReadonlyArray1<'_, T>,
+    more: impl Fn(&mut Vec<U>, &[T]) -> PyResult<()>,
+) -> PyResult<Vec<U>> {
+    if array.as_slice().is_err() {
+        let mut all = with_room(array.len())?;
+        more(&mut all, &collected(array.as_array().iter().copied())?)?;
+        return Ok(all);
+    }
+    in_pieces(py, array.len(), |all, piece| {
+        let now = array.as_slice().ok().and_then(|entries| entries.get(piece));
+        more(all, now.ok_or_else(|| usage("an array was changed while it was read"))?)
+    })
 }
 
 /// Entries that are copied between two looks at signals. Memory that the host has yet to find can take it
@@ -111,14 +147,14 @@ const PIECE: usize = 1 << 20;
 fn in_pieces<T>(
     py: Python<'_>,
     len: usize,
-    mut more: impl FnMut(&mut Vec<T>, Range<usize>),
+    mut more: impl FnMut(&mut Vec<T>, Range<usize>) -> PyResult<()>,
 ) -> PyResult<Vec<T>> {
     let mut all = with_room(len)?;
     for start in (0..len).step_by(PIECE) {
         if start > 0 {
             py.check_signals()?;
         }
-        more(&mut all, start..len.min(start + PIECE));
+        more(&mut all, start..len.min(start + PIECE))?;
     }
     Ok(all)
 }
@@ -148,15 +184,11 @@ fn no_node(node: i32) -> PyErr {
 }
 
 pub(crate) fn node_ids(py: Python<'_>, nodes: &PyReadonlyArray1<'_, i32>) -> PyResult<Vec<NodeId>> {
-    if let Ok(all) = nodes.as_slice() {
-        if all.iter().all(|&node| is_node(node)) {
-            let ids = |piece: Range<usize>| all[piece].iter().map(|&node| NodeId(node as u8));
-            return in_pieces(py, all.len(), |copy, piece| copy.extend(ids(piece)));
-        }
-    }
-    let array = nodes.as_array();
-    match array.iter().find(|&&node| !is_node(node)) {
+    converted(py, nodes, |ids, piece| match piece.iter().find(|&&node| !is_node(node)) {
         Some(&node) => Err(no_node(node)),
-        None => collected(array.iter().map(|&node| NodeId(node as u8))),
-    }
+        None => {
+            ids.extend(piece.iter().map(|&node| NodeId(node as u8)));
+            Ok(())
+        }
+    })
 }

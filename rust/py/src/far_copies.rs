@@ -22,8 +22,10 @@ const WORDS: usize = 8;
 const WORD: usize = size_of::<__m128i>();
 const PIECE: usize = WORDS * WORD;
 
-/// As [`pagemig_core::state::frame::PageCopier`] has it.
+/// As [`pagemig_core::state::frame::PageCopier`] has it: whoever calls this answers for pages that are not
+/// both copied and copied to, nor copied to twice, because nothing may read what was stored before the fence.
 pub(crate) fn copy(bytes: &mut [u8], pairs: &[(Pfn, Pfn)]) {
+    let _fence = Fence;
     for group in pairs.chunks(TOGETHER) {
         for at in (0..PAGE).step_by(PIECE) {
             for &(from, to) in group {
@@ -33,8 +35,16 @@ pub(crate) fn copy(bytes: &mut [u8], pairs: &[(Pfn, Pfn)]) {
             }
         }
     }
-    // SAFETY: every x86-64 has it. Whoever hears that the copies are made sees them, on any thread.
-    unsafe { _mm_sfence() };
+}
+
+/// Orders all stores before it, also where a bad page number ends the copying early.
+struct Fence;
+
+impl Drop for Fence {
+    fn drop(&mut self) {
+        // SAFETY: every x86-64 has it. Whoever hears that the copies are made sees them, on any thread.
+        unsafe { _mm_sfence() };
+    }
 }
 
 #[inline]
@@ -56,7 +66,8 @@ fn store(to: &mut [u8], piece: [__m128i; WORDS]) {
     assert!(to.len() == PIECE && to.as_ptr().align_offset(WORD) == 0, "pages are aligned");
     for (at, word) in piece.into_iter().enumerate() {
         // SAFETY: every x86-64 has this instruction; the store is inside `to`, and aligned: both were
-        // asked for above, and the places are multiples of a word from there.
+        // asked for above, and the places are multiples of a word from there. The fence of `copy` comes before
+        // anybody reads or writes there again: no page of its pairs is a target and anything else.
         unsafe { _mm_stream_si128(to.as_mut_ptr().add(at * WORD).cast(), word) };
     }
 }

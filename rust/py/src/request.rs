@@ -55,15 +55,15 @@ impl PyRequest {
             None => None,
         };
         let present = fill_error.map_or(count, |(entry, _)| entry);
-        let nodes = nodes.listed(py, present)?;
-        if pages.len() as u64 != present || nodes.len() as u64 != present {
-            let (pages, nodes) = (pages.len(), nodes.len());
+        let given = (pages.len(), nodes.len().unwrap_or(pages.len()));
+        if given.0 as u64 != present || given.1 as u64 != present {
+            let (pages, nodes) = given;
             return Err(usage(format!("{pages} pages and {nodes} nodes for {present} entries")));
         }
         let request = move_pages::Request {
             count,
             addresses: pages.listed(py)?,
-            nodes,
+            nodes: nodes.listed(py, given.0)?,
             fill_error,
             statuses_writable,
             is_shared_too: shared_too,

@@ -15,7 +15,7 @@ const PIECE: usize = 256;
 const NEAR: usize = 8192;
 
 /// Copies pages: the first of each pair to the second, both places in `bytes` by number of page. No page is
-/// both copied and copied to.
+/// both copied and copied to, or copied to twice.
 pub type PageCopier = fn(bytes: &mut [u8], pairs: &[(Pfn, Pfn)]);
 
 /// 4096 bytes a frame, or nothing at all: both on the same code path.
@@ -101,8 +101,7 @@ impl Contents {
 
     /// Copies each frame's bytes to the other's, in any order: no frame is both copied and copied to.
     pub fn copy_all(&mut self, pairs: &[(Pfn, Pfn)]) {
-        let is_source = |page: Pfn| pairs.iter().any(|&(from, _)| from == page);
-        debug_assert!(!pairs.iter().any(|&(_, to)| is_source(to)), "copies that depend on order");
+        debug_assert!(are_independent(pairs), "copies that depend on order");
         match self.far_copier {
             Some(copier) if are_far_apart(pairs) => {
                 copier(self.as_bytes_mut(), pairs);
@@ -261,6 +260,16 @@ impl Contents {
             self.note(at, known);
         }
     }
+}
+
+fn are_independent(pairs: &[(Pfn, Pfn)]) -> bool {
+    let is_alone = |at: usize, to: Pfn| {
+        pairs
+            .iter()
+            .enumerate()
+            .all(|(other, &(from, target))| from != to && (other == at || target != to))
+    };
+    pairs.iter().enumerate().all(|(at, &(_, to))| is_alone(at, to))
 }
 
 /// Whether what these pages come from is too large for the host's caches.

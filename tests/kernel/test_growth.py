@@ -89,6 +89,43 @@ def test_a_long_list_of_areas_stays_right_through_splits_forks_and_unmapping() -
     machine.check()
 
 
+@pytest.mark.parametrize("pages", [40, 200, 20_000])
+def test_a_heap_in_many_pieces_is_found_piece_by_piece_through_forks_and_unmapping(pages: int) -> None:
+    """Data-model 7.1: all pieces are on one list; of thousands a walk looks at the one that maps the page.
+
+    The audit compares the list with its index after everything that changes either.
+    """
+    machine = pm.Machine(nodes=[256 * pm.MiB] * 2)
+    task = machine.spawn()
+    heap = task.mmap(pages * pm.PAGE_SIZE)
+    task.touch(heap)
+    for page in range(0, pages, 2):
+        task.mprotect(heap[page : page + 1], pm.Protection.READ)
+    assert len(task.vmas) >= pages
+    machine.drain()
+    machine.check()
+    cost = cost_of(machine, lambda: task.move_pages(heap, 1))
+    assert (cost["moves"], cost["unmaps"], cost["walks"]) == (pages, pages, 3 * pages)
+    child = task.fork()
+    machine.check()
+    few, own = heap[: min(pages, 500)], child.same(heap)
+    assert (task.move_pages(few, 0, scope=pm.MoveScope.SHARED) == 0).all()
+    assert (child.nodes_of(child.same(few)) == 0).all()
+    task.munmap(heap[7:13])
+    child.mprotect(own[20:31], pm.RW)
+    child.mremap(own[31:32], 3 * pm.PAGE_SIZE)
+    child.munmap(own[33:38])
+    machine.check()
+    twin = pm.Machine.restore(machine.snapshot())
+    for each in (machine, twin):
+        left = each.task(child.pid)
+        assert (left.move_pages(left.same(few)[:20], 1, scope=pm.MoveScope.SHARED) == 1).all()
+        each.task(task.pid).exit()
+        each.check()
+        left.exit()
+        each.check()
+
+
 def test_a_task_of_many_areas_pays_for_each_page_what_one_area_pays() -> None:
     """60,000 areas of one page: a fault, a walk and a move a page, as in one area of as many pages."""
     areas = 60_000

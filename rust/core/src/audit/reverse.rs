@@ -1,8 +1,9 @@
 //! Rules about the reverse map.
 
 use super::{Report, View};
+use crate::base::AnonVmaId;
 use crate::state::frame::Owner;
-use crate::state::rmap::index_agrees;
+use crate::state::rmap::list_agrees;
 
 /// Every ordinary entry of an anonymous page, and of a page of a file, is found by walking from the
 /// page. (For pages that KSM merged, another rule says so.)
@@ -15,7 +16,7 @@ pub(super) fn entries_are_found_from_their_page(view: &View<'_>, report: Report<
         let frame = &kernel.frames[page];
         let (areas, list) = match frame.owner() {
             Owner::Anon(list) => (kernel.anon_vmas.areas(list), format!("list {list}")),
-            Owner::File(file) => (&kernel.mappings[file].areas[..], format!("file {file}")),
+            Owner::File(file) => (&kernel.mappings[file].areas, format!("file {file}")),
             Owner::Ksm(_) => continue,
             Owner::None => {
                 let at = leaf.address;
@@ -24,7 +25,7 @@ pub(super) fn entries_are_found_from_their_page(view: &View<'_>, report: Report<
             }
         };
         let leads_here = kernel.vmas[area].address_of(frame.index()) == Some(leaf.address);
-        if !areas.contains(&area) || !leads_here {
+        if areas.position(area).is_none() || !leads_here {
             let at = leaf.address;
             report(Some(page), format!("its {list} does not lead to its entry at {at:#x}"));
         }
@@ -40,16 +41,13 @@ pub(super) fn lists_and_areas_agree(view: &View<'_>, report: Report<'_>) {
         named += vma.links.len();
         if let Some(file) = vma.file {
             with_file += 1;
-            let areas = &kernel.mappings[file].areas;
-            let times = areas.iter().filter(|&&area| area == id).count();
-            if times != 1 {
-                report(None, format!("area {id} is {times} times on the list of its file {file}"));
+            if kernel.mappings[file].areas.position(id).is_none() {
+                report(None, format!("area {id} is not on the list of its file {file}"));
             }
         }
         for &list in &vma.links {
-            let times = kernel.anon_vmas.areas(list).iter().filter(|&&area| area == id).count();
-            if times != 1 {
-                report(None, format!("area {id} is {times} times on list {list}, which it names"));
+            if kernel.anon_vmas.areas(list).position(id).is_none() {
+                report(None, format!("area {id} is not on list {list}, which it names"));
             }
         }
         // Lists are numbered as they are made, so the oldest has the lowest number.
@@ -60,13 +58,24 @@ pub(super) fn lists_and_areas_agree(view: &View<'_>, report: Report<'_>) {
             report(None, format!("area {id} is not on its own list"));
         }
     }
-    let ids = (0..kernel.anon_vmas.len()).map(crate::base::AnonVmaId::from);
-    let listed: usize = ids.map(|list| kernel.anon_vmas.areas(list).len()).sum();
+    let mut listed = 0;
+    for list in (0..kernel.anon_vmas.len()).map(AnonVmaId::from) {
+        let areas = kernel.anon_vmas.areas(list);
+        listed += areas.len();
+        if !list_agrees(areas, &kernel.vmas) {
+            report(None, format!("list {list} names an area twice, or its index says otherwise"));
+        }
+    }
     if listed != named {
         report(None, format!("{listed} areas on lists, but areas name {named} lists"));
     }
-    for (id, _) in kernel.mappings.iter().filter(|(_, file)| !index_agrees(file, &kernel.vmas)) {
-        report(None, format!("the index of the areas of file {id} is not that of its list"));
+    for (id, file) in kernel.mappings.iter() {
+        if !list_agrees(&file.areas, &kernel.vmas) {
+            report(
+                None,
+                format!("the list of file {id} names an area twice, or its index says otherwise"),
+            );
+        }
     }
     let listed: usize = kernel.mappings.iter().map(|(_, file)| file.areas.len()).sum();
     if listed != with_file {

@@ -12,7 +12,7 @@ use crate::base::{Errno, MmId, PAGE_SHIFT, VmaId};
 use crate::kernel::Kernel;
 use crate::state::mm::{VmFlags, Vma};
 use crate::state::policy::{Policy, shared};
-use crate::state::rmap::{link_file, resize_file, unlink_file};
+use crate::state::rmap::{link_file, resize_area, unlink_file};
 use crate::step::{LockId, Me, Mode};
 
 /// What two areas must share to be one, besides touching.
@@ -48,7 +48,7 @@ pub fn split(kernel: &mut Kernel, id: VmaId, at: u64, new_is_above: bool) -> Vma
     part.links.clear();
     let new = kernel.vmas.insert(part);
     kernel.anon_vmas.clone_links(&mut kernel.vmas, id, new);
-    resize_file(&mut kernel.mappings, &kernel.vmas, id);
+    resize_area(&mut kernel.anon_vmas, &mut kernel.mappings, &kernel.vmas, id);
     link_file(&mut kernel.mappings, &kernel.vmas, new);
     let (low, high) = if new_is_above { (id, new) } else { (new, id) };
     kernel.mms[mm].remove(end);
@@ -281,14 +281,14 @@ fn move_end(kernel: &mut Kernel, id: VmaId, end: u64) {
     let mm = &mut kernel.mms[vma.mm];
     mm.remove(before);
     mm.insert(end, id);
-    resize_file(&mut kernel.mappings, &kernel.vmas, id);
+    resize_area(&mut kernel.anon_vmas, &mut kernel.mappings, &kernel.vmas, id);
 }
 
 fn move_start(kernel: &mut Kernel, id: VmaId, start: u64) {
     let vma = &mut kernel.vmas[id];
     vma.pgoff = vma.linear_index(start);
     vma.start = start;
-    resize_file(&mut kernel.mappings, &kernel.vmas, id);
+    resize_area(&mut kernel.anon_vmas, &mut kernel.mappings, &kernel.vmas, id);
 }
 
 #[cfg(test)]

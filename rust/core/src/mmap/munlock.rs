@@ -164,17 +164,13 @@ fn is_locked_elsewhere<M: Mode>(kernel: &Kernel, me: Me, page: Pfn, held: Option
 /// Where the page could be mapped, in the order of a walk over its reverse map.
 fn mappers(kernel: &Kernel, page: Pfn) -> Vec<(VmaId, u64)> {
     let frame = &kernel.frames[page];
-    let at_index = |areas: &[VmaId]| -> Vec<(VmaId, u64)> {
-        let place = |&id: &VmaId| Some((id, kernel.vmas[id].address_of(frame.index())?));
-        areas.iter().filter_map(place).collect()
-    };
+    let (vmas, index) = (&kernel.vmas, frame.index());
     match frame.owner() {
         // The list is asked for only if the page is mapped: it may be a tombstone (Q26).
-        Owner::Anon(list) if frame.is_mapped() => at_index(kernel.anon_vmas.areas(list)),
-        Owner::File(file) => {
-            let areas = areas_of_page(&kernel.mappings[file], &kernel.vmas, frame.index());
-            at_index(&areas.collect::<Vec<_>>())
+        Owner::Anon(list) if frame.is_mapped() => {
+            kernel.anon_vmas.areas_of_page(list, vmas, index).collect()
         }
+        Owner::File(file) => areas_of_page(&kernel.mappings[file], vmas, index).collect(),
         Owner::Ksm(_) => ksm_mappers(kernel, page),
         Owner::Anon(_) | Owner::None => Vec::new(),
     }

@@ -8,6 +8,7 @@ use crate::base::{AnonVmaId, Pfn, VmaId};
 use crate::kernel::Kernel;
 use crate::state::frame::{Owner, PageFlags};
 use crate::state::pagetable::{Entry, leaf_index};
+use crate::state::rmap::areas_of_page;
 use crate::step::{LockId, Me, Mode};
 use crate::unmap::passes;
 use crate::unmap::walk::Place;
@@ -92,12 +93,12 @@ fn places(kernel: &mut Kernel, page: Pfn) -> Vec<Place> {
     let mut candidates: Vec<(VmaId, u64)> = Vec::new();
     let mut add = |vma: VmaId, address: Option<u64>| candidates.extend(address.map(|at| (vma, at)));
     if let Owner::File(file) = kernel.frames[page].owner() {
-        for &vma in &kernel.mappings[file].areas {
-            add(vma, kernel.vmas[vma].address_of(index));
+        for (vma, address) in areas_of_page(&kernel.mappings[file], &kernel.vmas, index) {
+            add(vma, Some(address));
         }
     }
     for (list, item) in lists(kernel, page) {
-        for &vma in kernel.anon_vmas.areas(list) {
+        for &vma in kernel.anon_vmas.areas(list).iter() {
             let area = &kernel.vmas[vma];
             add(vma, item.map_or(area.address_of(index), |at| area.contains(at).then_some(at)));
         }

@@ -46,9 +46,11 @@ pub fn clean_entries<M: Mode>(kernel: &mut Kernel, me: Me, page: Pfn) -> Result<
 fn shared_entries(kernel: &mut Kernel, file: MappingId, page: Pfn) -> Vec<Place> {
     let index = kernel.frames[page].index();
     let Kernel { mappings, vmas, mms, tables, .. } = kernel;
-    let shared = areas_of_page(&mappings[file], vmas, index).filter_map(|vma| {
+    let shared = areas_of_page(&mappings[file], vmas, index).filter_map(|(vma, address)| {
         let area = &vmas[vma];
-        let address = area.address_of(index).filter(|_| area.flags.contains(VmFlags::SHARED))?;
+        if !area.flags.contains(VmFlags::SHARED) {
+            return None;
+        }
         let leaf = tables.find_leaf(mms[area.mm].root, address)?;
         let entry = tables.get(leaf, leaf_index(address));
         let is_ours = entry.is_present() && entry.pfn() == page;

@@ -211,32 +211,21 @@ impl<V: Visitor> EntryWalk<V> {
         &mut self,
         kernel: &mut Kernel,
         me: Me,
-        mut next: u32,
+        next: u32,
     ) -> Result<Option<(u32, Place)>, LockId> {
         let index = kernel.frames[self.visitor.page()].index();
-        let areas = match self.route {
-            Route::List(list) => kernel.anon_vmas.areas(list),
-            Route::File(file) => {
-                let space = &kernel.mappings[file];
-                let Some((vma, after)) = next_area(space, &kernel.vmas, next as usize, index)
-                else {
-                    self.end::<M>(kernel, me, Verdict::Again);
-                    return Ok(None);
-                };
-                let address = kernel.vmas[vma].address_of(index).expect("it maps the page");
-                return self.look::<M>(kernel, me, after as u32, vma, address);
-            }
+        let Kernel { anon_vmas, mappings, vmas, .. } = &*kernel;
+        let found = match self.route {
+            Route::List(list) => anon_vmas.next_area(list, vmas, next as usize, index),
+            Route::File(file) => next_area(&mappings[file], vmas, next as usize, index),
             Route::Items(items) => return self.find_of_items::<M>(kernel, me, items, next),
             Route::Unknown => unreachable!("a walk that has begun knows its way"),
         };
-        while let Some(&vma) = areas.get(next as usize) {
-            next += 1;
-            if let Some(address) = kernel.vmas[vma].address_of(index) {
-                return self.look::<M>(kernel, me, next, vma, address);
-            }
-        }
-        self.end::<M>(kernel, me, Verdict::Again);
-        Ok(None)
+        let Some(((vma, address), next)) = found else {
+            self.end::<M>(kernel, me, Verdict::Again);
+            return Ok(None);
+        };
+        self.look::<M>(kernel, me, next as u32, vma, address)
     }
 
     /// The same for a KSM page: round by round, item by item, each at its own address.

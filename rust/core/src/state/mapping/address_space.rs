@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AreaIndex, FileSystem, RadixTree};
-use crate::base::{MappingId, PAGE_SHIFT, PAGE_SIZE, SwapEntry, VmaId};
+use super::{AreaList, FileSystem, RadixTree};
+use crate::base::{MappingId, PAGE_SHIFT, PAGE_SIZE, SwapEntry};
 use crate::state::policy::Policy;
 
 bitflags::bitflags! {
@@ -91,10 +91,7 @@ pub struct AddressSpace {
     /// Page by offset; `nrpages` is its length.
     pub tree: RadixTree,
     /// Areas that map it, in the order of a walk (`i_mmap`).
-    pub areas: Vec<VmaId>,
-    /// What finds those of a page, once the list is long.
-    #[serde(skip)]
-    pub area_index: Option<Box<AreaIndex>>,
+    pub areas: AreaList,
     /// Times that ranges of it were unmapped.
     pub truncate_count: u64,
     /// What it remembers.
@@ -121,8 +118,7 @@ impl Default for Mappings {
             host: None,
             kind: FileSystem::swapper(),
             tree: RadixTree::default(),
-            areas: Vec::new(),
-            area_index: None,
+            areas: AreaList::default(),
             truncate_count: 0,
             flags: MappingFlags::empty(),
         };
@@ -148,8 +144,7 @@ impl Mappings {
             }),
             kind,
             tree: RadixTree::default(),
-            areas: Vec::new(),
-            area_index: None,
+            areas: AreaList::default(),
             truncate_count: 0,
             flags: if is_unevictable { MappingFlags::UNEVICTABLE } else { MappingFlags::empty() },
         });

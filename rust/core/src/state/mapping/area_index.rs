@@ -1,17 +1,15 @@
 //! Which areas of a long list map a page, without asking the others.
 //!
-//! A file's list of areas has an order that a walk can see (data-model 7.2), and no order by page. While it
-//! is short it is searched from its beginning. A long one has an [`AreaIndex`] beside it: every area's range of
-//! pages is cut into aligned blocks of 1, 2, 4... pages, so that all areas over one page lie under at
-//! most one block of each size, sorted by their place in the list. A look-up takes the logarithm of the list
-//! for each size of block in use; nothing is passed over.
+//! A list of areas ([`super::AreaList`]) has an order that a walk can see, and no order by page. A long one has an
+//! [`AreaIndex`] beside it: every area's range of pages is cut into aligned blocks of 1, 2, 4... pages, so that all
+//! areas over one page lie under at most one block of each size, sorted by their place in the list. A look-up
+//! takes the logarithm of the list for each size of block in use; nothing is passed over.
 //!
 //! Places are kept as *ranks*: numbers with gaps, in the order of the list, that an insertion does not
 //! shift. The index follows from the list and the areas, so it is neither hashed nor kept in snapshots; where it
 //! is missing, the list is searched.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use crate::base::VmaId;
@@ -23,7 +21,7 @@ const SHARE: u64 = 256;
 
 /// The index of one list.
 #[derive(Clone, Debug, Default)]
-pub struct AreaIndex {
+pub(super) struct AreaIndex {
     /// Ranks in the order of the list.
     ranks: Vec<u64>,
     /// Rank and range of pages of each area.
@@ -34,14 +32,9 @@ pub struct AreaIndex {
     sizes: BTreeMap<u32, usize>,
 }
 
-/// What decides is the list.
-impl Hash for AreaIndex {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
-}
-
 impl AreaIndex {
     /// The index of a list, of which every area comes with its pages.
-    pub fn of(list: impl Iterator<Item = (VmaId, Range<u64>)>) -> AreaIndex {
+    pub(super) fn of(list: impl Iterator<Item = (VmaId, Range<u64>)>) -> AreaIndex {
         let mut index = AreaIndex::default();
         for (at, (id, pages)) in list.enumerate() {
             index.insert(at, id, pages);
@@ -50,13 +43,13 @@ impl AreaIndex {
     }
 
     /// Where in the list an area is.
-    pub fn position(&self, id: VmaId) -> Option<usize> {
+    pub(super) fn position(&self, id: VmaId) -> Option<usize> {
         let (rank, _) = self.listed.get(&id)?;
         self.ranks.binary_search(rank).ok()
     }
 
     /// The first place at or after `from` whose area maps `page`.
-    pub fn next(&self, from: usize, page: u64) -> Option<usize> {
+    pub(super) fn next(&self, from: usize, page: u64) -> Option<usize> {
         let least = *self.ranks.get(from)?;
         let first_of = |&size: &u32| {
             let block = page >> size;
@@ -68,10 +61,12 @@ impl AreaIndex {
     }
 
     /// Notes an area that went to place `at`.
-    pub fn insert(&mut self, at: usize, id: VmaId, pages: Range<u64>) {
+    pub(super) fn insert(&mut self, at: usize, id: VmaId, pages: Range<u64>) {
         let before = at.checked_sub(1).map_or(0, |at| self.ranks[at]);
         let rank = match self.ranks.get(at) {
             None => before.checked_add(GAP),
+            // Before the first one: as many fit there.
+            Some(&first) if at == 0 => (first > 1).then(|| first - (first / SHARE).max(1)),
             Some(after) => match after - before {
                 0 | 1 => None,
                 gap => Some(before + (gap / SHARE).max(1)),
@@ -90,7 +85,7 @@ impl AreaIndex {
     }
 
     /// Forgets an area; tells where it was.
-    pub fn remove(&mut self, id: VmaId) -> Option<usize> {
+    pub(super) fn remove(&mut self, id: VmaId) -> Option<usize> {
         let (rank, pages) = self.listed.remove(&id)?;
         for (size, block) in blocks_of(pages) {
             self.blocks.remove(&(size, block, rank));
@@ -106,14 +101,14 @@ impl AreaIndex {
     }
 
     /// An area has other pages now; nothing if it is not on the list.
-    pub fn resize(&mut self, id: VmaId, pages: Range<u64>) {
+    pub(super) fn resize(&mut self, id: VmaId, pages: Range<u64>) {
         if let Some(at) = self.remove(id) {
             self.insert(at, id, pages);
         }
     }
 
     /// Whether it says the same as the list.
-    pub fn agrees(&self, list: impl ExactSizeIterator<Item = (VmaId, Range<u64>)>) -> bool {
+    pub(super) fn agrees(&self, list: impl ExactSizeIterator<Item = (VmaId, Range<u64>)>) -> bool {
         list.len() == self.ranks.len()
             && list.enumerate().all(|(at, (id, pages))| {
                 let noted = self.listed.get(&id);
@@ -209,5 +204,17 @@ mod tests {
         assert_eq!(blocks_of(3..9).collect::<Vec<_>>(), [(0, 3), (2, 1), (0, 8)]);
         assert_eq!(blocks_of(0..1 << 39).collect::<Vec<_>>(), [(39, 0)]);
         assert_eq!(blocks_of(5..5).count(), 0);
+    }
+
+    #[test]
+    fn many_areas_fit_before_the_first_one() {
+        let mut index = AreaIndex::default();
+        for id in 0..20_000 {
+            index.insert(0, VmaId(id), u64::from(id)..u64::from(id) + 1);
+        }
+        for id in [0, 1, 77, 19_999] {
+            assert_eq!(index.position(VmaId(id)), Some(19_999 - id as usize));
+            assert_eq!(index.next(0, u64::from(id)), Some(19_999 - id as usize));
+        }
     }
 }

@@ -10,12 +10,14 @@
 
 mod address_space;
 mod area_index;
+mod area_list;
 mod buffers;
 mod file_system;
 mod radix_tree;
 
 pub use address_space::{AddressSpace, Disk, Inode, MappingFlags, Mappings};
-pub use area_index::AreaIndex;
+use area_index::AreaIndex;
+pub use area_list::AreaList;
 pub use buffers::{Buffer, BufferState, Ring, Rings, buffer_lock};
 pub use file_system::{Dirtying, FileSystem, Migrate, Release, Write, Written};
 pub use radix_tree::{RadixTree, Tag};

@@ -3,25 +3,16 @@
 //! A new area goes to the end; a fork's child goes right behind its parent's group, so that a walk
 //! meets a parent before its child (W13).
 
-use std::ops::Range;
-
-use super::super::mapping::{AddressSpace, AreaIndex, Mappings};
+use super::super::mapping::{AddressSpace, Mappings};
 use super::super::mm::Vmas;
+use super::{in_turn, pages_of};
 use crate::base::{MappingId, VmaId};
-
-/// A list of so many areas is searched; a longer one has an index.
-const SEARCHED: usize = 32;
-
-fn pages_of(vmas: &Vmas, id: VmaId) -> Range<u64> {
-    let vma = &vmas[id];
-    vma.pgoff..vma.pgoff + vma.pages()
-}
 
 /// Puts an area at the end of its file's list; nothing for an area without file.
 pub fn link_file(mappings: &mut Mappings, vmas: &Vmas, id: VmaId) {
     if let Some(file) = vmas[id].file {
-        let space = &mut mappings[file];
-        insert(space, vmas, space.areas.len(), id);
+        let areas = &mut mappings[file].areas;
+        areas.insert(areas.len(), id, |id| pages_of(vmas, id));
     }
 }
 
@@ -30,30 +21,17 @@ pub fn link_file(mappings: &mut Mappings, vmas: &Vmas, id: VmaId) {
 pub fn link_file_behind(mappings: &mut Mappings, vmas: &Vmas, parent: VmaId, child: VmaId) {
     let Some(file) = vmas[child].file else { return };
     let wanted = pages_of(vmas, parent);
-    let space = &mut mappings[file];
-    let first = position(space, parent).expect("a parent's area is listed");
-    let run = space.areas[first..].iter().take_while(|&&id| pages_of(vmas, id) == wanted).count();
-    insert(space, vmas, first + run, child);
+    let areas = &mut mappings[file].areas;
+    let first = areas.position(parent).expect("a parent's area is listed");
+    let run = areas[first..].iter().take_while(|&&id| pages_of(vmas, id) == wanted).count();
+    areas.insert(first + run, child, |id| pages_of(vmas, id));
 }
 
 /// Takes an area off its file's list, and tells which file that was.
 pub fn unlink_file(mappings: &mut Mappings, vmas: &mut Vmas, id: VmaId) -> Option<MappingId> {
     let file = vmas[id].file.take()?;
-    let space = &mut mappings[file];
-    let at = position(space, id).expect("an area is on the list of its file");
-    space.areas.remove(at);
-    if let Some(index) = &mut space.area_index {
-        index.remove(id);
-    }
+    mappings[file].areas.remove(id);
     Some(file)
-}
-
-/// An area of a file has other pages than when it was linked. Where it is on the list stays.
-pub fn resize_file(mappings: &mut Mappings, vmas: &Vmas, id: VmaId) {
-    let Some(file) = vmas[id].file else { return };
-    if let Some(index) = &mut mappings[file].area_index {
-        index.resize(id, pages_of(vmas, id));
-    }
 }
 
 /// The next area, from place `from` of the list on, that maps page `page` of a file, and the place
@@ -64,15 +42,8 @@ pub fn next_area(
     vmas: &Vmas,
     from: usize,
     page: u64,
-) -> Option<(VmaId, usize)> {
-    let at = match &space.area_index {
-        Some(index) => index.next(from, page)?,
-        None => {
-            let maps = |&id: &VmaId| vmas[id].address_of(page).is_some();
-            from + space.areas.get(from..)?.iter().position(maps)?
-        }
-    };
-    Some((space.areas[at], at + 1))
+) -> Option<((VmaId, u64), usize)> {
+    space.areas.next(from, page, |id| Some((id, vmas[id].address_of(page)?)))
 }
 
 /// All areas that map a page of a file, in the order of a walk.
@@ -80,38 +51,8 @@ pub fn areas_of_page<'a>(
     space: &'a AddressSpace,
     vmas: &'a Vmas,
     page: u64,
-) -> impl Iterator<Item = VmaId> + 'a {
-    let mut from = 0;
-    std::iter::from_fn(move || {
-        let (id, next) = next_area(space, vmas, from, page)?;
-        from = next;
-        Some(id)
-    })
-}
-
-/// Whether the index of a file, if it has one, says what the list says.
-pub fn index_agrees(space: &AddressSpace, vmas: &Vmas) -> bool {
-    let listed = space.areas.iter().map(|&id| (id, pages_of(vmas, id)));
-    space.area_index.as_ref().is_none_or(|index| index.agrees(listed))
-}
-
-fn position(space: &AddressSpace, id: VmaId) -> Option<usize> {
-    match &space.area_index {
-        Some(index) => index.position(id),
-        None => space.areas.iter().position(|&other| other == id),
-    }
-}
-
-fn insert(space: &mut AddressSpace, vmas: &Vmas, at: usize, id: VmaId) {
-    space.areas.insert(at, id);
-    match &mut space.area_index {
-        Some(index) => index.insert(at, id, pages_of(vmas, id)),
-        None if space.areas.len() > SEARCHED => {
-            let listed = space.areas.iter().map(|&id| (id, pages_of(vmas, id)));
-            space.area_index = Some(Box::new(AreaIndex::of(listed)));
-        }
-        None => {}
-    }
+) -> impl Iterator<Item = (VmaId, u64)> + 'a {
+    in_turn(move |from| next_area(space, vmas, from, page))
 }
 
 #[cfg(test)]
@@ -137,9 +78,9 @@ mod tests {
         link_file_behind(&mut mappings, &vmas, a, a1);
         link_file_behind(&mut mappings, &vmas, a, a2);
         link_file_behind(&mut mappings, &vmas, b, b1);
-        assert_eq!(mappings[file].areas, [a, a1, a2, b, b1]);
+        assert_eq!(mappings[file].areas[..], [a, a1, a2, b, b1]);
         assert_eq!(unlink_file(&mut mappings, &mut vmas, a1), Some(file));
         assert_eq!(unlink_file(&mut mappings, &mut vmas, a1), None, "it maps no file any more");
-        assert_eq!(mappings[file].areas, [a, a2, b, b1]);
+        assert_eq!(mappings[file].areas[..], [a, a2, b, b1]);
     }
 }

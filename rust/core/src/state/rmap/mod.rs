@@ -15,16 +15,15 @@
 
 mod file_areas;
 
-use smallvec::SmallVec;
+pub use file_areas::{areas_of_page, link_file, link_file_behind, next_area, unlink_file};
 
-pub use file_areas::{
-    areas_of_page, index_agrees, link_file, link_file_behind, next_area, resize_file, unlink_file,
-};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::frame::FrameTable;
 use super::lock::Locks;
+use super::mapping::{AreaList, Mappings};
 use super::mm::{Mm, VmFlags, Vmas};
 use crate::base::{AnonVmaId, Pfn, VmaId, grow};
 use crate::step::LockId;
@@ -57,14 +56,37 @@ pub fn entry_is_anonymous(frames: &FrameTable, locks: &Locks, old: Pfn) -> bool 
 /// All `anon_vma` lists. One that is empty stays for ever, so that a late walk finds nothing (Q26).
 #[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct AnonVmas {
-    lists: Vec<SmallVec<[VmaId; 4]>>,
+    lists: Vec<AreaList>,
 }
 
 impl AnonVmas {
     /// The areas on a list, in the order of a walk.
     #[inline]
-    pub fn areas(&self, list: AnonVmaId) -> &[VmaId] {
+    pub fn areas(&self, list: AnonVmaId) -> &AreaList {
         &self.lists[list.index()]
+    }
+
+    /// The next area of a list, from place `from` on, in which a page with this index would be mapped, with
+    /// the address there; and the place behind it.
+    #[inline]
+    pub fn next_area(
+        &self,
+        list: AnonVmaId,
+        vmas: &Vmas,
+        from: usize,
+        index: u64,
+    ) -> Option<((VmaId, u64), usize)> {
+        self.lists[list.index()].next(from, index, |id| Some((id, vmas[id].address_of(index)?)))
+    }
+
+    /// All areas of a list in which a page with this index would be mapped, and where, in the order of a walk.
+    pub fn areas_of_page<'a>(
+        &'a self,
+        list: AnonVmaId,
+        vmas: &'a Vmas,
+        index: u64,
+    ) -> impl Iterator<Item = (VmaId, u64)> + 'a {
+        in_turn(move |from| self.next_area(list, vmas, from, index))
     }
 
     /// How many lists were ever made.
@@ -79,8 +101,13 @@ impl AnonVmas {
 
     fn create(&mut self) -> AnonVmaId {
         grow(&mut self.lists);
-        self.lists.push(SmallVec::new());
+        self.lists.push(AreaList::default());
         AnonVmaId::from(self.lists.len() - 1)
+    }
+
+    fn push(&mut self, vmas: &Vmas, list: AnonVmaId, id: VmaId) {
+        let areas = &mut self.lists[list.index()];
+        areas.insert(areas.len(), id, |id| pages_of(vmas, id));
     }
 
     /// The list of a neighbour that [`AnonVmas::prepare`] would share.
@@ -97,7 +124,7 @@ impl AnonVmas {
             return;
         }
         let list = reusable_list(mm, vmas, id).unwrap_or_else(|| self.create());
-        self.lists[list.index()].insert(0, id);
+        self.lists[list.index()].insert(0, id, |id| pages_of(vmas, id));
         let vma = &mut vmas[id];
         vma.anon_vma = Some(list);
         vma.links.insert(0, list);
@@ -107,7 +134,7 @@ impl AnonVmas {
     pub fn clone_links(&mut self, vmas: &mut Vmas, from: VmaId, to: VmaId) {
         let links = vmas[from].links.clone();
         for &list in &links {
-            self.lists[list.index()].push(to);
+            self.push(vmas, list, to);
         }
         vmas[to].links = links;
     }
@@ -120,7 +147,7 @@ impl AnonVmas {
         }
         self.clone_links(vmas, parent, child);
         let own = self.create();
-        self.lists[own.index()].push(child);
+        self.push(vmas, own, child);
         let vma = &mut vmas[child];
         vma.links.insert(0, own);
         vma.anon_vma = Some(own);
@@ -129,7 +156,7 @@ impl AnonVmas {
     /// Puts an area before all others on its lists: what fork must not do (I-74).
     pub fn put_first(&mut self, vmas: &Vmas, id: VmaId) {
         for list in &vmas[id].links {
-            self.lists[list.index()].sort_by_key(|&other| other != id);
+            self.lists[list.index()].put_first(id, |id| pages_of(vmas, id));
         }
     }
 
@@ -137,12 +164,42 @@ impl AnonVmas {
     pub fn unlink(&mut self, vmas: &mut Vmas, id: VmaId) {
         let links = std::mem::take(&mut vmas[id].links);
         for list in links {
-            let areas = &mut self.lists[list.index()];
-            let at = areas.iter().position(|&other| other == id);
-            areas.remove(at.expect("an area is on every list that it names"));
+            self.lists[list.index()].remove(id);
         }
         vmas[id].anon_vma = None;
     }
+}
+
+/// Area after area, each found from the place behind the one before it.
+fn in_turn<R>(next: impl Fn(usize) -> Option<(R, usize)>) -> impl Iterator<Item = R> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let (found, behind) = next(from)?;
+        from = behind;
+        Some(found)
+    })
+}
+
+/// An area has other pages than when it was linked: its lists are told, and that of its file.
+pub fn resize_area(anon_vmas: &mut AnonVmas, mappings: &mut Mappings, vmas: &Vmas, id: VmaId) {
+    let (vma, pages) = (&vmas[id], pages_of(vmas, id));
+    for list in &vma.links {
+        anon_vmas.lists[list.index()].resize(id, pages.clone());
+    }
+    if let Some(file) = vma.file {
+        mappings[file].areas.resize(id, pages);
+    }
+}
+
+/// Whether a list says the same as its index.
+pub fn list_agrees(list: &AreaList, vmas: &Vmas) -> bool {
+    list.agrees(|id| pages_of(vmas, id))
+}
+
+/// The pages of an area, as its lists count them.
+fn pages_of(vmas: &Vmas, id: VmaId) -> Range<u64> {
+    let vma = &vmas[id];
+    vma.pgoff..vma.pgoff + vma.pages()
 }
 
 /// The list of a neighbour that could be one with this area.
@@ -188,7 +245,7 @@ mod tests {
         assert_eq!(vmas[ids[0]].anon_vma, vmas[ids[1]].anon_vma);
         assert_ne!(vmas[ids[0]].anon_vma, vmas[ids[2]].anon_vma);
         let shared = vmas[ids[0]].anon_vma.unwrap();
-        assert_eq!(lists.areas(shared), [ids[1], ids[0]], "the newcomer is at the head");
+        assert_eq!(lists.areas(shared)[..], [ids[1], ids[0]], "the newcomer is at the head");
     }
 
     #[test]
@@ -207,10 +264,10 @@ mod tests {
         lists.fork(&mut vmas, ids[0], child);
         let grandchild = clone(&mut vmas, child);
         lists.fork(&mut vmas, child, grandchild);
-        assert_eq!(lists.areas(oldest), [ids[0], child, grandchild]);
+        assert_eq!(lists.areas(oldest)[..], [ids[0], child, grandchild]);
         assert_eq!(vmas[grandchild].oldest_anon_vma(), Some(oldest));
         assert_eq!(vmas[grandchild].links.len(), 3);
         lists.unlink(&mut vmas, child);
-        assert_eq!(lists.areas(oldest), [ids[0], grandchild]);
+        assert_eq!(lists.areas(oldest)[..], [ids[0], grandchild]);
     }
 }

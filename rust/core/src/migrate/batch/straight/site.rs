@@ -1,6 +1,6 @@
 //! Where the pages of one owner are mapped: the reverse map, read once for a run of neighbours.
 
-use crate::base::{PAGE_SHIFT, Pfn, TableId, VmaId};
+use crate::base::{PAGE_SHIFT, Pfn, TableId};
 use crate::kernel::Kernel;
 use crate::state::frame::{Owner, OwnerWord};
 use crate::state::pagetable::{Entry, LEAF_ENTRIES, leaf_index};
@@ -90,18 +90,19 @@ impl Site {
     }
 
     fn find(kernel: &Kernel, owner: OwnerWord, index: u64) -> Option<Site> {
-        let areas: &[VmaId] = match owner.owner() {
+        let vmas = &kernel.vmas;
+        let areas = match owner.owner() {
             Owner::Anon(list) => kernel.anon_vmas.areas(list),
             Owner::File(file) => &kernel.mappings[file].areas,
             Owner::None | Owner::Ksm(_) => return None,
         };
-        let fits = |&id: &VmaId| Some((id, kernel.vmas[id].address_of(index)?));
-        let mut places = areas.iter().filter_map(fits);
-        let (id, address) = places.next()?;
-        if places.next().is_some() {
+        let place = |id| Some((id, vmas[id].address_of(index)?));
+        let next = |from| areas.next(from, index, place);
+        let ((id, address), behind) = next(0)?;
+        if next(behind).is_some() {
             return None;
         }
-        let area = &kernel.vmas[id];
+        let area = &vmas[id];
         let (first, pages, start) = match areas.len() {
             1 => (area.pgoff, area.pages(), area.start),
             // Another index may have places in other areas.

@@ -111,6 +111,24 @@ def areas_of_a_task(most: int) -> Iterator[Line]:
         yield line("areas of a task, unmapped", size, gone, size)
 
 
+def pieces_of_a_heap(most: int) -> Iterator[Line]:
+    """A heap cut into so many areas, all on one list: cut, moved, unmapped."""
+    for size in (60, 600, 6_000, 60_000):
+        if size > most:
+            return
+        machine = pm.Machine(nodes=[2 * pm.GiB] * 2)
+        task = machine.spawn()
+        heap = task.mmap(size * pm.PAGE_SIZE)
+        task.touch(heap)
+        every_other = [heap[page : page + 1] for page in range(0, size, 2)]
+        cut = seconds(lambda t=task, r=every_other: [t.mprotect(piece, pm.Protection.READ) for piece in r])
+        yield line("pieces of a heap, cut", size, cut, size)
+        moved = seconds(lambda t=task, h=heap: t.move_pages(h, 1))
+        yield line("pieces of a heap, moved", size, moved, size)
+        gone = seconds(lambda t=task, h=heap: t.munmap(h))
+        yield line("pieces of a heap, unmapped", size, gone, size)
+
+
 _LARGE = """
 machine = pm.Machine(nodes=[512 * pm.GiB] * 2)
 task = machine.spawn()
@@ -141,6 +159,7 @@ def measured(touched: int, progress: Callable[[Line], object]) -> list[Line]:
         file_mappers(10_000),
         file_tasks(1000),
         areas_of_a_task(60_000),
+        pieces_of_a_heap(60_000),
         large(touched),
     ):
         for one in part:

@@ -15,6 +15,7 @@ use super::pieces::{Pieces, Window};
 use crate::base::{Lookout, Misuse, Pfn, sparse};
 use crate::kernel::Kernel;
 use crate::state::frame::{Contents, FrameTable};
+use crate::state::rmap::complete_lists;
 
 /// How every snapshot begins.
 const MAGIC: &[u8; 8] = b"pagemig\0";
@@ -181,6 +182,10 @@ fn read(kept: &[u8], lookout: &Lookout<'_>) -> Result<Machine, BadSnapshot> {
     let (mut machine, memory) = <(Machine, Memory)>::deserialize(&mut from).map_err(nonsense)?;
     if !from.finalize().map_err(nonsense)?.is_empty() {
         return Err(wrong("there are bytes after its end"));
+    }
+    let Kernel { anon_vmas, mappings, vmas, .. } = &mut machine.kernel;
+    if !complete_lists(anon_vmas, mappings, vmas) {
+        return Err(wrong("a list of areas names one that it does not have"));
     }
     let zones = machine.kernel.zones.iter();
     let len = zones.fold(0, |sum: usize, (_, zone)| sum.saturating_add(zone.free.len()));

@@ -161,6 +161,11 @@ impl Mappings {
         self.rows.iter().enumerate().map(|(id, row)| (MappingId::from(id), row))
     }
 
+    /// The same, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut AddressSpace> {
+        self.rows.iter_mut()
+    }
+
     /// A file by its name.
     pub fn by_name(&self, name: &str) -> Option<MappingId> {
         let named = |(_, row): &(MappingId, &AddressSpace)| {

@@ -6,8 +6,8 @@
 //! takes the logarithm of the list for each size of block in use; nothing is passed over.
 //!
 //! Places are kept as *ranks*: numbers with gaps, in the order of the list, that an insertion does not
-//! shift. The index follows from the list and the areas, so it is neither hashed nor kept in snapshots; where it
-//! is missing, the list is searched.
+//! shift. The index follows from the list and the areas, so it is neither hashed nor kept in snapshots, but
+//! made anew when one is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

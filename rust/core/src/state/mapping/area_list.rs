@@ -57,6 +57,17 @@ impl AreaList {
         }
     }
 
+    /// Gives a long list that was read from a snapshot its index; false if that names no area with pages.
+    pub fn complete(&mut self, pages_of: impl Fn(VmaId) -> Option<Range<u64>>) -> bool {
+        if self.areas.len() <= SEARCHED {
+            return true;
+        }
+        let listed = self.areas.iter().map(|&id| Some((id, pages_of(id)?)));
+        let Some(listed) = listed.collect::<Option<Vec<_>>>() else { return false };
+        self.index = Some(Box::new(AreaIndex::of(listed.into_iter())));
+        true
+    }
+
     /// Takes an area off.
     pub fn remove(&mut self, id: VmaId) {
         let at = self.position(id).expect("an area is on every list that it names");
@@ -113,12 +124,15 @@ impl AreaList {
         None
     }
 
-    /// Whether the index, if there is one, says what the list says, and no area is there twice.
+    /// Whether a long list has an index that says what the list says, and no area is there twice.
     pub fn agrees(&self, pages_of: impl Fn(VmaId) -> Range<u64>) -> bool {
         let listed = self.areas.iter().map(|&id| (id, pages_of(id)));
         match &self.index {
             Some(index) => index.agrees(listed),
-            None => (1..self.areas.len()).all(|at| !self.areas[..at].contains(&self.areas[at])),
+            None => {
+                let is_new = |at: usize| !self.areas[..at].contains(&self.areas[at]);
+                self.areas.len() <= SEARCHED && (0..self.areas.len()).all(is_new)
+            }
         }
     }
 }

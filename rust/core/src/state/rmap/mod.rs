@@ -25,7 +25,7 @@ use super::frame::FrameTable;
 use super::lock::Locks;
 use super::mapping::{AreaList, Mappings};
 use super::mm::{Mm, VmFlags, Vmas};
-use crate::base::{AnonVmaId, Pfn, VmaId, grow};
+use crate::base::{AnonVmaId, PAGE_SHIFT, Pfn, VmaId, grow};
 use crate::step::LockId;
 
 /// The page whose `mapping` says what a migration entry for `old` stands for.
@@ -189,6 +189,17 @@ pub fn resize_area(anon_vmas: &mut AnonVmas, mappings: &mut Mappings, vmas: &Vma
     if let Some(file) = vma.file {
         mappings[file].areas.resize(id, pages);
     }
+}
+
+/// Gives long lists that were read from a snapshot their indexes; false if they contradict the areas.
+pub fn complete_lists(anon_vmas: &mut AnonVmas, mappings: &mut Mappings, vmas: &Vmas) -> bool {
+    let pages_of = |id: VmaId| {
+        let vma = vmas.find(id)?;
+        let pages = vma.end.checked_sub(vma.start)? >> PAGE_SHIFT;
+        Some(vma.pgoff..vma.pgoff.checked_add(pages)?)
+    };
+    let files = mappings.iter_mut().map(|space| &mut space.areas);
+    anon_vmas.lists.iter_mut().chain(files).all(|list| list.complete(pages_of))
 }
 
 /// Whether a list says the same as its index.

@@ -100,7 +100,7 @@ class Bench:
 
     def __init__(self, sizes: Sizes) -> None:
         self.sizes = sizes
-        # The largest first, while the host still has large pages.
+        # With the largest one before all others, while the host still has large pages.
         self._small, self._large = (Heap(pages) for pages in sizes.growth)
         self.host = Host(sizes.pages)
         self._heap = Heap(sizes.pages)

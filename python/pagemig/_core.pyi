@@ -276,8 +276,11 @@ class Machine:
         "well", "activate", "io-error" or a positive errno), failing_reads, io_ticks (None: never),
         area_migrate (None or a number), below_policy_zone."""
 
-    def files(self) -> list[tuple[int, str, int, int, int, bool]]:
-        """(number, name, size, pages cached, flags EIO 1 ENOSPC 2 UNEVICTABLE 4, has dirty pages)."""
+    def files(self, only: int | str | None = None) -> list[tuple[int, str, int, int, int, bool]]:
+        """(number, name, size, pages cached, flags EIO 1 ENOSPC 2 UNEVICTABLE 4, has dirty pages).
+
+        ``only`` those of a number or a name, here and below.
+        """
 
     def file_pages(self, file: int) -> dict[str, npt.NDArray[Any]]:
         """Columns offset (in pages), pfn, dirty and writeback (tags), ascending; file 0 is the swap cache."""
@@ -319,7 +322,9 @@ class Machine:
 
     # memory cgroups; 0 is the root
     def create_memcg(self, name: str, limit_pages: int | None, parent: int) -> int: ...
-    def memcgs(self) -> list[tuple[int, str, int | None, int, int | None, int, int, int, int]]:
+    def memcgs(
+        self, only: int | str | None = None
+    ) -> list[tuple[int, str, int | None, int, int | None, int, int, int, int]]:
         """(number, name, parent, usage, limit, cache, rss, mapped file, swapout), all in pages."""
 
     def set_memcg_limit(self, memcg: int, limit_pages: int | None) -> int:
@@ -336,9 +341,10 @@ class Machine:
     def create_cpuset(self, name: str, mems: int, memory_migrate: bool, parent: int) -> int:
         """The number, or -errno."""
 
-    def cpusets(self) -> list[tuple[int, str, int | None, int, bool, list[int]]]:
-        """(number, name, parent, nodes, memory_migrate, pids)."""
+    def cpusets(self, only: int | str | None = None) -> list[tuple[int, str, int | None, int, bool]]:
+        """(number, name, parent, nodes, memory_migrate)."""
 
+    def cpuset_pids(self, cpuset: int) -> list[int]: ...
     def set_memory_migrate(self, cpuset: int, on: bool) -> None: ...
 
     # KSM

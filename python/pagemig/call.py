@@ -170,17 +170,18 @@ class SystemCall:
         return self
 
 
-def drive(system: System, how: Callable[[_core.Machine], Any]) -> Any:
-    """Let calls in flight go on as ``how`` says, then take the outcome of those that ended."""
+def drive(system: System, how: Callable[[_core.Machine], Any], only: Call | None = None) -> Any:
+    """Let calls in flight go on as ``how`` says, or ``only`` one, and take the outcome of what ended."""
+    settle = system.settle_calls if only is None else only._settle
     with system.alone():
         try:
             answer = how(system.core)
         except BaseException:
             # Also of what a signal's handler raises. A machine that is busy does not say what ended.
             with suppress(PagemigError):
-                system.settle_calls()
+                settle()
             raise
-        system.settle_calls()
+        settle()
         return answer
 
 
@@ -339,7 +340,7 @@ class Call:
         return f"<Call {self._number} by task {self._pid}: {type(self._what).__name__}, {place}>"
 
     def _drive(self, how: Callable[[_core.Machine], Any]) -> bool:
-        return bool(drive(self._system, how))
+        return bool(drive(self._system, how, self))
 
     def _look(self) -> tuple[Any, ...]:
         return self._system.core.call(self._number)

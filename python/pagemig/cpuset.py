@@ -83,7 +83,7 @@ class Cpuset:
     def tasks(self) -> tuple[Task, ...]:
         """Its tasks, in the order of their pids."""
         system = self._system
-        return tuple(system.make_task(system, pid) for pid in sorted(self._row[5]))
+        return tuple(system.make_task(system, pid) for pid in sorted(system.core.cpuset_pids(self._number)))
 
     def set_mems(self, mems: Iterable[int], *, by: HasPid | None = None) -> None:
         """Give it other nodes; its tasks, their policies and, if so wanted, their pages follow.
@@ -139,7 +139,7 @@ class Cpuset:
 
     @property
     def _row(self) -> tuple[Any, ...]:
-        return next(row for row in self._system.core.cpusets() if row[0] == self._number)
+        return self._system.core.cpusets(self._number)[0]
 
     def _run(self, what: Any, by: HasPid | None) -> Any:
         return run_now(self._system, self._system.acting(by), what)

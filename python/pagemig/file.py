@@ -370,7 +370,7 @@ class File:
 
     @property
     def _row(self) -> tuple[int, str, int, int, int, bool]:
-        return next(row for row in self._system.core.files() if row[0] == self._number)
+        return self._system.core.files(self._number)[0]
 
     def _run(self, what: Any, by: HasPid | None) -> Any:
         return run_now(self._system, self._system.acting(by), what)

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 from .arguments import integer, node_mask, require_bool, require_name
 from .calls.files import file_size
@@ -19,6 +19,9 @@ from .ksm import Ksm
 from .machine_view import MachineView
 from .memcg import Memcg, limit_pages
 from .system import System
+
+# What has a number or a name, as rows that begin with both.
+_Listing: TypeAlias = Callable[[int | str], Sequence[tuple[Any, ...]]]
 
 
 class MachineStores(MachineView):
@@ -51,7 +54,7 @@ class MachineStores(MachineView):
             The name is taken, or an argument is not of its kind.
         """
         system = self._system
-        _require_new_name(name, [row[1] for row in system.core.files()], "file")
+        _require_new_name(name, system.core.files, "file")
         if not isinstance(filesystem, FileSystem):
             raise UsageError(
                 f"filesystem is {filesystem!r}; it must be a FileSystem, such as filesystems.EXT"
@@ -83,7 +86,7 @@ class MachineStores(MachineView):
         UsageError
             There is no such file.
         """
-        return File(self._system, _number_of(which, self._system.core.files(), "file"))
+        return File(self._system, _number_of(which, self._system.core.files, "file"))
 
     def set_swap_device(self, *, io_ticks: int | None = 1, congested: bool = False) -> None:
         """Say how the disk behind swap behaves.
@@ -123,13 +126,13 @@ class MachineStores(MachineView):
             The name is taken, or an argument is not of its kind.
         """
         system = self._system
-        _require_new_name(name, ["root", *(row[1] for row in system.core.memcgs())], "memory cgroup")
+        _require_new_name(name, system.core.memcgs, "memory cgroup")
         above = 0 if parent is None else own(system, parent, Memcg, "parent")
         return Memcg(system, system.core.create_memcg(name, limit_pages(limit), above))
 
     @property
     def memcgs(self) -> tuple[Memcg, ...]:
-        """All memory cgroups, the root first; nothing before the first is made."""
+        """All memory cgroups, the root first; before the first is made, the root alone."""
         return tuple(Memcg(self._system, number) for number, *_ in self._system.core.memcgs())
 
     def memcg(self, which: str | int) -> Memcg:
@@ -150,7 +153,7 @@ class MachineStores(MachineView):
         UsageError
             There is no such group.
         """
-        return Memcg(self._system, _number_of(which, self._system.core.memcgs(), "memory cgroup"))
+        return Memcg(self._system, _number_of(which, self._system.core.memcgs, "memory cgroup"))
 
     def create_cpuset(
         self, name: str, *, mems: Iterable[int], memory_migrate: bool = False, parent: Cpuset | None = None
@@ -181,7 +184,7 @@ class MachineStores(MachineView):
             The name is taken, or an argument is not of its kind.
         """
         system = self._system
-        _require_new_name(name, [row[1] for row in system.core.cpusets()], "cpuset")
+        _require_new_name(name, system.core.cpusets, "cpuset")
         above = 0 if parent is None else own(system, parent, Cpuset, "parent")
         follow = require_bool(memory_migrate, "memory_migrate")
         number = system.core.create_cpuset(name, node_mask(mems, "mems"), follow, above)
@@ -213,7 +216,7 @@ class MachineStores(MachineView):
         UsageError
             There is no such cpuset.
         """
-        return Cpuset(self._system, _number_of(which, self._system.core.cpusets(), "cpuset"))
+        return Cpuset(self._system, _number_of(which, self._system.core.cpusets, "cpuset"))
 
     @property
     def ksm(self) -> Ksm:
@@ -230,16 +233,19 @@ def own(system: System, group: Memcg | Cpuset, kind: type[Memcg | Cpuset], what:
     return group.number
 
 
-def _number_of(which: str | int, rows: Iterable[tuple[Any, ...]], what: str) -> int:
-    """Return the number of what is called or numbered ``which``; rows begin with number and name."""
-    wanted = which if isinstance(which, str) else integer(which, what)
-    for number, name, *_ in rows:
-        if wanted in (number, name):
-            return int(number)
-    raise UsageError(f"no {what} {which!r} on this machine")
+def _number_of(which: str | int, listed: _Listing, what: str) -> int:
+    """Return the number of what is called or numbered ``which``."""
+    if isinstance(which, str):
+        rows = listed(which) if which.isprintable() else ()
+    else:
+        number = integer(which, what)
+        rows = listed(number) if number < 1 << 32 else ()
+    if not rows:
+        raise UsageError(f"no {what} {which!r} on this machine")
+    return int(rows[0][0])
 
 
-def _require_new_name(name: str, taken: Iterable[str], what: str) -> None:
+def _require_new_name(name: str, listed: _Listing, what: str) -> None:
     """Refuse a name that is none, or that is another's."""
-    if require_name(name) in taken:
+    if listed(require_name(name)):
         raise UsageError(f"there is a {what} called {name!r} already; give it another name")

@@ -149,7 +149,7 @@ class Memcg:
 
     @property
     def _row(self) -> tuple[Any, ...]:
-        return next(row for row in self._system.core.memcgs() if row[0] == self._number)
+        return self._system.core.memcgs(self._number)[0]
 
 
 def limit_pages(limit: int | None) -> int | None:

@@ -9,7 +9,7 @@ Source: syscalls 1, 2, 5.2, 6.1 and 6.5, migration MV-1 to MV-6, data-model 10.
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -188,16 +188,17 @@ def allowed_nodes(task: TaskFacts, memory_mask: int) -> int:
     return task.mems_allowed & memory_mask or memory_mask
 
 
-def cpuset_nodes(cpuset: int, cpusets: Mapping[int, CpusetFacts], memory_mask: int) -> int:
+def cpuset_nodes(cpuset: int, facts: Callable[[int], CpusetFacts], memory_mask: int) -> int:
     """Return the nodes of the nearest cpuset towards the root that has some with memory (data-model 10).
 
-    >>> cpuset_nodes(1, {0: CpusetFacts(None, 0b11), 1: CpusetFacts(0, 0b100)}, memory_mask=0b11)
+    >>> facts = {0: CpusetFacts(None, 0b11), 1: CpusetFacts(0, 0b100)}
+    >>> cpuset_nodes(1, facts.__getitem__, memory_mask=0b11)
     3
     """
     at: int | None = cpuset
     while at is not None:
-        nodes = cpusets[at].mems & memory_mask
-        if nodes:
-            return nodes
-        at = cpusets[at].parent
+        parent, mems = facts(at)
+        if mems & memory_mask:
+            return mems & memory_mask
+        at = parent
     return memory_mask

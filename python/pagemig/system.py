@@ -201,8 +201,11 @@ class System:
         cpuset = self.cpuset_of(pid)
         if cpuset is None:
             return allowed_nodes(facts, self.memory_mask)
-        rows = {number: CpusetFacts(parent, mems) for number, _, parent, mems, *_ in self.core.cpusets()}
-        return cpuset_nodes(cpuset, rows, self.memory_mask)
+        return cpuset_nodes(cpuset, self._cpuset_facts, self.memory_mask)
+
+    def _cpuset_facts(self, cpuset: int) -> CpusetFacts:
+        _, _, parent, mems, _ = self.core.cpusets(cpuset)[0]
+        return CpusetFacts(parent, mems)
 
     def allowed_mask(self, nodes: Iterable[int]) -> int:
         """Return the mask of a cpuset; at least one of its nodes must have memory."""

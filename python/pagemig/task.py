@@ -70,10 +70,9 @@ class Task(TaskMemory):
         return None if number is None else Cpuset(self._system, number)
 
     @property
-    def memcg(self) -> Memcg | None:
-        """The memory cgroup that pays for its pages; None while the machine has no groups."""
-        number = self._system.core.task_groups(self._pid)[1]
-        return Memcg(self._system, number) if self._system.core.memcgs() else None
+    def memcg(self) -> Memcg:
+        """The memory cgroup that pays for its pages."""
+        return Memcg(self._system, self._system.core.task_groups(self._pid)[1])
 
     def signal(self, *, pending: bool = True) -> None:
         """Send it a signal that nobody handles, or take it back.

@@ -213,3 +213,23 @@ def test_time_passes_only_when_it_is_told_to() -> None:
     with pytest.raises(pm.UsageError, match="clock"):
         machine.advance(2**64 - 1)
     assert machine.now == 250
+
+
+def test_files_and_groups_are_found_by_name_or_number_among_many() -> None:
+    """The last of many, and what nothing is called: half a character, or more than any number."""
+    machine = pm.Machine(nodes=[8 * pm.MiB])
+    for number in range(300):
+        machine.create_file(f"file {number}", number * pm.PAGE_SIZE)
+        machine.create_memcg(f"group {number}")
+        machine.create_cpuset(f"set {number}", mems=[0])
+    assert machine.file("file 299").size == 299 * pm.PAGE_SIZE
+    assert machine.file(machine.file("file 7").number).name == "file 7"
+    assert [machine.memcg(n).name for n in (0, 300)] == ["root", "group 299"]
+    assert [machine.cpuset(n).name for n in (0, 300)] == ["root", "set 299"]
+    for find in (machine.file, machine.memcg, machine.cpuset):
+        for unknown in ("no such", "", "half \ud800", 5000, 1 << 40):
+            with pytest.raises(pm.UsageError, match=r"no .* on this machine"):
+                find(unknown)
+    for make in (machine.create_memcg, lambda name: machine.create_cpuset(name, mems=[0])):
+        with pytest.raises(pm.UsageError, match="called 'root' already"):
+            make("root")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 import pytest
 
 import pagemig as pm
@@ -176,3 +179,38 @@ def test_thousands_of_pages_that_merge_apart_come_and_go_with_their_places_and_n
         each.check()
     assert machine.ksm.nodes == twin.ksm.nodes
     assert machine.snapshot() == twin.snapshot()
+
+
+def calls_of_python(work: Callable[[], object]) -> int:
+    """How many functions ``work()`` calls, those of the extension among them."""
+    made = 0
+
+    def note(frame: object, event: str, what: object) -> None:
+        nonlocal made
+        made += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return made
+
+
+def test_a_step_asks_nothing_of_other_calls_in_flight() -> None:
+    """A handle takes the outcome of its own call; the others are not looked at (architecture "Steps")."""
+
+    def step_beside(others: int) -> int:
+        machine = pm.Machine(nodes=[8 * pm.MiB] * 2)
+        calls = []
+        for _ in range(1 + others):
+            task = machine.spawn()
+            heap = task.mmap(pm.PAGE_SIZE)
+            task.touch(heap)
+            calls.append(machine.start(pm.calls.move_pages(heap, 1), by=task))
+        made = calls_of_python(calls[0].step)
+        machine.run()
+        assert [call.result.tolist() for call in calls] == [[1]] * len(calls)
+        return made
+
+    assert step_beside(200) == step_beside(0)

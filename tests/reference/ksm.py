@@ -130,7 +130,7 @@ class Ksm:
         there = other.mm.containing(other.address)
         if not isinstance(found, Frame) or found is frame or not found.is_anon or there is None:
             return 0
-        if found.content != frame.content or frame.is_ksm:
+        if found.content != frame.content:
             return 0
         cpu = state.cpu_of(task)
         if not _protect(state, vma, address, frame):

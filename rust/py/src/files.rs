@@ -16,6 +16,7 @@ use pyo3::types::PyDict;
 use crate::arrays::columns;
 use crate::errors::{Refusal, usage};
 use crate::machine::PyMachine;
+use crate::naming::{Which, is_meant};
 use crate::slices::GoesOn;
 use crate::views::no_room;
 
@@ -28,10 +29,10 @@ pub(crate) type BufferRow = (u16, u32, u64);
 /// (number, pfn, direction, due tick)
 pub(crate) type TransferRow = (u64, u32, &'static str, Option<u64>);
 
-/// Every file; the swap cache is none.
-pub(crate) fn rows(kernel: &Kernel) -> Vec<FileRow> {
+/// Every file, or those that are meant; the swap cache is none.
+fn rows(kernel: &Kernel, only: Option<&Which>) -> Vec<FileRow> {
     let row = |(id, space): (MappingId, &AddressSpace)| {
-        let host = space.host.as_ref()?;
+        let host = space.host.as_ref().filter(|host| is_meant(only, id.0, &host.name))?;
         let (name, flags) = (host.name.clone(), space.flags.bits());
         Some((id.0, name, host.size, space.tree.len(), flags, host.is_dirty))
     };
@@ -200,8 +201,9 @@ impl PyMachine {
         self.enter(py, |machine| machine.create_file(name, size, kind)).map(|file| file.0)
     }
 
-    fn files(&self) -> PyResult<Vec<FileRow>> {
-        self.look(|machine| Ok(rows(machine.kernel())))
+    #[pyo3(signature = (only=None))]
+    fn files(&self, only: Option<Which>) -> PyResult<Vec<FileRow>> {
+        self.look(|machine| Ok(rows(machine.kernel(), only.as_ref())))
     }
 
     fn file_pages<'py>(&self, py: Python<'py>, file: u32) -> PyResult<Bound<'py, PyDict>> {

@@ -3,10 +3,12 @@
 use pagemig_core::base::{MemcgId, Misuse, Pfn, RmapItemId, TaskId};
 use pagemig_core::kernel::Kernel;
 use pagemig_core::machine::Machine;
+use pagemig_core::state::memcg::Memcg;
 use pyo3::prelude::*;
 
 use crate::errors::Refusal;
 use crate::machine::PyMachine;
+use crate::naming::{Which, is_meant};
 use crate::outcome::code;
 
 /// (number, name, parent, usage, limit, cache, rss, mapped file, swapout)
@@ -14,20 +16,20 @@ pub(crate) type MemcgRow = (u16, String, Option<u16>, u64, Option<u64>, i64, i64
 /// (node, kpfn, places newest first)
 pub(crate) type KsmNodeRow = (u32, u32, Vec<(u32, u64)>);
 
-/// All groups; while there are none, the root alone.
-pub(crate) fn memcgs(kernel: &Kernel) -> Vec<MemcgRow> {
-    let row = |(id, group): (MemcgId, &pagemig_core::state::memcg::Memcg)| {
+/// All groups, or those that are meant; while there are none, the root alone.
+fn memcgs(kernel: &Kernel, only: Option<&Which>) -> Vec<MemcgRow> {
+    let row = |(id, group): (MemcgId, &Memcg)| {
         let parent = group.parent.map(|parent| parent.0);
-        let statistics = (group.cache, group.rss, group.mapped_file, group.swapout);
-        let (cache, rss, mapped_file, swapout) = statistics;
+        let Memcg { cache, rss, mapped_file, swapout, .. } = *group;
         let name = group.name.clone();
         (id.0, name, parent, group.usage, group.limit, cache, rss, mapped_file, swapout)
     };
-    let rows: Vec<MemcgRow> = kernel.memcgs.iter().map(row).collect();
-    if rows.is_empty() {
-        return vec![(MemcgId::ROOT.0, "root".into(), None, 0, None, 0, 0, 0, 0)];
+    if kernel.memcgs.iter().next().is_none() {
+        let root: MemcgRow = (MemcgId::ROOT.0, "root".into(), None, 0, None, 0, 0, 0, 0);
+        return Some(root).filter(|row| is_meant(only, row.0.into(), &row.1)).into_iter().collect();
     }
-    rows
+    let meant = |(id, group): &(MemcgId, &Memcg)| is_meant(only, id.0.into(), &group.name);
+    kernel.memcgs.iter().filter(meant).map(row).collect()
 }
 
 /// (cpuset, memcg)
@@ -70,8 +72,9 @@ impl PyMachine {
         self.enter(py, made).map(|memcg| memcg.0)
     }
 
-    fn memcgs(&self) -> PyResult<Vec<MemcgRow>> {
-        self.look(|machine| Ok(memcgs(machine.kernel())))
+    #[pyo3(signature = (only=None))]
+    fn memcgs(&self, only: Option<Which>) -> PyResult<Vec<MemcgRow>> {
+        self.look(|machine| Ok(memcgs(machine.kernel(), only.as_ref())))
     }
 
     #[pyo3(signature = (memcg, limit_pages))]

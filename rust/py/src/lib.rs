@@ -2,7 +2,7 @@
 //!
 //! One file a class ([`machine`], [`request`], [`traces`]), [`gate`] through which every call into
 //! a machine goes, [`errors`] and [`panics`] for what comes back wrong, [`outcome`], [`views`] and the rooms named
-//! after what they show for what comes back right; [`host_room`] and [`spare`] see to it that a host
+//! after what they show for what comes back right, [`naming`] for which of them is meant; [`host_room`] and [`spare`] see to it that a host
 //! without room is an error, [`huge_pages`] asks it for memory that is faster to reach. No rule of the kernel is here.
 
 mod areas;
@@ -19,6 +19,7 @@ mod groups;
 mod host_room;
 mod huge_pages;
 mod machine;
+mod naming;
 mod outcome;
 mod panics;
 mod request;

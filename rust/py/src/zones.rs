@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use pagemig_core::base::{CpusetId, Errno, NodeMask};
 use pagemig_core::base::{NodeId, Pfn};
 use pagemig_core::kernel::Kernel;
+use pagemig_core::state::cpuset::Cpuset;
 use pagemig_core::state::zone::{Counter, Zone};
 use pyo3::prelude::*;
 
 use crate::machine::PyMachine;
+use crate::naming::{Which, is_meant};
 
-/// (number, name, parent, nodes, memory_migrate, pids)
-pub(crate) type CpusetRow = (u16, String, Option<u16>, u64, bool, Vec<u32>);
+/// (number, name, parent, nodes, memory_migrate)
+pub(crate) type CpusetRow = (u16, String, Option<u16>, u64, bool);
 /// (ledger, where, by how much)
 pub(crate) type DriftRow = (&'static str, u32, i64);
 
@@ -32,18 +34,20 @@ pub(crate) fn zone_rows(kernel: &Kernel) -> Vec<ZoneRow> {
     kernel.zones.iter().map(|(_, zone)| row(zone)).collect()
 }
 
-pub(crate) fn cpusets(kernel: &Kernel) -> Vec<CpusetRow> {
-    let row = |(number, cpuset): (usize, &pagemig_core::state::cpuset::Cpuset)| {
+/// All cpusets, or those that are meant.
+fn cpusets(kernel: &Kernel, only: Option<&Which>) -> Vec<CpusetRow> {
+    let row = |(number, cpuset): (usize, &Cpuset)| {
         let number = number as u16;
-        let is_in = |task: &pagemig_core::state::task::Task| {
-            task.cpuset.is_some_and(|cpuset| cpuset.0 == number)
-        };
-        let tasks = kernel.tasks.iter().filter(|(_, task)| is_in(task));
         let parent = cpuset.parent.map(|parent| parent.0);
-        let pids = tasks.map(|(pid, _)| pid.0).collect();
-        (number, cpuset.name.clone(), parent, cpuset.mems.0, cpuset.memory_migrate, pids)
+        is_meant(only, number.into(), &cpuset.name)
+            .then(|| (number, cpuset.name.clone(), parent, cpuset.mems.0, cpuset.memory_migrate))
     };
-    kernel.cpusets.rows.iter().enumerate().map(row).collect()
+    kernel.cpusets.rows.iter().enumerate().filter_map(row).collect()
+}
+
+fn cpuset_pids(kernel: &Kernel, cpuset: CpusetId) -> Vec<u32> {
+    let tasks = kernel.tasks.iter().filter(|(_, task)| task.cpuset == Some(cpuset));
+    tasks.map(|(pid, _)| pid.0).collect()
 }
 
 /// What documented quirks carried off; zones of one node together.
@@ -103,8 +107,13 @@ impl PyMachine {
         Ok(made.map_or_else(Errno::negative, |cpuset| i32::from(cpuset.0)))
     }
 
-    fn cpusets(&self) -> PyResult<Vec<CpusetRow>> {
-        self.look(|machine| Ok(cpusets(machine.kernel())))
+    #[pyo3(signature = (only=None))]
+    fn cpusets(&self, only: Option<Which>) -> PyResult<Vec<CpusetRow>> {
+        self.look(|machine| Ok(cpusets(machine.kernel(), only.as_ref())))
+    }
+
+    fn cpuset_pids(&self, cpuset: u16) -> PyResult<Vec<u32>> {
+        self.look(|machine| Ok(cpuset_pids(machine.kernel(), CpusetId(cpuset))))
     }
 
     fn set_memory_migrate(&self, py: Python<'_>, cpuset: u16, on: bool) -> PyResult<()> {

@@ -223,3 +223,62 @@ def test_cpusets_that_make_no_sense_are_refused(machine: pm.Machine, app: pm.Tas
         with pytest.raises(pm.UsageError):
             ask()
     assert (len(machine.cpusets), group.mems, group.tasks) == (2, frozenset({1}), ())
+
+
+def test_a_change_reaches_no_task_of_an_unrelated_cpuset_that_is_in_the_middle_of_its_own(
+    machine: pm.Machine, app: pm.Task
+) -> None:
+    """Supporting-paths 18: the task stays between union and new set, and its pages where they are."""
+    mine = machine.create_cpuset("mine", mems=[0, 1])
+    other = machine.create_cpuset("other", mems=[0], memory_migrate=True)
+    mine.attach(app)
+    region = app.mmap(4 * PAGE)
+    app.touch(region)
+    change = machine.start(pm.calls.set_cpuset_mems(mine, [2]), by=machine.spawn("writer"))
+    assert change.run_until("SP18-1-new")
+    other.set_mems([1])
+    assert app.mems_allowed == {0, 1, 2}
+    change.run()
+    assert app.mems_allowed == {2}
+    assert app.nodes_of(region).tolist() == [0] * 4
+    machine.check()
+
+
+def test_a_writer_moves_pages_to_the_new_nodes_whatever_others_write_meanwhile(
+    machine: pm.Machine, app: pm.Task
+) -> None:
+    """Supporting-paths 18, step 3: during it the writer's own nodes are the new set, afterwards his own."""
+    writer = machine.spawn("writer")
+    his = machine.create_cpuset("his", mems=[0])
+    his.attach(writer)
+    mine = machine.create_cpuset("mine", mems=[0], memory_migrate=True)
+    mine.attach(app)
+    other = machine.create_cpuset("other", mems=[0])
+    region = app.mmap(4 * PAGE)
+    app.touch(region)
+    change = machine.start(pm.calls.set_cpuset_mems(mine, [2]), by=writer)
+    assert change.run_until("UM-1")
+    other.set_mems([1])
+    assert writer.mems_allowed == {2}
+    change.run()
+    assert app.nodes_of(region).tolist() == [2] * 4
+    assert writer.mems_allowed == {0}
+    machine.check()
+
+
+def test_a_task_whose_cpuset_lost_its_nodes_goes_by_the_next_one_above() -> None:
+    """Data-model 10: what is written elsewhere does not reach it; above, it stands in the way of any change."""
+    machine = pm.Machine(nodes=[64 * PAGE] * 3, cpus=1, pageblock_frames=16)
+    app = machine.spawn("app")
+    above = machine.create_cpuset("above", mems=[1, 2])
+    below = machine.create_cpuset("below", mems=[2], parent=above)
+    aside = machine.create_cpuset("aside", mems=[0, 1])
+    below.attach(app)
+    machine.offline(128, 64)
+    assert app.mems_allowed == {1}
+    assert below.mems == {2}
+    aside.set_mems([0])
+    assert app.mems_allowed == {1}
+    assert refusal(lambda: above.set_mems([0, 1])) == errno.EBUSY
+    assert refusal(lambda: above.set_mems([0, 1, 2])) == errno.EINVAL
+    machine.check()

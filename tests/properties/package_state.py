@@ -59,7 +59,10 @@ def take(machine: pm.Machine) -> reference.Snapshot:
         tuple(pending),
         core.now,
         tuple((row[0], row[3], *row[5:8]) for row in core.memcgs()),
-        tuple((row[0], row[3], tuple(names.places[pid] for pid in row[5])) for row in core.cpusets()),
+        tuple(
+            (row[0], row[3], tuple(names.places[pid] for pid in core.cpuset_pids(row[0])))
+            for row in core.cpusets()
+        ),
         tuple((kpfn, tuple(address for _, address in items)) for _, kpfn, items in _ksm_nodes(machine)),
         core.ksm(),
         tuple(sorted((ledger, where, by) for ledger, where, by in core.drift() if by)),

@@ -53,12 +53,14 @@ def populate(state: State, task: Task, start: int, end: int) -> bool:
         vma = mm.containing(address)
         assert vma is not None
         batch: list[Frame] = []
-        while address < end and len(batch) < BATCH:
+        is_complete = True
+        while is_complete and address < end and len(batch) < BATCH:
             frame = get_user_page(state, task, address, write=bool(vma.flags & VM_WRITE))
-            if not isinstance(frame, Frame):
-                break
-            batch.append(frame)
-            address += PAGE_SIZE
+            if isinstance(frame, Frame):
+                batch.append(frame)
+                address += PAGE_SIZE
+            else:
+                is_complete = False
         if not batch:
             return False
         lru.drain(state.memory, state.cpu_of(task))
@@ -66,6 +68,8 @@ def populate(state: State, task: Task, start: int, end: int) -> bool:
             if frame.owner is not None:
                 lock_page(state.memory, state.cpu_of(task), frame)
             state.put(frame.pfn)
+        if not is_complete:
+            return False
     return True
 
 

@@ -214,3 +214,46 @@ def test_a_disk_that_never_answers_is_a_deadlock_and_not_a_hang() -> None:
     surprised = told.changed(expect=None).run()
     assert not surprised.ok
     assert surprised.findings[0].startswith("deadlock:")
+
+
+def two_tasks(order: str) -> dict[str, Any]:
+    """Two tasks with a region each, at the same addresses, and a child of one of them."""
+    return {
+        "title": "Two tasks",
+        "machine": {"nodes": ["1MiB", "1MiB"]},
+        "tasks": {"app": {}, "other": {}},
+        "regions": {"mine": {"task": "app", "pages": 2}, "theirs": {"task": "other", "pages": 2}},
+        "setup": [
+            {"by": "app", "do": "touch", "where": "mine"},
+            {"by": "other", "do": "touch", "where": "theirs"},
+            {"by": "other", "do": "fork", "name": "kid"},
+            {"by": "kid", "do": "mmap", "name": "late", "pages": 1},
+            {"by": "other", "do": "mmap", "name": "later", "pages": 1},
+        ],
+        "order": order,
+        "calls": [{"id": "move", "by": "app", "do": "move_pages", "pages": "mine", "nodes": 1}],
+    }
+
+
+@pytest.mark.parametrize("order", ["sequence", "together"])
+def test_a_region_is_shown_for_its_task_and_children_and_for_no_one_else_at_the_same_addresses(
+    order: str,
+) -> None:
+    """Addresses of tasks coincide; what a task has is its own, and what it was forked with."""
+    report = pm.Scenario(**two_tasks(order)).run()
+    assert [(region.task, region.name, region.moved) for region in report.regions] == [
+        ("app", "mine", 2),
+        ("other", "theirs", 0),
+        ("kid", "theirs", 0),
+        ("kid", "late", 0),
+        ("other", "later", 0),
+    ]
+
+
+def test_a_page_is_blamed_on_those_who_map_it_by_the_names_they_have_for_it() -> None:
+    """-EACCES for a page of `other` and its child, whose addresses are those of a region of `app`, too."""
+    told = two_tasks("sequence")
+    told["calls"] = [{"id": "move", "by": "other", "do": "move_pages", "pages": "theirs", "nodes": 1}]
+    found = pm.Scenario(**told).run().why_not[0]
+    assert found.page == "theirs[0]"
+    assert found.culprits == ("mapped by other.theirs[0], kid.theirs[0]",)

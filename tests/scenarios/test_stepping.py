@@ -105,3 +105,35 @@ def test_what_is_no_schedule_is_refused(stepper: Stepper, runs: str) -> None:
     with pytest.raises(pm.UsageError):
         stepper.step(runs)
     assert stepper.steps == 0
+
+
+def test_pages_are_named_after_regions_of_those_who_map_them() -> None:
+    """Two tasks have regions at the same addresses; a child forked by a call has its parent's."""
+    stepper = Stepper(
+        pm.Scenario(
+            title="Two tasks",
+            machine={"nodes": ["1MiB", "1MiB"]},
+            tasks={"app": {}, "other": {}},
+            regions={"mine": {"task": "app", "pages": 1}, "theirs": {"task": "other", "pages": 1}},
+            setup=[
+                {"by": "app", "do": "touch", "where": "mine"},
+                {"by": "other", "do": "touch", "where": "theirs"},
+            ],
+            order="together",
+            calls=[
+                {"id": "move", "by": "app", "do": "move_pages", "pages": "mine", "nodes": 1},
+                {"id": "fork", "by": "other", "do": "fork", "name": "kid"},
+            ],
+        ).page
+    )
+    whole = "present, writable, dirty, accessed"
+    assert [(page.name, page.entries) for page in stepper.pages] == [
+        ("mine[0]", (f"app: {whole}",)),
+        ("theirs[0]", (f"other: {whole}",)),
+    ]
+    while not stepper.calls[1].came.done:
+        stepper.step("b")
+    assert stepper.pages[1].entries == (
+        "other: present, read-only, dirty, accessed",
+        "kid: present, read-only, dirty",
+    )

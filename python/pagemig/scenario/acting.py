@@ -83,9 +83,9 @@ def remember(world: World, step: Step, result: Any) -> None:
     if result is None:
         return
     if verb == "fork":
-        world.tasks[getattr(step, "name", "")] = result.pid
+        world.add_child(getattr(step, "name", ""), result.pid, world.tasks[str(step.by)])
     elif verb == "mremap" and isinstance(result, Region) and getattr(step, "name", None):
-        world.regions[getattr(step, "name", "")] = result
+        world.add_region(getattr(step, "name", ""), result)
     elif verb in ("pin", "lookup"):
         for word in (getattr(step, "name", None), getattr(step, "id", None)):
             if word is not None:
@@ -271,7 +271,7 @@ def _swap_out_all(world: World, step: call_steps.SwapOut) -> int:
 
 
 def _mmap(world: World, step: setup_steps.Mmap) -> None:
-    world.regions[step.name] = map_region(world, step.by, step)
+    world.add_region(step.name, map_region(world, step.by, step))
 
 
 def _set_swap_device(world: World, step: setup_steps.SetSwapDevice) -> None:

@@ -195,6 +195,8 @@ class Mappers:
             if pid not in live:
                 continue
             for region_name, region in world.regions.items():
+                if not world.has(pid, region_name):
+                    continue
                 frames = core.frames_of(pid, region.addresses)
                 there = np.flatnonzero(frames >= 0)
                 pfns.append(frames[there])

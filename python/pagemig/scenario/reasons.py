@@ -294,7 +294,11 @@ class _Teller:
 
     def _place(self, pid: int, address: int) -> tuple[str, int]:
         """What a page is called: after its task's own region, or that of a parent."""
-        found = [(name, region) for name, region in self.world.regions.items() if address in region]
+        found = [
+            (name, region)
+            for name, region in self.world.regions.items()
+            if self.world.has(pid, name) and address in region
+        ]
         own = [one for one in found if one[1].task == pid] or found
         return (own[0][0], (address - own[0][1].start) // 4096) if own else (hex(address), -1)
 

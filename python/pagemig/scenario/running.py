@@ -329,7 +329,7 @@ def views(world: World) -> list[tuple[str, str]]:
         owner = world.task_name(region.task)
         found.append((name, owner))
         for task, pid in world.tasks.items():
-            areas = () if pid == region.task else _areas(world, pid)
+            areas = () if pid == region.task or not world.has(pid, name) else _areas(world, pid)
             if any(area.start <= region.start and region.end <= area.end for area in areas):
                 found.append((name, task))
     return found

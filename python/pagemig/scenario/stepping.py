@@ -165,14 +165,8 @@ class Stepper:
         """Say what the scenario expects and whether it holds, once every call is done."""
         if not self.done or self._fallen is not None:
             raise UsageError("the calls are not all done; what is expected shows at the end")
-        race = self._race
-        ended = iter(self._calls.values())
-        flights = [
-            Flight(flight.part, next(ended) if flight.call is not None else None, flight.refused)
-            for flight in race.flights
-        ]
-        world = race.world.on(self._machine)
-        return tuple(judge(race.page, world, settle(world, flights), race.before, any_order=True))
+        world, came = self._world()
+        return tuple(judge(self._race.page, world, came, self._race.before, any_order=True))
 
     # going on and back -------------------------------------------------------------------
 
@@ -330,16 +324,27 @@ class Stepper:
     def _by(self, call: Call) -> str:
         return self._race.world.task_name(call.pid)
 
+    def _world(self) -> tuple[World, dict[str, Came]]:
+        """Return the world as it is now, with what the calls so far have made, and what they came to."""
+        ended = iter(self._calls.values())
+        flights = [
+            Flight(flight.part, next(ended) if flight.call is not None else None, flight.refused)
+            for flight in self._race.flights
+        ]
+        world = self._race.world.on(self._machine)
+        return world, settle(world, flights)
+
     def _look_at_pages(self) -> Iterator[PageView]:
         if self._fallen is not None:
             return
-        world = self._race.world.on(self._machine)
+        world, _ = self._world()
         live = {task.pid: task for task in self._machine.tasks if not task.is_kernel_thread}
         named: dict[int, str] = {}
         entries: dict[int, list[str]] = {}
         for name, region in world.regions.items():
+            having = [(pid, task) for pid, task in live.items() if world.has(pid, name)]
             for number, page in enumerate(region):
-                for pid, task in live.items():
+                for pid, task in having:
                     entry = task.entry_at(page.start)
                     if entry.pfn is None or entry.pfn >= self._machine.frame_count:
                         continue

@@ -56,6 +56,8 @@ class World:
     """Frames that were taken off their lists by hand."""
     kernel: int | None = None
     """The pid of the kernel thread that makes calls nobody else makes."""
+    sights: dict[int, set[str]] = field(default_factory=dict)
+    """The regions in the memory of each pid: its own, and those that it was forked with."""
 
     def on(self, machine: Machine) -> World:
         """Return the same world on a clone of its machine."""
@@ -71,7 +73,22 @@ class World:
             {pfn: list(names) for pfn, names in self.released.items()},
             set(self.taken),
             self.kernel,
+            {pid: set(names) for pid, names in self.sights.items()},
         )
+
+    def add_region(self, name: str, region: Region) -> None:
+        """Keep a region under its name."""
+        self.regions[name] = region
+        self.sights.setdefault(region.task, set()).add(name)
+
+    def add_child(self, name: str, child: int, parent: int) -> None:
+        """Keep a task that was forked, with what its parent has."""
+        self.tasks[name] = child
+        self.sights[child] = set(self.sights.get(parent, ()))
+
+    def has(self, pid: int, region: str) -> bool:
+        """Whether a region is in the memory of a task, and no other's that has the same addresses."""
+        return region in self.sights.get(pid, ())
 
     def task(self, name: str) -> Task:
         """Return a task; `UsageError` if it is not there (any more)."""
@@ -221,7 +238,7 @@ def build(page: Page) -> World:
     for name, region in page.regions.items():
         if region.task in world.tasks and (region.file is None or region.file in world.files):
             with _at(f"regions.{name}", wrong):
-                world.regions[name] = map_region(world, region.task, region)
+                world.add_region(name, map_region(world, region.task, region))
     if len(wrong) > 1:
         raise UsageError(f"{len(wrong)} mistakes:\n" + "\n".join(f"  {line}" for line in wrong))
     if wrong:

@@ -199,10 +199,9 @@ impl ChangeCpuset {
         match self.change {
             Change::Attach(task) => pid == task,
             Change::Mems(_) => {
-                let task = &kernel.tasks[pid];
-                // Those of a child whose own nodes are gone go by this cpuset's, too.
-                let is_behind = task.cpuset.is_some() && task.mems_allowed != mems_of(kernel, pid);
-                task.cpuset == Some(self.cpuset) || is_behind
+                let with_memory = kernel.zones.nodes_with_memory();
+                let goes_by = |id| kernel.cpusets.goes_by(id, self.cpuset, with_memory);
+                kernel.tasks[pid].cpuset.is_some_and(goes_by)
             }
         }
     }

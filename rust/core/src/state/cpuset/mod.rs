@@ -46,4 +46,18 @@ impl Cpusets {
         }
         with_memory
     }
+
+    /// Whether tasks in `id` may use what `above` has: they are in it, or no cpuset from theirs up to it
+    /// has nodes with memory.
+    pub fn goes_by(&self, id: CpusetId, above: CpusetId, with_memory: NodeMask) -> bool {
+        let mut at = Some(id);
+        while let Some(id) = at {
+            let row = &self.rows[id.index()];
+            if id == above || !row.mems.and(with_memory).is_empty() {
+                return id == above;
+            }
+            at = row.parent;
+        }
+        false
+    }
 }

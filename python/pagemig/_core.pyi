@@ -232,7 +232,9 @@ class Machine:
     def set_signal(self, pid: int, pending: bool) -> None:
         """A signal is pending for the task, or none any more; only offlining looks."""
 
-    def set_task_policy(self, pid: int, row: _Policy) -> None: ...
+    def set_task_policy(self, pid: int, row: _Policy) -> int:
+        """With the nodes as they were asked for: 0, or -EINVAL if the task may use none of them."""
+
     def task_policy(self, pid: int) -> _Policy: ...
     def next_interleave(self, pid: int) -> int:
         """The node of the task's next interleaved page that belongs to no area."""
@@ -361,8 +363,8 @@ class Machine:
         Ledgers: a zone counter's name with the zone's node (Q15, Q19), ``"anon"``/``"file"`` with the mm
         (Q16), ``"mapped_file"`` (Q17) and ``"charge"`` (Q18) with the memcg."""
 
-    def online_zones(self) -> list[tuple[int, int]]:
-        """(node, zone kind) of every zone that has present pages, in frame order."""
+    def memory_mask(self) -> int:
+        """N_HIGH_MEMORY: the nodes with present frames, bit n for node n."""
 
     def zone_rows(
         self,

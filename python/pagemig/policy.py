@@ -1,10 +1,9 @@
 """Where new pages go: memory policies, as a person gives them and as the kernel uses them.
 
-Start with `Policy`, a value; `decode` makes one from a mode word. `contextualise` turns it into
-the mode and the nodes that hold for one task, or into the errno with which Linux refuses it.
+Start with `Policy`, a value; `decode` makes one from a mode word. `Effective` is what holds for one task.
 
-Source: syscalls 6.1 (steps 8 and 11), data-model 10. Re-binding after a change of
-cpuset is the core's.
+Source: syscalls 6.1 (steps 1 and 8), data-model 10. What becomes of the nodes in a cpuset (step 11, and
+supporting-paths 18) is the core's.
 """
 
 from __future__ import annotations
@@ -66,6 +65,12 @@ class Policy:
         flags = MPOL_F_STATIC_NODES * self.static | MPOL_F_RELATIVE_NODES * self.relative
         return int(self.mode) | flags
 
+    @property
+    def row(self) -> tuple[int, int, int, int]:
+        """The same as the core takes it: the nodes that are asked for, and once more if a flag says how."""
+        flags = self.word & ~int(self.mode)
+        return int(self.mode), self.mask, flags, self.mask if flags else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Effective:
@@ -77,11 +82,6 @@ class Effective:
     """``MPOL_F_STATIC_NODES`` or ``MPOL_F_RELATIVE_NODES``."""
     asked_mask: int = 0
     """With a mode flag, the nodes as they were asked for."""
-
-    @property
-    def row(self) -> tuple[int, int, int, int]:
-        """The same as the core takes and gives it."""
-        return int(self.mode), self.mask, self.mode_flags, self.asked_mask
 
     @property
     def reported(self) -> tuple[int, int]:
@@ -124,42 +124,3 @@ def mask_suits_mode(policy: Policy) -> int:
         return errno.EINVAL if policy.mask else 0
     is_local = policy.mode is PolicyMode.PREFERRED and not (policy.static or policy.relative)
     return 0 if policy.mask or is_local else errno.EINVAL
-
-
-def contextualise(policy: Policy, allowed_mask: int, bindable_mask: int = -1) -> Effective | int:
-    """Return the policy as it holds under a cpuset, or the errno that refuses it, positive.
-
-    Parameters
-    ----------
-    policy
-        What was asked for.
-    allowed_mask
-        The nodes of the caller's cpuset that have memory.
-    bindable_mask
-        The nodes with memory in zones that BIND is about; by default all.
-    """
-    mode, wanted = policy.mode, policy.mask
-    refusal = mode_flags_agree(policy) or mask_suits_mode(policy)
-    if refusal:
-        return refusal
-    if not wanted:
-        return Effective(mode, 0)
-    nodes = fold(wanted, allowed_mask) if policy.relative else wanted & allowed_mask
-    if not nodes or (mode is PolicyMode.BIND and not nodes & bindable_mask):
-        return errno.EINVAL
-    mode_flags = policy.word & ~int(mode)
-    mask = nodes & -nodes if mode is PolicyMode.PREFERRED else nodes
-    return Effective(mode, mask, mode_flags, wanted if mode_flags else 0)
-
-
-def fold(wanted: int, allowed_mask: int) -> int:
-    """Make each wanted bit b the (b mod n)-th of the n allowed nodes.
-
-    >>> bin(fold(0b101, 0b110000))
-    '0b10000'
-    """
-    allowed = nodes_in(allowed_mask)
-    folded = 0
-    for bit in nodes_in(wanted):
-        folded |= 1 << allowed[bit % len(allowed)]
-    return folded

@@ -30,7 +30,7 @@ from .task import Task
 MAGIC = b"pagemig machine\n"
 """How every snapshot begins."""
 
-VERSION = 1
+VERSION = 2
 """What the bytes after the header mean. Whoever changes what is kept beside the core makes another."""
 
 _HEADER = struct.Struct("<16sII")

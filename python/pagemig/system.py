@@ -18,7 +18,7 @@ from .arguments import integer, node_mask, nodes_in
 from .call import Call, CallValue, KeptCall
 from .errors import MachineBusyError, PagemigError, UsageError
 from .filesystems import FileSystem
-from .flags import Profile, ZoneKind
+from .flags import Profile
 from .permissions import CpusetFacts, SecurityHook, TaskFacts, allowed_nodes, cpuset_nodes
 from .region import HasPid
 from .topology import Plan
@@ -35,7 +35,7 @@ class Beside:
     plan: Plan
     contents: bool
     profile: Profile
-    masks: tuple[int, int] | None
+    memory_mask: int | None
     has_cpusets: bool
     filesystems: dict[int, FileSystem]
     security_hook: SecurityHook
@@ -48,7 +48,7 @@ class System:
 
     __slots__ = (
         "_has_cpusets",
-        "_masks",
+        "_memory_mask",
         "calls",
         "contents",
         "core",
@@ -77,8 +77,8 @@ class System:
         self.make_task = make_task
         """Makes the handle of a task, which is a room above this one."""
         self.frames = plan.frames
-        self._masks: tuple[int, int] | None = _planned_masks(plan)
-        """`memory_mask` and `bindable_mask`; None once memory may have gone offline."""
+        self._memory_mask: int | None = plan.memory_mask
+        """`memory_mask`; None once memory may have gone offline."""
         self._has_cpusets = False
         self.filesystems: dict[int, FileSystem] = {}
         """What each file that was created by name is made of, by its number."""
@@ -112,7 +112,7 @@ class System:
             self.plan,
             self.contents,
             self.profile,
-            self._kept_masks(),
+            self._kept_mask(),
             self._has_cpusets,
             dict(self.filesystems),
             self.security_hook,
@@ -125,7 +125,7 @@ class System:
         made = System(
             core, beside.plan, contents=beside.contents, profile=beside.profile, make_task=make_task
         )
-        made._masks, made._has_cpusets = beside.masks, beside.has_cpusets
+        made._memory_mask, made._has_cpusets = beside.memory_mask, beside.has_cpusets
         made.filesystems = dict(beside.filesystems)
         made.security_hook = beside.security_hook
         for kept in beside.calls:
@@ -162,31 +162,18 @@ class System:
     @property
     def memory_mask(self) -> int:
         """The nodes with memory, N_HIGH_MEMORY, bit n for node n."""
-        return self._masks[0] if self._masks else self._online_masks()[0]
-
-    @property
-    def bindable_mask(self) -> int:
-        """The nodes with memory in a zone other than MOVABLE, at most ``policy_zone``."""
-        return self._masks[1] if self._masks else self._online_masks()[1]
+        return self.core.memory_mask() if self._memory_mask is None else self._memory_mask
 
     def expect_less_memory(self) -> None:
         """From now on ask the core which nodes have memory: some is about to go offline."""
-        self._masks = None
+        self._memory_mask = None
 
-    def _kept_masks(self) -> tuple[int, int] | None:
+    def _kept_mask(self) -> int | None:
         """Return what a copy begins with: what was planned, unless memory has gone or a call may take it."""
-        if self._masks or self.calls:
-            return self._masks
-        planned = _planned_masks(self.plan)
-        return planned if planned == self._online_masks() else None
-
-    def _online_masks(self) -> tuple[int, int]:
-        """Return `memory_mask` and `bindable_mask` as they are now."""
-        memory = bindable = 0
-        for node, kind in self.core.online_zones():
-            memory |= 1 << node
-            bindable |= (kind != ZoneKind.MOVABLE) << node
-        return memory, bindable
+        if self._memory_mask is not None or self.calls:
+            return self._memory_mask
+        planned = self.plan.memory_mask
+        return planned if planned == self.core.memory_mask() else None
 
     def expect_cpusets(self) -> None:
         """From now on ask the core for the cpuset of a task: there may be one."""
@@ -259,12 +246,3 @@ class System:
         """Take the outcome of every call that has ended."""
         for call in list(self.calls.values()):
             call._settle()
-
-
-def _planned_masks(plan: Plan) -> tuple[int, int]:
-    """Return the nodes with memory, and those with memory in a zone other than MOVABLE."""
-    bindable = 0
-    for node, kind, *_ in plan.zones:
-        if kind != ZoneKind.MOVABLE:
-            bindable |= 1 << node
-    return plan.memory_mask, bindable

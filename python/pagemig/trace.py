@@ -26,9 +26,10 @@ class Event(NamedTuple):
     call: int
     """The number of the call, see `pagemig.Call.number`."""
     event: str
-    """What: step, wait, done, allocate, isolate, putback, unmap, restore, copy, attempt, fault."""
+    """What: step, wait, done, allocate, isolate, refuse, putback, unmap, restore, copy, attempt, fault,
+    migrate_area."""
     label: str
-    """The step of the specification."""
+    """The step of the specification, of step, wait and done; what else a step did comes before its row."""
     pfn: int
     """The frame concerned, -1 if none."""
     address: int

@@ -190,3 +190,35 @@ def test_numbers_that_are_no_time_are_refused(machine: pm.Machine) -> None:
     with pytest.raises(pm.UsageError, match="batches is 0"):
         pm.cost_curve(ERA, [0])
     assert len(pm.cost_curve(ERA, [])) == 0
+
+
+def test_a_page_that_nobody_needed_any_more_is_not_moved(machine: pm.Machine, app: pm.Task) -> None:
+    """Q02: met again in every pass beside a pinned page, it costs attempts and frames; nothing moves."""
+    pinned, gone = app.mmap(pm.PAGE_SIZE), app.mmap(pm.PAGE_SIZE)
+    for region in (pinned, gone):
+        app.touch(region)
+    machine.drain()
+    frames = [app.page_at(region.start).pfn for region in (gone, pinned)]  # type: ignore[union-attr]
+    app.pin(pinned.start)
+    move = machine.start(pm.calls.migrate_frames(frames, pm.ToNode(1)), by=machine.spawn())
+    assert move.run_until("UM-1")
+    app.munmap(gone)
+    move.run()
+    assert (machine.cost["moves"], machine.cost["copies"]) == (0, 0)
+    assert machine.cost["attempts"] == 20
+
+
+def test_every_page_that_leaves_a_list_of_a_migration_is_put_back_once_in_the_trace(
+    machine: pm.Machine, app: pm.Task
+) -> None:
+    """UM-16 for what moved, MP-5 for what is still busy after ten passes."""
+    region = app.mmap(3 * pm.PAGE_SIZE)
+    app.touch(region)
+    machine.drain()
+    app.pin(region[1].start)
+    machine.record(1000)
+    assert app.move_pages(region, 1).tolist() == [1, -11, 1]
+    events = [(event.event, event.pfn) for event in machine.trace]
+    isolated = [pfn for event, pfn in events if event == "isolate"]
+    assert sorted(pfn for event, pfn in events if event == "putback") == sorted(isolated)
+    assert len(isolated) == 3

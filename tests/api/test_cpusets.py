@@ -267,7 +267,7 @@ def test_a_writer_moves_pages_to_the_new_nodes_whatever_others_write_meanwhile(
 
 
 def test_a_task_whose_cpuset_lost_its_nodes_goes_by_the_next_one_above() -> None:
-    """Data-model 10: what is written elsewhere does not reach it; above, it stands in the way of any change."""
+    """Data-model 10: what is written elsewhere does not reach it; above, it bars any change."""
     machine = pm.Machine(nodes=[64 * PAGE] * 3, cpus=1, pageblock_frames=16)
     app = machine.spawn("app")
     above = machine.create_cpuset("above", mems=[1, 2])
@@ -281,4 +281,30 @@ def test_a_task_whose_cpuset_lost_its_nodes_goes_by_the_next_one_above() -> None
     assert app.mems_allowed == {1}
     assert refusal(lambda: above.set_mems([0, 1])) == errno.EBUSY
     assert refusal(lambda: above.set_mems([0, 1, 2])) == errno.EINVAL
+    machine.check()
+
+
+@pytest.mark.parametrize("steps", range(5))
+@pytest.mark.parametrize("is_leaving", [False, True])
+def test_a_child_born_while_its_parent_is_attached_has_the_nodes_of_the_cpuset_that_it_is_in(
+    machine: pm.Machine, app: pm.Task, steps: int, is_leaving: bool
+) -> None:
+    """Supporting-paths 18, at every point between the check and the end of the attachment."""
+    group = machine.create_cpuset("group", mems=[0, 1])
+    root = machine.cpuset("root")
+    if is_leaving:
+        group.attach(app)
+    app.set_mempolicy(pm.Policy(pm.PolicyMode.INTERLEAVE, [0, 1]))
+    fork = machine.start(pm.calls.fork("child"), by=app)
+    assert fork.run_until("SP3-end")
+    attach = machine.start(pm.calls.attach_cpuset(root if is_leaving else group, app), by=machine.spawn())
+    for _ in range(steps):
+        if not attach.done:
+            attach.step()
+    fork.run()
+    assert machine.audit() == []
+    machine.run()
+    child = fork.result
+    assert child.cpuset is not None
+    assert child.mems_allowed == (child.cpuset.mems if child.cpuset == group else {0, 1, 2})
     machine.check()

@@ -99,7 +99,7 @@ def test_a_call_in_flight_is_checked_when_it_is_started(
     with pytest.raises(ProcessLookupError):
         machine.start(pm.calls.migrate_pages(999, [0], [1]), by=app)
     with pytest.raises(OSError, match="Invalid argument"):
-        machine.start(pm.calls.mbind(heap, pm.Policy(pm.PolicyMode.BIND, [9])), by=app)
+        machine.start(pm.calls.mbind(heap, pm.Policy(pm.PolicyMode.BIND)), by=app)
     with pytest.raises(pm.UsageError, match="empty region"):
         machine.start(pm.calls.mbind(heap[:0], BIND), by=app)
     strict = machine.start(pm.calls.mbind(heap, BIND, flags=STRICT), by=app)
@@ -142,3 +142,38 @@ def test_a_target_is_a_task_of_the_same_machine(app: pm.Task, heap: pm.Region) -
             ask()
     assert app.nodes_of(heap).tolist() == [0] * 4
     assert app.move_pages(heap, 1, target=other.pid).tolist() == [1] * 4
+
+
+def test_a_policy_is_seen_through_the_cpuset_that_the_caller_has_when_it_gets_the_lock(
+    machine: pm.Machine, app: pm.Task, heap: pm.Region
+) -> None:
+    """6.1, step 11: the nodes change while the call waits for ``mmap_sem``; none of those wanted is left."""
+    group = machine.create_cpuset("group", mems=[0, 1])
+    group.attach(app)
+    reader = machine.start(pm.calls.move_pages(heap, 1), by=app)
+    assert reader.run_until("MP-2")
+    binder = machine.start(pm.calls.mbind(heap, pm.Policy(pm.PolicyMode.BIND, [1])), by=app)
+    while binder.step():
+        pass
+    assert (binder.at, binder.waiting_for.lock) == ("SY6.1-11", "mmap_sem")  # type: ignore[union-attr]
+    writer = machine.start(pm.calls.set_cpuset_mems(group, [0]), by=machine.spawn("writer"))
+    assert writer.run_until("SP18-2")
+    machine.run()
+    assert isinstance(binder.error, pm.SyscallError)
+    assert binder.error.errno == errno.EINVAL
+    assert " bind" not in app.numa_maps()
+    machine.check()
+
+
+def test_a_relative_policy_is_folded_onto_the_nodes_of_that_moment(
+    machine: pm.Machine, app: pm.Task, heap: pm.Region
+) -> None:
+    """6.1, step 11: started under one cpuset, run under another."""
+    group = machine.create_cpuset("group", mems=[0, 1])
+    group.attach(app)
+    policy = pm.Policy(pm.PolicyMode.BIND, [0], relative=True)
+    binder = machine.start(pm.calls.mbind(heap, policy), by=app)
+    group.set_mems([1])
+    machine.run()
+    assert binder.error is None
+    assert " bind=relative:1 " in app.numa_maps()

@@ -305,8 +305,8 @@ def test_the_cores_own_bytes_are_no_snapshot_of_the_whole(snapshot: bytes) -> No
 
 def test_another_version_is_named(snapshot: bytes) -> None:
     """Of either part, whatever follows it."""
-    assert "a snapshot of version 2; this package reads version 1" in refusal(
-        snapshot[:16] + struct.pack("<I", 2) + snapshot[20:]
+    assert "a snapshot of version 99; this package reads version 2" in refusal(
+        snapshot[:16] + struct.pack("<I", 99) + snapshot[20:]
     )
     core = snapshot.rindex(kept.CORE_MAGIC) + 8
     forged = sealed(snapshot[:core] + struct.pack("<I", 99) + snapshot[core + 4 :])

@@ -121,11 +121,10 @@ class Follower:
         if self._result is not None:
             self._old = self._new = None
             self._made = []
-        if {"MP-5", "SY7-5d-putback"} & set(labels) and self.isolated:
+        if {"MP-5", "SY7-5d-putback"} & set(labels):
             self._todo = []
             self._old = self._new = None
             self._made = []
-            self.isolated.pop(0)
 
     def holds(self) -> Holds:
         """What it holds now."""

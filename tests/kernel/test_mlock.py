@@ -165,3 +165,21 @@ def test_a_second_locked_area_of_the_same_memory_is_not_asked_while_munlock_hold
     app.munlock(first)
     assert pm.PageFlags.MLOCKED not in machine.frame(pfn).flags
     assert machine.vmstat()["nr_mlock"] == 0
+
+
+def test_a_locked_page_that_is_unlocked_in_the_hands_of_reclaim_is_freed_like_any_other() -> None:
+    """Data-model 2.2: it came from the unevictable list, and is not said to belong there any more."""
+    machine = pm.Machine(nodes=[64 * pm.PAGE_SIZE] * 2, contents=True, swap=8 * pm.PAGE_SIZE)
+    app = machine.spawn("app")
+    page = app.mmap(pm.PAGE_SIZE)
+    app.write(page.start, b"bytes")
+    app.mlock(page)
+    machine.drain()
+    out = machine.start(pm.calls.swap_out(page.start), by=app)
+    out.step()
+    app.munlock(page)
+    machine.check()
+    machine.run()
+    assert out.result is True
+    machine.check()
+    assert app.read(page.start, 5) == b"bytes"

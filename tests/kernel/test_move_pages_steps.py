@@ -364,3 +364,24 @@ def test_the_new_frame_comes_from_the_named_node_or_not_at_all(machine: pm.Machi
     assert refused.value.errno == errno.ENOMEM
     assert waiting(machine) == {pm.LruList.ACTIVE_ANON: [0, 1]}
     assert app.nodes_of(region).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("chunk", [0, 1])
+def test_a_node_that_has_gone_offline_by_the_time_of_its_chunk_ends_the_call(chunk: int) -> None:
+    """DP-5b is asked chunk by chunk: -ENODEV, and nothing of this chunk is looked up."""
+    machine = pm.Machine(nodes=[512 * pm.PAGE_SIZE, 256 * pm.PAGE_SIZE], cpus=1, pageblock_frames=256)
+    app = machine.spawn()
+    region = app.mmap((169 * chunk + 3) * pm.PAGE_SIZE)
+    app.touch(region)
+    machine.drain()
+    move = machine.start(pm.calls.move_pages(region, [0] * (169 * chunk) + [1] * 3), by=app)
+    assert move.run_until("DP-5")
+    while len([label for label in move.history if label == "DP-5"]) < 2 * chunk:
+        move.step()
+    isolated = machine.cost["isolations"]
+    machine.offline(512, 256)
+    finish(machine, move)
+    assert isinstance(move.error, pm.SyscallError)
+    assert (move.error.errno, move.error.statuses.tolist()) == (errno.ENODEV, [0] * (169 * chunk))
+    assert machine.cost["isolations"] == isolated
+    machine.check()

@@ -210,3 +210,25 @@ def test_a_page_of_shmem_in_its_file_is_no_case_of_q15(machine: pm.Machine, app:
     finish(machine, a_move(machine, app, 0))
     assert [machine.zone_counters(node)["nr_shmem"] for node in (0, 1)] == [0, 1]
     assert machine.drift == ()
+
+
+def test_a_store_that_brings_a_page_back_keeps_the_leaf_until_it_has_tried_the_page_lock(
+    machine: pm.Machine, app: pm.Task, page: pm.Region
+) -> None:
+    """2.5-8 and 2.4-2 are one step: who moves the page then finds one reference too many."""
+    machine.set_swap_device(io_ticks=0)
+    child = app.fork()
+    app.swap_out(page.start)
+    child.swap_out(page.start)
+    store = machine.start(pm.calls.touch(page), by=app)
+    assert store.run_until("SP2.5-6")
+    assert store.labels[-2:] == ("SP2.4-1", "SP2.4-2")
+    store.step()
+    pfn = app.page_at(page.start).pfn  # type: ignore[union-attr]
+    assert store.at == "SP2.4-5"
+    assert machine.frame(pfn).count == 3
+    moved = machine.start(pm.calls.migrate_frames([pfn], pm.ToNode(1)), by=child)
+    moved.run()
+    assert moved.result.statuses.tolist() == [-11]
+    machine.run()
+    assert store.result.cow == 1

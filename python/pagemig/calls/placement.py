@@ -91,7 +91,7 @@ class Mbind(Plain):
 def mbind(region: Region, policy: Policy, *, flags: MbindFlags = MbindFlags.NONE) -> Mbind:
     """Give a range a policy, and move its pages there; see `pagemig.Task.mbind`.
 
-    The policy is seen through the cpuset that the caller has when the call is started. A
+    What the policy comes to in the caller's cpuset is worked out when the call has ``mmap_sem``. A
     region without pages cannot be started.
 
     Parameters

@@ -3,8 +3,8 @@
 Start with `mbind`, the raw call. `prepare` does the checks after the node mask has been read;
 what it returns is a request that only the engine can serve.
 
-Source: syscalls 6.1. Scan, policy and move (6.2, 6.3) are the core's. The policy is seen
-through the caller's cpuset as it is when the call begins.
+Source: syscalls 6.1, steps 1 to 9. What the policy comes to in the caller's cpuset (step 11), scan,
+policy and move (6.2, 6.3) are the core's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..permissions import (
     shared_pages_are_permitted,
     start_is_page_aligned,
 )
-from ..policy import Policy, contextualise, decode, mask_suits_mode, mode_flags_agree
+from ..policy import Policy, decode, mask_suits_mode, mode_flags_agree
 from .move_pages import Caller, system_and_pid
 from .node_masks import NodeMask, read_node_mask
 
@@ -81,9 +81,7 @@ def mbind(
 def prepare(
     system: System, caller: int, start: int, length: int, policy: Policy, flags: int
 ) -> Request | int:
-    """Check the rest, in the order of Linux; return what the engine shall do, or the result.
-
-    Where only the last check refuses, pages that shall move have been drained already (step 10).
+    """Check the rest up to step 9, in the order of Linux; return what the engine shall do, or the result.
 
     Parameters
     ----------
@@ -112,16 +110,10 @@ def prepare(
     if refusal:
         return -refusal
     may_move = flags & _MOVES != 0
-    allowed = system.allowed_nodes(caller, facts)
-    effective = contextualise(policy, allowed, system.bindable_mask)
-    if isinstance(effective, int):
-        if may_move:
-            system.core.do(caller, Request.drain())
-        return -effective
     return Request.mbind(
         start,
         end - start,
-        effective.row,
+        policy.row,
         policy.mask,
         flags & MPOL_MF_STRICT != 0 and policy.mode is not PolicyMode.DEFAULT,
         may_move,

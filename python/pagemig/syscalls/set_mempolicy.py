@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..arguments import register
-from ..policy import Policy, contextualise, decode
+from ..policy import Policy, decode, mask_suits_mode, mode_flags_agree
 from .move_pages import Caller, system_and_pid
 from .node_masks import NodeMask, read_node_mask
 
@@ -52,9 +52,5 @@ def set_mempolicy(caller: Caller, mode: int, nodemask: NodeMask, maxnode: int) -
 
 def replace(system: System, caller: int, policy: Policy) -> int:
     """Replace the task policy of ``caller``; return 0 or a negative errno."""
-    allowed = system.allowed_nodes(caller, system.facts(caller))
-    effective = contextualise(policy, allowed, system.bindable_mask)
-    if isinstance(effective, int):
-        return -effective
-    system.core.set_task_policy(caller, effective.row)
-    return 0
+    refusal = mode_flags_agree(policy) or mask_suits_mode(policy)
+    return -refusal if refusal else system.core.set_task_policy(caller, policy.row)

@@ -185,9 +185,9 @@ impl PyMachine {
         self.enter(py, |machine| machine.set_cpu(TaskId(pid), CpuId(cpu)))
     }
 
-    fn set_task_policy(&self, py: Python<'_>, pid: u32, row: PolicyRow) -> PyResult<()> {
+    fn set_task_policy(&self, py: Python<'_>, pid: u32, row: PolicyRow) -> PyResult<i32> {
         let policy = policy(row)?.unwrap_or_default();
-        self.enter(py, |machine| machine.set_task_policy(TaskId(pid), policy))
+        self.enter(py, |machine| machine.set_task_policy(TaskId(pid), policy)).map(code)
     }
 
     fn task_policy(&self, pid: u32) -> PyResult<PolicyRow> {

@@ -85,12 +85,6 @@ pub(crate) fn pageblocks(kernel: &Kernel, node: NodeId) -> Vec<(u32, u8)> {
     rows
 }
 
-/// (node, zone kind) of every zone with present pages.
-pub(crate) fn online(kernel: &Kernel) -> Vec<(u8, u8)> {
-    let zones = kernel.zones.iter().filter(|(_, zone)| zone.present() > 0);
-    zones.map(|(_, zone)| (zone.node.0, zone.kind as u8)).collect()
-}
-
 #[pymethods]
 impl PyMachine {
     fn create_cpuset(
@@ -124,8 +118,8 @@ impl PyMachine {
         self.look(|machine| Ok(drift(machine.kernel())))
     }
 
-    fn online_zones(&self) -> PyResult<Vec<(u8, u8)>> {
-        self.look(|machine| Ok(online(machine.kernel())))
+    fn memory_mask(&self) -> PyResult<u64> {
+        self.look(|machine| Ok(machine.kernel().zones.nodes_with_memory().0))
     }
 
     fn zone_rows(&self) -> PyResult<Vec<ZoneRow>> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{check_mems, mems_of};
+use super::check_mems;
 use crate::base::{CpusetId, Errno, MmId, NodeMask, Pfn, TaskId};
 use crate::kernel::Kernel;
 use crate::migrate::batch::Batch;
@@ -140,7 +140,7 @@ impl ChangeCpuset {
                     Progress::Done => {
                         let (pid, before) = (*pid, *before);
                         kernel.tasks[me.task].mems_allowed = before;
-                        kernel.tasks[me.task].mems_allowed = mems_of(kernel, me.task);
+                        kernel.tasks[me.task].mems_allowed = kernel.mems_of(me.task);
                         self.next_task(pid);
                     }
                     other => return other,
@@ -186,7 +186,7 @@ impl ChangeCpuset {
                         Phase::Done(Err(Errno::NoSpace))
                     }
                     Some(false) => {
-                        self.from = mems_of(kernel, pid);
+                        self.from = kernel.mems_of(pid);
                         kernel.tasks[pid].cpuset = Some(id);
                         Phase::Widening { after: None }
                     }
@@ -217,7 +217,7 @@ impl ChangeCpuset {
             self.phase = Phase::Done(Ok(()));
             return;
         };
-        let union = kernel.tasks[pid].mems_allowed.or(mems_of(kernel, pid));
+        let union = kernel.tasks[pid].mems_allowed.or(kernel.mems_of(pid));
         kernel.tasks[pid].mems_allowed = union;
         rebind_task(kernel, me, pid, union);
         self.phase = Phase::Narrowing(pid);
@@ -228,7 +228,7 @@ impl ChangeCpuset {
             self.next_task(pid);
             return;
         }
-        let mems = mems_of(kernel, pid);
+        let mems = kernel.mems_of(pid);
         rebind_task(kernel, me, pid, mems);
         kernel.tasks[pid].mems_allowed = mems;
         match kernel.tasks[pid].mm {
@@ -243,7 +243,7 @@ impl ChangeCpuset {
     /// Step 2; then step 3, if the pages are to follow.
     fn rebind_areas(&mut self, kernel: &mut Kernel, me: Me, pid: TaskId, mm: MmId) {
         let to = match kernel.tasks.find(pid) {
-            Some(_) => mems_of(kernel, pid),
+            Some(_) => kernel.mems_of(pid),
             None => kernel.cpusets.mems_allowed(self.cpuset, kernel.zones.nodes_with_memory()),
         };
         let areas: Vec<_> = kernel.mms[mm].areas().collect();

@@ -15,7 +15,7 @@ mod tests;
 
 pub use change::{Change, ChangeCpuset};
 
-use crate::base::{CpusetId, Errno, Misuse, NodeMask, TaskId};
+use crate::base::{CpusetId, Errno, Misuse, NodeMask};
 use crate::kernel::Kernel;
 use crate::state::cpuset::Cpuset;
 
@@ -91,11 +91,4 @@ fn check_mems(kernel: &Kernel, id: CpusetId, mems: NodeMask) -> Result<bool, Err
         return Err(Errno::NoSpace);
     }
     Ok(true)
-}
-
-/// The nodes that a task may use by its cpuset (`cpuset_mems_allowed`); its own, if it is in none.
-fn mems_of(kernel: &Kernel, pid: TaskId) -> NodeMask {
-    let task = &kernel.tasks[pid];
-    let with_memory = kernel.zones.nodes_with_memory();
-    task.cpuset.map_or(task.mems_allowed, |id| kernel.cpusets.mems_allowed(id, with_memory))
 }

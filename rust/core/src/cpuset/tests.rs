@@ -182,7 +182,7 @@ fn sp18_pages_follow_by_their_place_if_the_cpuset_says_so() {
         let one = create(&mut machine, "one", 0b0011, migrates, ROOT).unwrap();
         let task = spawn(&mut machine, 15);
         assert_eq!(attach(&mut machine, one, task), Ok(()));
-        machine.set_task_policy(task, policy(Mode::Interleave, 3)).unwrap();
+        machine.set_task_policy(task, policy(Mode::Interleave, 3)).unwrap().unwrap();
         let start = memory(&mut machine, task, 4);
         let before = nodes(&machine, task, start, 4);
         assert!(before.contains(&0) && before.contains(&1));
@@ -233,7 +233,7 @@ fn sp18_policies_of_task_and_areas_are_bound_to_the_new_nodes() {
     mbind(&mut machine, task, start + PAGE_SIZE, 1, relative);
     let fixed = Policy { asked: asked(true, 0b1010), ..policy(Mode::Bind, 0b10) };
     mbind(&mut machine, task, start + 2 * PAGE_SIZE, 1, fixed);
-    machine.set_task_policy(task, policy(Mode::Preferred, 0b01)).unwrap();
+    machine.set_task_policy(task, policy(Mode::Preferred, 0b01)).unwrap().unwrap();
     assert_eq!(set(&mut machine, one, 0b1100), Ok(()));
     let at = |n| area_policy(&machine, task, start + n * PAGE_SIZE);
     assert_eq!([at(0), at(1), at(2)], [0b1000, 0b1100, 0b1000]);
@@ -247,7 +247,7 @@ fn sp18_the_interleave_of_the_writer_moves_on() {
     let one = create(&mut machine, "one", 0b0011, false, ROOT).unwrap();
     let (task, writer) = (spawn(&mut machine, 15), spawn(&mut machine, 15));
     assert_eq!(attach(&mut machine, one, task), Ok(()));
-    machine.set_task_policy(task, policy(Mode::Interleave, 0b11)).unwrap();
+    machine.set_task_policy(task, policy(Mode::Interleave, 0b11)).unwrap().unwrap();
     let next = |machine: &Machine, task| machine.kernel().tasks[task].next_interleave;
     assert_eq!(change(&mut machine, writer, one, Change::Mems(NodeMask(0b1100))), Ok(()));
     // First to the union, where node 0 is one of its nodes, then to {2,3}.
@@ -261,7 +261,7 @@ fn sp18_a_task_may_use_both_sets_between_the_two_steps() {
     let one = create(&mut machine, "one", 0b0011, false, ROOT).unwrap();
     let task = spawn(&mut machine, 15);
     assert_eq!(attach(&mut machine, one, task), Ok(()));
-    machine.set_task_policy(task, policy(Mode::Bind, 0b10)).unwrap();
+    machine.set_task_policy(task, policy(Mode::Bind, 0b10)).unwrap().unwrap();
     let request = Request::ChangeCpuset { cpuset: one, change: Change::Mems(NodeMask(0b1100)) };
     let call = machine.start(KERNEL_TASK, request, true).unwrap();
     assert!(machine.run_until(call, "SP18-1-new").unwrap());

@@ -186,9 +186,11 @@ impl Fault {
                 },
                 Phase::Swapped(swap_in) => match swap_in.advance::<M>(kernel, me) {
                     Progress::Done => {
-                        let (served, unsatisfied) = swap_in.ended();
+                        let (served, store) = swap_in.ended();
                         self.was_read = served == Served::Major;
-                        self.phase = unsatisfied.map_or(Phase::Done(served), Phase::Present);
+                        self.phase = store.map_or(Phase::Done(served), |store| {
+                            store.ended().map_or(Phase::Writing(store), Phase::Done)
+                        });
                     }
                     other => return other,
                 },

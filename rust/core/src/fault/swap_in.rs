@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::allocate_for;
+use super::copy_on_write::CopyOnWrite;
 use super::faulting::Served;
 use super::swap_read::SwapRead;
 use crate::base::{MappingId, MemcgId, MmId, Pfn, SwapEntry, VmaId};
@@ -26,7 +27,7 @@ use crate::unmap::{mapcount, writable_if_permitted};
 ///   Reading     nothing                brings it there
 ///   Locking     reference              takes its page lock
 ///   Preparing   reference, page lock   takes a copy instead, if it must, and charges
-///   Installing  the same, a charge     maps it, if the entry is as it was
+///   Installing  the same, a charge     maps it, if the entry is as it was; then begins the store
 ///   Failing     nothing                is the entry as it was?
 /// ```
 #[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
@@ -37,7 +38,7 @@ enum Phase {
     Preparing(Pfn),
     Installing(Pfn, Option<MemcgId>),
     Failing,
-    Done(Served, Option<Entry>),
+    Done(Served, Option<CopyOnWrite>),
 }
 
 /// One fault on a genuine swap entry.
@@ -73,6 +74,7 @@ impl SwapIn {
             Phase::Reading(read) => read.labels(),
             Phase::Locking(_) => &["SP2.5-3"],
             Phase::Preparing(_) => &["SP2.5-4", "SP2.5-5"],
+            Phase::Installing(..) if self.is_write => &["SP2.5-6", "SP2.5-7", "SP2.4-1", "SP2.4-2"],
             Phase::Installing(..) => &["SP2.5-6", "SP2.5-7"],
             Phase::Failing => &["SP2.5-2-failed"],
             Phase::Done(..) => &[],
@@ -91,11 +93,11 @@ impl SwapIn {
         }
     }
 
-    /// How it ended, and the entry through which a store has still to be satisfied (step 8). Only
-    /// once done.
-    pub(super) fn ended(&self) -> (Served, Option<Entry>) {
+    /// How it ended, and the store that goes on where it has not been satisfied (step 8). Only once
+    /// done.
+    pub(super) fn ended(&self) -> (Served, Option<CopyOnWrite>) {
         match self.phase {
-            Phase::Done(served, entry) => (served, entry),
+            Phase::Done(served, store) => (served, store),
             _ => unreachable!("asked before the page was back"),
         }
     }
@@ -131,7 +133,7 @@ impl SwapIn {
                 &mut Phase::Preparing(page) => self.phase = self.prepare::<M>(kernel, me, page),
                 &mut Phase::Installing(page, charge) => {
                     match self.install::<M>(kernel, me, page, charge) {
-                        Ok((served, entry)) => self.phase = Phase::Done(served, entry),
+                        Ok((served, store)) => self.phase = Phase::Done(served, store),
                         Err(lock) => return Progress::Waiting(lock),
                     }
                 }
@@ -210,7 +212,7 @@ impl SwapIn {
         me: Me,
         page: Pfn,
         charge: Option<MemcgId>,
-    ) -> Result<(Served, Option<Entry>), LockId> {
+    ) -> Result<(Served, Option<CopyOnWrite>), LockId> {
         let root = kernel.mms[self.mm].root;
         let leaf = kernel.tables.leaf_of(root, self.address).expect("tables of a used area stay");
         if !kernel.lock::<M>(me, LockId::Leaf(leaf), Want::Exclusive) {
@@ -251,8 +253,16 @@ impl SwapIn {
             swapcache::try_to_free_swap(kernel, page);
         }
         kernel.unlock_page::<M>(me, page);
-        kernel.unlock::<M>(me, LockId::Leaf(leaf));
-        Ok((self.served(Served::Minor), Some(entry).filter(|_| self.is_write && !is_satisfied)))
+        let store = if self.is_write && !is_satisfied {
+            // Step 8: nobody gets at the leaf in between.
+            let mut store = CopyOnWrite::new(self.vma, self.address, leaf, entry);
+            store.begin::<M>(kernel, me);
+            Some(store)
+        } else {
+            kernel.unlock::<M>(me, LockId::Leaf(leaf));
+            None
+        };
+        Ok((self.served(Served::Minor), store))
     }
 
     /// A fault that had to read is a major one, even if it then found nothing to do.

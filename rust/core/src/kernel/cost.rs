@@ -30,15 +30,15 @@ ledger! {
     attempts,
     /// Attempts that ended with EAGAIN.
     retries,
-    /// Entries replaced by migration entries.
+    /// Entries taken out by the reverse map: replaced by migration or swap entries, or cleared by reclaim.
     unmaps,
-    /// Entries whose translation had to be flushed from other CPUs.
+    /// Flushes of translations from other CPUs: one for each entry, when an area is unmapped one for each batch.
     flushes,
     /// Pages copied by migration.
     copies,
     /// Migration entries replaced by ordinary entries.
     restores,
-    /// Pages moved.
+    /// Pages moved. One that nobody needed any more was not (Q02).
     moves,
     /// Passes over a batch.
     passes,

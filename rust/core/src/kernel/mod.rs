@@ -6,6 +6,7 @@
 //! mode ([`hold`]).
 
 mod allocate;
+mod allowed;
 mod bytes;
 mod charge;
 mod cost;
@@ -187,6 +188,7 @@ impl Kernel {
         } else {
             self.put_back_isolated(me.cpu, pfn);
         }
+        self.note::<M>(me, EventKind::PutBack, Some(pfn), 0, 0);
     }
 
     /// Sends a page that is on no list to where it belongs and drops the caller's reference.

@@ -204,8 +204,6 @@ impl Request {
             Request::Mbind { start, len, policy, wanted } => {
                 // Nothing is mapped beyond user space, which is all that the scan needs to know.
                 let end = check_span(start, len)?;
-                let mems = kernel.tasks[task].mems_allowed;
-                let policy = policy.map(|policy| policy.bound_to(mems));
                 Call::Mbind(Mbind::new(memory_of(kernel, task)?, start..end, policy, wanted))
             }
             Request::MigrateFrames { frames, target, is_offlining } => {

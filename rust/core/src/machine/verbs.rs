@@ -110,17 +110,27 @@ impl Machine {
         Ok(())
     }
 
-    /// Changes the memory policy of a process (`set_mempolicy`, after its checks).
+    /// Changes the memory policy of a process to one with the nodes that were asked for (`set_mempolicy`,
+    /// after its other checks).
     ///
     /// # Errors
-    /// If there is no such process.
-    pub fn set_task_policy(&mut self, pid: TaskId, policy: Policy) -> Result<(), Misuse> {
+    /// If there is no such process; inside, `Invalid` if it may use none of the nodes.
+    pub fn set_task_policy(
+        &mut self,
+        pid: TaskId,
+        policy: Policy,
+    ) -> Result<Result<(), Errno>, Misuse> {
+        self.task_mut(pid)?;
+        let policy = match self.kernel.contextualise(pid, policy) {
+            Ok(policy) => policy,
+            Err(errno) => return Ok(Err(errno)),
+        };
         let task = self.task_mut(pid)?;
-        task.policy = policy.bound_to(task.mems_allowed);
+        task.policy = policy;
         if let (Mode::Interleave, Some(first)) = (policy.mode, policy.nodes.first()) {
             task.next_interleave = first;
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Maps anonymous memory for a process and returns its start: with VM_SHARED memory that fork

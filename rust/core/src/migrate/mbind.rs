@@ -14,6 +14,7 @@ use crate::state::lock::{AtPause, Want};
 use crate::state::pagetable::LEAF_ENTRIES;
 use crate::state::policy::Policy;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
+use crate::trace::EventKind;
 
 #[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
@@ -46,7 +47,7 @@ pub struct Mbind {
 }
 
 impl Mbind {
-    /// Will apply `policy` to `range`, after scanning it for `wanted` pages.
+    /// Will apply `policy`, with the nodes that were asked for, to `range`, after scanning it for `wanted` pages.
     pub fn new(mm: MmId, range: Range<u64>, policy: Option<Policy>, wanted: Wanted) -> Mbind {
         let phase = if wanted.may_move { Phase::Preparing } else { Phase::Entering };
         let batch = Batch::new(Target::ByPlace { mm, from: range.start }, 0);
@@ -96,6 +97,21 @@ impl Mbind {
         }
     }
 
+    /// The policy as it holds for the caller now, which may be none.
+    fn contextualise(&mut self, kernel: &Kernel, me: Me) {
+        let asked = self.policy.map(|policy| kernel.contextualise(me.task, policy));
+        self.phase = match asked.transpose() {
+            Ok(policy) => {
+                self.policy = policy;
+                Phase::Collecting(Collect::new(self.mm, self.range.clone(), self.wanted))
+            }
+            Err(errno) => {
+                self.result = Err(errno);
+                Phase::Leaving
+            }
+        };
+    }
+
     /// Makes one step; in mode `Run`, all of them.
     pub fn advance<M: Mode>(&mut self, kernel: &mut Kernel, me: Me) -> Progress {
         let sem = LockId::MmapSem(self.mm);
@@ -109,8 +125,7 @@ impl Mbind {
                     if !kernel.lock::<M>(me, sem, Want::Exclusive) {
                         return Progress::Waiting(sem);
                     }
-                    let range = self.range.clone();
-                    self.phase = Phase::Collecting(Collect::new(self.mm, range, self.wanted));
+                    self.contextualise(kernel, me);
                 }
                 Phase::Collecting(collect) => {
                     match collect.advance::<M>(kernel, me, &mut self.batch) {
@@ -130,6 +145,7 @@ impl Mbind {
                     None => self.phase = Phase::Leaving,
                     Some(page) => {
                         kernel.put_back_isolated(me.cpu, page);
+                        kernel.note::<M>(me, EventKind::PutBack, Some(page), 0, 0);
                         if kernel.pauses::<M>(1) {
                             return Progress::Ran;
                         }

@@ -156,7 +156,7 @@ impl MovePages {
                     if kernel.pauses::<M>(self.len) {
                         return Progress::Ran;
                     }
-                    self.fill();
+                    self.fill(kernel);
                 }
                 Phase::Entering => {
                     if !kernel.lock::<M>(me, sem, Want::Shared) {
@@ -219,14 +219,14 @@ impl MovePages {
     }
 
     /// The next chunk. A bad entry in it ends the call before any of it is looked up.
-    fn fill(&mut self) {
+    fn fill(&mut self, kernel: &Kernel) {
         let start = self.start as u64;
         if start >= self.request.count {
             self.phase = self.end(Ok(()));
             return;
         }
         let end = self.request.count.min(start + CHUNK as u64);
-        if let Some((_, errno)) = self.request.fill_error.filter(|&(entry, _)| entry < end) {
+        if let Some(errno) = self.bad_entry(kernel, end) {
             self.phase = self.end(Err(errno));
             return;
         }
@@ -236,6 +236,17 @@ impl MovePages {
         let nodes = &self.request.nodes[self.start..self.start + self.len];
         self.batch.reset(self.len, |targets| targets.extend_from_slice(nodes));
         self.phase = Phase::Entering;
+    }
+
+    /// What the first bad entry before `end` means. Nodes had memory when the call was made, but it may have
+    /// gone offline.
+    fn bad_entry(&self, kernel: &Kernel, end: u64) -> Option<Errno> {
+        let gone = kernel.zones.nodes_without_memory_left();
+        let nodes = self.request.nodes.iter().take(end as usize).skip(self.start);
+        if !gone.is_empty() && nodes.into_iter().any(|&node| gone.contains(node)) {
+            return Some(Errno::NoDevice);
+        }
+        self.request.fill_error.filter(|&(entry, _)| entry < end).map(|(_, errno)| errno)
     }
 
     /// DM-2 for record after record; one only, when stepped.

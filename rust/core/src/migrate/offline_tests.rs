@@ -222,7 +222,7 @@ fn pages_go_where_the_policy_of_the_operator_says() {
     let mut machine = machine(3);
     let (task, start) = tenant(&mut machine, 20);
     let policy = Policy { mode: Mode::Bind, nodes: NodeMask(4), ..Policy::default() };
-    machine.set_task_policy(task, policy).unwrap();
+    machine.set_task_policy(task, policy).unwrap().unwrap();
     assert_eq!(run(&mut machine, task, &offline(16, 16, 1000)), Ok(()));
     assert_eq!(places(&machine, task, start, 20)[16..], [128, 129, 130, 131]);
 }

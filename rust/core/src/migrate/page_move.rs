@@ -314,7 +314,6 @@ impl PageMove {
             // UM-16: only a page that may be retried stays on the caller's list.
             if outcome != Err(Errno::Again) {
                 kernel.put_back_migrated::<M>(me, self.old);
-                kernel.note::<M>(me, EventKind::PutBack, Some(self.old), 0, 0);
             }
             self.phase = Phase::Discarding(outcome);
             if self.stops::<M>(me) {
@@ -488,7 +487,7 @@ impl PageMove {
         }
         kernel.put_back(me.cpu, self.new);
         kernel.cost.retries += u64::from(outcome == Err(Errno::Again));
-        kernel.cost.moves += u64::from(outcome.is_ok());
+        kernel.cost.moves += u64::from(outcome.is_ok() && !self.was_freed);
         let value = outcome.map_or_else(|errno| i64::from(errno.negative()), |()| 0);
         kernel.note::<M>(me, EventKind::Attempt, Some(self.old), 0, value);
     }

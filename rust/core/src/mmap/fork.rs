@@ -134,6 +134,7 @@ impl Fork {
                     let parent = kernel.tasks[me.task].clone();
                     let task = Task { name, mm, swap_writers, has_signal, ..parent };
                     let pid = kernel.tasks.insert(task);
+                    settle_in_cpuset(kernel, me, pid);
                     kernel.unlock::<M>(me, sem);
                     self.phase = Phase::Done(Ok(pid));
                     return Progress::Done;
@@ -288,4 +289,27 @@ fn copy_entry<M: Mode>(
         }
     }
     kernel.tables.set(to, at, entry);
+}
+
+/// A child that is born while its parent's nodes change, or are lent to it for a move, has those of the
+/// cpuset that it is in, as if it had been attached (supporting-paths 18).
+fn settle_in_cpuset(kernel: &mut Kernel, me: Me, child: TaskId) {
+    let mems = kernel.mems_of(child);
+    let local = kernel.zones.node_of_cpu(me.cpu);
+    let Kernel { tasks, mms, vmas, .. } = kernel;
+    let task = &mut tasks[child];
+    if task.mems_allowed == mems {
+        return;
+    }
+    task.mems_allowed = mems;
+    if let Some(policy) = task.policy.rebound(mems) {
+        task.policy = policy;
+        task.next_interleave = policy.resumed(task.next_interleave, local);
+    }
+    let areas: Vec<VmaId> = task.mm.map(|mm| mms[mm].areas().collect()).unwrap_or_default();
+    for area in areas {
+        if let Some(policy) = vmas[area].policy.and_then(|policy| policy.rebound(mems)) {
+            vmas[area].policy = Some(policy);
+        }
+    }
 }

@@ -250,7 +250,7 @@ impl Mremap {
             return Ok(self.grown(kernel, id, old_end));
         }
         // An area that is not VM_MERGEABLE itself may share merged pages with its ancestor's.
-        let must_unmerge = vma.anon_vma.is_some() && !kernel.ksm.nodes.is_empty();
+        let must_unmerge = vma.anon_vma.is_some() && kernel.ksm.has_looked();
         let to = match self.to {
             Some(to) => to,
             None => {

@@ -25,10 +25,11 @@ use crate::state::frame::PageFlags;
 use crate::state::lru;
 use crate::state::zone::Counter;
 
-/// Takes a page off its list into the hands of reclaim: isolated, counted, inactive.
+/// Takes a page off its list into the hands of reclaim: isolated, counted, inactive. One that `swap_out`
+/// took off the unevictable list is judged anew: it may be unlocked, and freed, meanwhile.
 fn isolate(kernel: &mut Kernel, page: Pfn) -> Result<(), Errno> {
     lru::isolate(&mut kernel.frames, &mut kernel.zones, &mut kernel.lru, page)?;
-    kernel.frames[page].clear(PageFlags::ACTIVE);
+    kernel.frames[page].clear(PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
     count_isolated(kernel, page, 1);
     Ok(())
 }

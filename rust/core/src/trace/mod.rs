@@ -23,7 +23,8 @@ pub enum EventKind {
     Allocate,
     /// A page was taken off its LRU list.
     Isolate,
-    /// An old page left the list of a migration, moved or refused for good.
+    /// A page left the list of a migration and went back to where it belongs: moved, refused, given up or
+    /// never tried.
     PutBack,
     /// A page-table entry became a migration entry (value 0, or 1 for the write flavour), a swap
     /// entry (2) or nothing (3).

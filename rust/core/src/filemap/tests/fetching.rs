@@ -111,7 +111,7 @@ fn pages_come_from_where_the_task_wants_them_and_shmem_from_where_the_file_wants
     let mut world = World::of(&[16, 16]);
     let interleave =
         Policy { mode: PolicyMode::Interleave, nodes: NodeMask(3), ..Policy::default() };
-    world.machine.set_task_policy(world.task, interleave).unwrap();
+    world.machine.set_task_policy(world.task, interleave).unwrap().unwrap();
     let ext = world.file(4 * PAGE, FileSystem::ext());
     world.run(read(ext, 2 * PAGE, 2 * PAGE));
     let node = |world: &World, file, index| {

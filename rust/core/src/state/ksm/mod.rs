@@ -97,6 +97,11 @@ impl MmId {
 }
 
 impl Ksm {
+    /// Whether there may be merged pages: one that is just being merged has no node yet.
+    pub fn has_looked(&self) -> bool {
+        !self.items.is_empty() || !self.nodes.is_empty()
+    }
+
     /// The place of an address, known from now on.
     pub fn place(&mut self, mm: MmId, address: u64) -> RmapItemId {
         let Ksm { items, places, .. } = self;

@@ -9,7 +9,7 @@ pub mod shared;
 use serde::{Deserialize, Serialize};
 
 use super::zone::Request;
-use crate::base::{NodeId, NodeMask};
+use crate::base::{Errno, NodeId, NodeMask};
 
 /// How nodes are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -75,6 +75,28 @@ impl Policy {
     /// The same, made by a task that can use the nodes `mems_allowed`.
     pub fn bound_to(self, mems_allowed: NodeMask) -> Policy {
         Policy { bound: mems_allowed, ..self }
+    }
+
+    /// What becomes of it as it was asked for, with all the nodes that were asked for, where `allowed`
+    /// may be used and `bindable` have memory in zones that BIND is about (syscalls 6.1, step 11).
+    ///
+    /// # Errors
+    /// `Invalid` if none of its nodes is left.
+    pub fn contextualised(self, allowed: NodeMask, bindable: NodeMask) -> Result<Policy, Errno> {
+        if self.nodes.is_empty() {
+            return Ok(self);
+        }
+        let nodes = match self.asked {
+            Some(asked) if !asked.is_static => self.nodes.folded_onto(allowed),
+            _ => self.nodes.and(allowed),
+        };
+        let nodes = match (self.mode, nodes.first()) {
+            (_, None) => return Err(Errno::Invalid),
+            (Mode::Bind, _) if nodes.and(bindable).is_empty() => return Err(Errno::Invalid),
+            (Mode::Preferred, Some(first)) => NodeMask::one(first),
+            _ => nodes,
+        };
+        Ok(Policy { nodes, ..self })
     }
 
     /// What it says once the nodes that its task can use are `to` (supporting-paths 18).

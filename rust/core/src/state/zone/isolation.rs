@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::{MigrateType, Zones};
-use crate::base::{NodeId, NodeMask, Pfn, ZoneId};
+use crate::base::{NodeId, NodeMask, Pfn, ZoneId, ZoneKind};
 use crate::state::frame::{FrameTable, PageFlags};
 
 /// Frames from a first one up to, and without, a last one.
@@ -65,6 +65,22 @@ impl Zones {
     /// Nodes that have present pages (N_HIGH_MEMORY).
     pub fn nodes_with_memory(&self) -> NodeMask {
         self.zones.iter().filter(|zone| zone.present() > 0).map(|zone| zone.node).collect()
+    }
+
+    /// Nodes that had present pages once and have none any more.
+    pub fn nodes_without_memory_left(&self) -> NodeMask {
+        let with_memory = self.nodes_with_memory();
+        self.zones
+            .iter()
+            .map(|zone| zone.node)
+            .filter(|&node| !with_memory.contains(node))
+            .collect()
+    }
+
+    /// Nodes with present pages in a zone other than MOVABLE: those that BIND is about (`policy_zone`).
+    pub fn nodes_to_bind_to(&self) -> NodeMask {
+        let counts = |zone: &&super::Zone| zone.present() > 0 && zone.kind != ZoneKind::Movable;
+        self.zones.iter().filter(counts).map(|zone| zone.node).collect()
     }
 
     /// Frames of a node that are not offline (`present_pages`).

@@ -70,7 +70,12 @@ def take(machine: pm.Machine) -> reference.Snapshot:
 
 
 def _ksm_nodes(machine: pm.Machine) -> list[tuple[int, int, list[tuple[int, int]]]]:
-    rows = machine._system.core.ksm_nodes()
+    """Stable nodes by their frame; a stale one stays until a search meets it."""
+    rows = [
+        row
+        for row in machine._system.core.ksm_nodes()
+        if row[2] or machine.frame(row[1]).owner == pm.Owner(pm.OwnerKind.KSM, row[0])
+    ]
     return sorted(rows, key=lambda row: (row[1], [address for _, address in row[2]]))
 
 

@@ -62,9 +62,11 @@ class Ksm:
 
     # looking -----------------------------------------------------------------------------
 
-    def in_order(self) -> list[StableNode]:
-        """The stable nodes by the frame they name."""
-        return sorted(self.nodes, key=lambda node: (node.kpfn or 0, [item.address for item in node.items]))
+    def in_order(self, state: State) -> list[StableNode]:
+        """The stable nodes by their frame; a stale one stays until a search meets it."""
+        frames = state.memory.frames
+        live = [node for node in self.nodes if node.items or frames[node.kpfn or 0].owner is node]
+        return sorted(live, key=lambda node: (node.kpfn or 0, [item.address for item in node.items]))
 
     def counters(self) -> tuple[int, int, int]:
         """``ksm_pages_shared``, ``ksm_pages_sharing``, ``ksm_pages_unshared``."""

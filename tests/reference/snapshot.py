@@ -129,7 +129,7 @@ def take(state: State) -> Snapshot:
     """Look at everything; change nothing."""
     numbers: dict[AnonVma, int] = {}
     tasks = tuple(_task(state, pid, numbers) for pid in sorted(state.tasks))
-    merged = {node: at for at, node in enumerate(state.ksm.in_order())}
+    merged = {node: at for at, node in enumerate(state.ksm.in_order(state))}
     frames = tuple(_frame(frame, numbers, merged) for frame in state.memory.frames if frame.count)
     nodes = tuple(
         NodeState(
@@ -153,7 +153,9 @@ def take(state: State) -> Snapshot:
         state.now,
         tuple((g.number, g.usage, g.cache, g.rss, g.mapped_file) for g in state.groups),
         _cpusets(state),
-        tuple((node.kpfn or 0, tuple(item.address for item in node.items)) for node in state.ksm.in_order()),
+        tuple(
+            (node.kpfn or 0, tuple(item.address for item in node.items)) for node in state.ksm.in_order(state)
+        ),
         state.ksm.counters(),
         _drift(state),
     )

@@ -34,14 +34,15 @@ class MachineBusyError(PagemigError):
 class InternalError(PagemigError):
     """A bug of this package. The machine it happened on is not read again.
 
-    On a machine that was made to break a rule (``bugs``) it is the assertion by which that shows.
+    On a machine that was made to break a rule (``bugs``) it is the assertion by which that shows, and in profile
+    EXACT where the kernel of that time halts, too: at an entry that ``mremap`` stranded (Q21).
 
     Attributes
     ----------
     assertion
         What does not hold.
     place
-        Where in the core that is said, file and line; empty where the machine was made to break a rule.
+        Where in the core that is said, file and line; empty where it is no mistake of this package.
     """
 
     def __init__(self, assertion: str, place: str = "") -> None:

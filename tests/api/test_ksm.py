@@ -191,29 +191,3 @@ def test_a_page_that_is_just_being_merged_for_the_first_time_is_unmerged_by_mrem
     assert machine.frame(entry.pfn).owner.kind is pm.OwnerKind.ANON  # type: ignore[union-attr]
     machine.run()
     machine.check()
-
-
-def test_the_engine_keeps_scans_out_when_it_moves_merged_pages() -> None:
-    """S36, data-model 11: `ksm_thread_mutex` is held from before the first page to after the last."""
-    machine = pm.Machine(nodes=[64 * PAGE] * 2, contents=True)
-    app, other = machine.spawn("app"), machine.spawn("other")
-    heap = app.mmap(2 * PAGE, flags=[pm.VmFlags.MERGEABLE])
-    for page in heap:
-        app.write(page.start, b"same")
-    machine.drain()
-    assert machine.ksm.scan() == 1
-    machine.drain()
-    pfn = app.page_at(heap.start).pfn  # type: ignore[union-attr]
-    more = other.mmap(PAGE, flags=[pm.VmFlags.MERGEABLE])
-    other.write(more.start, b"same")
-    machine.drain()
-    move = machine.start(pm.calls.migrate_frames([pfn], pm.ToNode(1), offlining=True), by=other)
-    assert move.run_until("MC-1")
-    scan = machine.start(pm.calls.ksm_scan(), by=app)
-    assert not scan.step()
-    assert scan.waiting_for is not None
-    assert scan.waiting_for.lock == "ksm_thread_mutex"
-    machine.run()
-    assert move.result.statuses.tolist() == [1]
-    assert machine.ksm.pages_sharing == 2
-    machine.check()

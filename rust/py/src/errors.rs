@@ -1,6 +1,6 @@
 //! What comes back wrong, as Python exceptions. They are defined in Python.
 
-use pagemig_core::base::Misuse;
+use pagemig_core::base::{KERNEL_HALTS, Misuse};
 use pagemig_core::machine::{Deadlock, RunError};
 use pagemig_explore::ReplayError;
 use pyo3::import_exception;
@@ -32,13 +32,15 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// What a caught panic says, and where it was if it is our own mistake.
+    /// What a caught panic says, and where it was if it is our own mistake: neither of a kernel that was made
+    /// to break a rule, nor of one that halts where Linux did.
     pub(crate) fn bug(cause: Box<dyn std::any::Any + Send>, is_ours: bool) -> Refusal {
         let place = panics::place();
         let text = match cause.downcast::<String>() {
             Ok(text) => *text,
             Err(cause) => cause.downcast::<&str>().map_or("a panic".into(), |text| (*text).into()),
         };
+        let is_ours = is_ours && !text.ends_with(KERNEL_HALTS);
         Refusal::Bug(text, if is_ours { place } else { String::new() })
     }
 }

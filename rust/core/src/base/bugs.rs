@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// How an assertion ends that shows no mistake of this crate: the kernel of that time halts there, too.
+pub const KERNEL_HALTS: &str = "a kernel of that time halts here (Q21)";
+
 bitflags::bitflags! {
     /// What is done wrong, each as real code once did or easily could. A machine with any of them
     /// makes every call step by step, so the fast path never asks.

@@ -14,7 +14,7 @@ pub mod sparse;
 mod spec;
 
 pub use arena::Arena;
-pub use bugs::Bugs;
+pub use bugs::{Bugs, KERNEL_HALTS};
 pub use errno::Errno;
 pub use grow::grow;
 pub use ids::{

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{MmId, Pfn};
+use crate::base::{KERNEL_HALTS, MmId, Pfn};
 use crate::kernel::Kernel;
 use crate::state::frame::PageFlags;
 use crate::state::lock::Want;
@@ -97,7 +97,11 @@ impl EntryWait {
     /// EW-3 and EW-4: a frozen page gives no reference, and then the access just faults again.
     fn may_sleep(&self, kernel: &mut Kernel, page: Pfn) -> bool {
         let frame = &mut kernel.frames[page];
-        assert!(frame.has(PageFlags::LOCKED), "migration entry names unlocked page {page}");
+        // Only `mremap` can have left it behind (Q21).
+        assert!(
+            frame.has(PageFlags::LOCKED),
+            "migration entry names unlocked page {page}: {KERNEL_HALTS}"
+        );
         frame.try_get()
     }
 }

@@ -294,7 +294,6 @@ impl Call {
         match self {
             Call::MigratePages(call) => call.locks_at_pause(),
             Call::Mbind(call) => call.locks_at_pause(),
-            Call::MigrateFrames(call) => call.locks_at_pause(),
             Call::Fork(call) => call.locks_at_pause(),
             Call::Exit(call) => call.locks_at_pause(),
             Call::Munmap(call) => call.locks_at_pause(),

@@ -96,11 +96,6 @@ impl Batch {
         Batch { is_offlining, ..self }
     }
 
-    /// Whether pages of KSM may move.
-    pub const fn is_offlining(&self) -> bool {
-        self.is_offlining
-    }
-
     /// An empty list again, with other targets; keeps its memory.
     pub fn reset(&mut self, numbers: usize, fill_nodes: impl FnOnce(&mut Vec<NodeId>)) {
         if let Target::Exactly(nodes) = &mut self.target {

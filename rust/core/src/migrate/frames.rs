@@ -6,9 +6,7 @@ use super::batch::{Batch, Report};
 use super::target::Target;
 use crate::base::{Errno, Pfn};
 use crate::kernel::Kernel;
-use crate::ksm;
-use crate::state::lock::{AtPause, Want};
-use crate::step::{Label, LockId, Me, Mode, Point, Progress};
+use crate::step::{Label, Me, Mode, Point, Progress};
 use crate::trace::EventKind;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,7 +29,7 @@ pub struct MigrateFrames {
 
 impl MigrateFrames {
     /// Will move the pages in `frames`, after draining all pagevecs; as memory offlining does, with KSM
-    /// pages and with scans kept out, if `is_offlining`.
+    /// pages, if `is_offlining`.
     pub fn new(frames: Vec<Pfn>, target: Target, is_offlining: bool) -> MigrateFrames {
         let batch = Batch::new(target, frames.len()).offlining(is_offlining);
         let refused = vec![None; frames.len()];
@@ -58,16 +56,6 @@ impl MigrateFrames {
         matches!(self.phase, Phase::Isolating(_) | Phase::Moving).then_some(&self.batch)
     }
 
-    /// The locks that it has at a pause.
-    pub fn locks_at_pause(&self) -> AtPause {
-        match self.phase {
-            Phase::Isolating(_) | Phase::Moving if self.batch.is_offlining() => {
-                vec![(LockId::KsmThread, Want::Exclusive)]
-            }
-            _ => AtPause::new(),
-        }
-    }
-
     /// The steps that the next advance makes.
     pub fn labels(&self) -> &'static [Label] {
         match self.phase {
@@ -91,9 +79,6 @@ impl MigrateFrames {
         loop {
             match self.phase {
                 Phase::Preparing => {
-                    if self.batch.is_offlining() && !ksm::going_offline::<M>(kernel, me) {
-                        return Progress::Waiting(LockId::KsmThread);
-                    }
                     kernel.drain_all();
                     self.phase = Phase::Isolating(0);
                 }
@@ -115,14 +100,14 @@ impl MigrateFrames {
                             return Progress::Ran;
                         }
                     }
-                    None if self.batch.is_empty() => self.end::<M>(kernel, me, Ok(0)),
+                    None if self.batch.is_empty() => self.phase = Phase::Done(Ok(0)),
                     None => {
                         self.phase = Phase::Moving;
                         continue;
                     }
                 },
                 Phase::Moving => match self.batch.advance::<M>(kernel, me) {
-                    Progress::Done => self.end::<M>(kernel, me, self.batch.result()),
+                    Progress::Done => self.phase = Phase::Done(self.batch.result()),
                     other => return other,
                 },
                 Phase::Done(_) => return Progress::Done,
@@ -134,12 +119,5 @@ impl MigrateFrames {
                 return Progress::Ran;
             }
         }
-    }
-
-    fn end<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, result: Result<u32, Errno>) {
-        if self.batch.is_offlining() {
-            ksm::offline_done::<M>(kernel, me, None);
-        }
-        self.phase = Phase::Done(result);
     }
 }

@@ -130,26 +130,31 @@ def _check_statuses_in_words(outcome: Outcome, text: str) -> None:
             _compare_statuses(answer, [_status(clause, outcome)] * len(got))
 
 
-def check_effects(outcome: Outcome, effects: list[dict[str, Any]]) -> None:
+def check_effects(outcome: Outcome, effects: list[Any]) -> None:
     """Check every effect; those that are not understood skip the case at the end."""
     not_understood = []
     for effect in effects:
+        check = effect.get("check") if isinstance(effect, dict) else effect
         try:
-            check = effect["check"]
-            if check == "text":
-                prose.check(outcome, str(effect.get("text")))
-            elif check in MECHANICAL:
-                MECHANICAL[check](outcome, effect)
-            else:
+            if not isinstance(effect, dict) or not isinstance(check, str) or check not in MECHANICAL:
                 raise Skipped(f"effect {check!r} is not understood")
+            fields, function = MECHANICAL[check]
+            # What an unknown field would mean, it would mean for all of the effect.
+            if unknown := sorted(set(effect) - {"check"} - set(fields)):
+                raise Skipped(f"effect {check!r} has unknown fields {unknown}")
+            function(outcome, effect)
         except Skipped as reason:
             not_understood.append(str(reason))
         except KeyError as field:
-            not_understood.append(f"effect {effect['check']!r} lacks its field {field}")
+            not_understood.append(f"effect {check!r} lacks its field {field}")
         except (TypeError, ValueError, AttributeError, IndexError, pm.UsageError) as error:
-            not_understood.append(f"effect {effect['check']!r} is not understood: {error}")
+            not_understood.append(f"effect {check!r} is not understood: {error}")
     if not_understood:
         raise Skipped("; ".join(not_understood))
+
+
+def _text(outcome: Outcome, effect: dict[str, Any]) -> None:
+    prose.check(outcome, str(effect["text"]))
 
 
 def _node(outcome: Outcome, effect: dict[str, Any]) -> None:
@@ -200,8 +205,12 @@ def _not_present(outcome: Outcome, effect: dict[str, Any]) -> None:
 
 def _counter(outcome: Outcome, effect: dict[str, Any]) -> None:
     machine = outcome.world.machine
-    if "zone" in effect:
-        counters = machine.zone_counters(effect["zone"])
+    if "zone" in effect and effect.get("node", effect["zone"]) != effect["zone"]:
+        raise Skipped("a counter of a zone and of another node is not understood")
+    # A node has one zone here.
+    zone = effect.get("zone", effect.get("node"))
+    if zone is not None:
+        counters = machine.zone_counters(zone)
     else:
         counters = machine.vmstat() | samepage.counters(machine)
     if effect["name"] not in counters:
@@ -211,14 +220,18 @@ def _counter(outcome: Outcome, effect: dict[str, Any]) -> None:
         raise Failed(f"{effect['name']} is {counters[effect['name']]}, expected {wanted}")
 
 
-MECHANICAL: dict[str, Callable[[Outcome, dict[str, Any]], None]] = {
-    "node": _node,
-    "frame_unchanged": _frame_unchanged,
-    "frame_changed": _frame_changed,
-    "same_frame": _same_frame,
-    "byte": _byte,
-    "not_present": _not_present,
-    "counter": _counter,
-    "cpuset_file": cpusets.check_file,
+PAGES = ("task", "page", "pages")
+
+MECHANICAL: dict[str, tuple[tuple[str, ...], Callable[[Outcome, dict[str, Any]], None]]] = {
+    "text": (("text",), _text),
+    "node": ((*PAGES, "node"), _node),
+    "frame_unchanged": (PAGES, _frame_unchanged),
+    "frame_changed": (PAGES, _frame_changed),
+    "same_frame": (("of",), _same_frame),
+    "byte": ((*PAGES, "value", "offset"), _byte),
+    "not_present": (PAGES, _not_present),
+    "counter": (("name", "value", "zone", "node"), _counter),
+    "cpuset_file": (("file", "value"), cpusets.check_file),
     **policies.CHECKS,
 }
+"""The fields of each check, and its function."""

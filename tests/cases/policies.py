@@ -84,10 +84,10 @@ def _vma_pages(outcome: Outcome, effect: Effect) -> None:
         raise Failed(f"the areas have {sizes} pages, expected {effect['sizes']}")
 
 
-CHECKS: dict[str, Callable[[Outcome, Effect], None]] = {
-    "policy": _policy,
-    "task_policy": _task_policy,
-    "returned_policy": _returned_policy,
-    "returned_mask": _returned_mask,
-    "vma_pages": _vma_pages,
+CHECKS: dict[str, tuple[tuple[str, ...], Callable[[Outcome, Effect], None]]] = {
+    "policy": (("task", "where", "mode", "nodes"), _policy),
+    "task_policy": (("task", "mode", "nodes"), _task_policy),
+    "returned_policy": (("mode", "nodes"), _returned_policy),
+    "returned_mask": (("nodes",), _returned_mask),
+    "vma_pages": (("task", "region", "sizes"), _vma_pages),
 }

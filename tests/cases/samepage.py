@@ -92,7 +92,7 @@ def fill(world: World, name: str, region: pm.Region) -> None:
 
 def own_equal_pages(world: World) -> None:
     """Give each process a mergeable page of its own, under the name that the call uses for it."""
-    word = world.case["call"].get("args", {}).get("pages", "")
+    word = world.case["call"]["args"].get("pages", "")
     named = re.findall(r"\b([a-zA-Z_]\w*)\+\d+", str(word))
     names = [name for name in dict.fromkeys(named) if not any(name in r for r in world.regions.values())]
     if len(names) != 1:

@@ -104,8 +104,10 @@ class World:
 
 def build(case: Case) -> World:
     """Make the machine of a case: two nodes of memory unless its setup says otherwise."""
-    setup = case.get("setup", [])
+    setup = case["setup"]
     steps = [step for step in setup if step["op"] == "machine"]
+    if len(steps) > 1:
+        raise Skipped("the setup makes more than one machine")
     step: dict[str, Any] = steps[0] if steps else {"op": "machine"}
     unknown = set(step) - {"op", "mem_nodes", "memoryless", "free_pages", "cpus", "nodes"}
     if unknown:

@@ -6,8 +6,9 @@ pointers are written), ``world`` (the setup), ``areas`` (what is mapped), ``thre
 (tasks that share memory), ``steps`` (one function a setup step), ``invocation``
 (``move_pages``), ``placement`` (the other calls), ``cpusets``, ``samepage`` and
 ``segments`` (steps and calls about cpusets, KSM and shared segments), ``readers`` (a
-call raced by readers), ``effects`` (what is checked afterwards), ``prose`` (effects
-told in words), ``runner`` (all of it, and what is printed).
+call raced by readers), ``answers`` and ``effects`` (what the call answered, and what else
+is checked afterwards), ``prose`` (effects told in words), ``runner`` (all of it, and what
+is printed).
 
 A case is passed, failed, skipped with a reason, not about 2.6.34, or excepted: then it
 is known why it cannot come out as it says. What cannot be checked is never passed: a word
@@ -16,6 +17,6 @@ or a field that nobody here understands is a reason to skip, of that one case.
 What is skipped of ``cases.json`` is tested by hand where the model has it: the radix tree
 in ``rust/core/tests/radix_tree``, programs above the system calls in ``test_policy_layer``.
 How ``numactl`` reads node strings (scope ``cli``) is nothing the model has: it takes nodes as
-numbers. ``test_still_mapped`` is about the one setup that is excepted, ``test_adapter`` and
-``test_odd_cases`` about all this itself.
+numbers. ``test_still_mapped`` is about the one setup that is excepted, ``test_adapter``,
+``test_odd_cases`` and ``test_expectations`` about all this itself.
 """

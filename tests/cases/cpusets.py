@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .effects import Outcome
 
 Step = dict[str, Any]
+NODES_MAX = 64
+"""Nodes that a node set has room for."""
 FILES = ("memory_migrate", "mems", "tasks")
 FIELDS = ("cpus", "mems", "memory_migrate")
 
@@ -77,8 +79,11 @@ def _plain(word: object) -> object:
 def attach(world: World, path: object, name: object, by: pm.Task | None = None) -> None:
     """Put a task into a cpuset: it runs on one of its CPUs then."""
     cpuset, task = find(world, path), world.task(name)
-    cpuset.attach(task, by=by)
     cpus = world.cpus.get(str(path))
+    if cpus == []:
+        # The model knows no CPUs of a cpuset; one that a case leaves without any takes no task.
+        raise OSError(errno.ENOSPC, f"cpuset {path} has no CPUs")
+    cpuset.attach(task, by=by)
     if cpus and task.cpu not in cpus:
         task.cpu = cpus[0]
 
@@ -111,7 +116,10 @@ def _write_call(world: World, caller: str, args: Step) -> PlacementCall:
     if file == "memory_migrate":
         return PlacementCall(world, caller, caller, [_write_flag(cpuset, value)])
     if file == "mems":
-        mems = words.id_list(value, "nodes")
+        mems = _list_as_written(value)
+        if mems is None:
+            refusal = errno.EACCES if cpuset.parent is None else errno.EINVAL
+            return PlacementCall(world, caller, caller, [lambda: -refusal])
         return PlacementCall(world, caller, caller, [lambda: result_of(lambda: cpuset.set_mems(mems, by=by))])
     if file == "tasks":
         path = args.get("cpuset") or only(world)
@@ -119,6 +127,24 @@ def _write_call(world: World, caller: str, args: Step) -> PlacementCall:
             world, caller, value, [lambda: result_of(lambda: attach(world, path, value, by))]
         )
     raise Skipped(f"file {file!r} of a cpuset is not modelled, only {', '.join(FILES)}")
+
+
+def _list_as_written(text: str) -> list[int] | None:
+    """Read a list of nodes as the kernel does; None if it is none.
+
+    >>> _list_as_written("0-1,3"), _list_as_written("1-0"), _list_as_written("0-"), _list_as_written("A")
+    ([0, 1, 3], None, None, None)
+    """
+    parts = text.split(",") if text else []
+    if "" in parts or re.search(r"\s", text):
+        raise Skipped(f"nodes {text!r} are not understood")
+    found: list[int] = []
+    for part in parts:
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if match is None or not int(match[1]) <= int(match[2] or match[1]) < NODES_MAX:
+            return None
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return found
 
 
 def _write_flag(cpuset: pm.Cpuset, text: str) -> Make:

@@ -1,6 +1,6 @@
 """What a case says must hold after its call.
 
-Start with :func:`check_answer` for the call itself and :func:`check_effects`.
+Start with :func:`check_effects`; ``answers`` compares what the call itself returned.
 Whatever is not understood is a reason to skip, after all that is understood has
 been checked: a difference is never hidden behind a word.
 """
@@ -8,16 +8,15 @@ been checked: a difference is never hidden behind a word.
 from __future__ import annotations
 
 import dataclasses
-import errno
-import re
 from collections.abc import Callable
 from typing import Any
 
 import pagemig as pm
 
 from . import cpusets, policies, prose, samepage, words
-from .form import Expectation, Failed, Skipped
-from .invocation import UNWRITTEN, Answer, Call
+from .answers import status
+from .form import Failed, Skipped
+from .invocation import Answer, Call
 from .planned import PlacementCall
 from .world import World
 
@@ -51,85 +50,6 @@ class Outcome:
         return [(self.before.task(task.pid) if earlier else task).page_at(at) for task, at in places]
 
 
-def check_answer(outcome: Outcome, expected: Expectation) -> None:
-    """Compare result, errno and statuses with what is expected."""
-    for answer in outcome.answers:
-        _check_result(answer, expected)
-    statuses = expected.get("statuses")
-    if statuses is None:
-        return
-    if isinstance(statuses, str):
-        _check_statuses_in_words(outcome, statuses)
-        return
-    if not isinstance(statuses, list):
-        raise Skipped(f"expected statuses {statuses!r} are not understood")
-    for answer in outcome.answers:
-        _compare_statuses(answer, [_status(word, outcome, index) for index, word in enumerate(statuses)])
-
-
-def _check_result(answer: Answer, expected: Expectation) -> None:
-    code = -answer.result if answer.result < 0 else 0
-    got = -1 if answer.result < 0 else answer.result
-    name = errno.errorcode.get(code) if code else None
-    wanted = expected.get("ret")
-    if wanted is not None:
-        texts = {">0": got > 0, ">=0": got >= 0, "0 every time": got == 0, "0 or -1": got in (0, -1)}
-        if isinstance(wanted, str) and wanted not in texts:
-            raise Skipped(f"expected result {wanted!r} is not understood")
-        if not (texts[wanted] if isinstance(wanted, str) else got == wanted):
-            raise Failed(f"returned {got} ({name}), expected {wanted} ({expected.get('errno')})")
-    if wanted == "0 or -1" and got == 0:
-        return
-    if expected.get("errno") is not None and name not in str(expected["errno"]).split("|"):
-        raise Failed(f"errno is {name}, expected {expected['errno']}")
-
-
-def _status(word: object, outcome: Outcome, index: int = 0) -> int:
-    if word in ("target", "nodes[i]") and outcome.call.wanted:
-        return outcome.call.wanted[index]
-    if isinstance(word, str) and (match := re.fullmatch(r"-(E\w+)", word)) and hasattr(errno, match[1]):
-        return -int(getattr(errno, match[1]))
-    if word in ("unwritten", "untouched"):
-        return UNWRITTEN
-    return words.number(word, "status")
-
-
-def _compare_statuses(answer: Answer, wanted: list[int]) -> None:
-    got = answer.statuses
-    if got is None:
-        if wanted:
-            raise Failed(f"there is no status array, expected {wanted}")
-        return
-    wanted = wanted or [UNWRITTEN] * len(got)
-    if got != wanted:
-        at = next(
-            (i for i, pair in enumerate(zip(got, wanted, strict=False)) if pair[0] != pair[1]), len(wanted)
-        )
-        raise Failed(f"statuses {_short(got, at)}, expected {_short(wanted, at)} (first difference at {at})")
-
-
-def _short(values: list[int], at: int) -> str:
-    return str(values) if len(values) <= 24 else f"[... {values[at : at + 4]} ...]"
-
-
-def _check_statuses_in_words(outcome: Outcome, text: str) -> None:
-    clauses = [re.sub(r"^(first|then|all) ?", "", part.strip()) for part in text.split(", then ")]
-    clauses = [re.sub(r"^all ", "", clause) for clause in clauses]
-    if len(clauses) not in (1, len(outcome.answers)):
-        raise Skipped(f"statuses {text!r} are for {len(clauses)} calls, there were {len(outcome.answers)}")
-    for number, answer in enumerate(outcome.answers):
-        clause = clauses[min(number, len(clauses) - 1)]
-        got = answer.statuses or []
-        with_memory = outcome.world.with_memory
-        if clause in ("nodes[i]", "that node", "the target", "target"):
-            _compare_statuses(answer, answer.nodes or [])
-        elif clause == "a node":
-            if not all(status in with_memory for status in got):
-                raise Failed(f"statuses of call {number} are {_short(got, 0)}, expected nodes with memory")
-        else:
-            _compare_statuses(answer, [_status(clause, outcome)] * len(got))
-
-
 def check_effects(outcome: Outcome, effects: list[Any]) -> None:
     """Check every effect; those that are not understood skip the case at the end."""
     not_understood = []
@@ -159,7 +79,7 @@ def _text(outcome: Outcome, effect: dict[str, Any]) -> None:
 
 def _node(outcome: Outcome, effect: dict[str, Any]) -> None:
     word = effect["node"]
-    wanted = word if isinstance(word, list) else [_status(word, outcome)]
+    wanted = word if isinstance(word, list) else [status(word, outcome)]
     for (_, address), frame in zip(outcome.places(effect), outcome.frames(effect), strict=True):
         if frame is None or frame.node not in wanted:
             where = "not present" if frame is None else f"on node {frame.node}"

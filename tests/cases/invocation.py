@@ -55,6 +55,8 @@ class Call:
     wanted: list[int] | None
     owner: str
     """The id of the task whose pages are meant."""
+    filled: int = UNWRITTEN
+    """What is in the status array before the call."""
 
     def run(self) -> Answer:
         """Make the call."""
@@ -90,7 +92,9 @@ def prepare(world: World, caller: str, args: dict[str, Any]) -> Call:
     flags = words.flags(args.get("flags", 0))
     if nodes is not None:
         threads.require_all_pages(world, owner, moves_shared=bool(flags & 4))
-    return Call(world, caller, pid, count, pages, nodes, status, flags, addresses, wanted, owner)
+    array = status.array if isinstance(status, pm.UserMemory) else status
+    filled = UNWRITTEN if array is None or not len(array) else int(array[0])
+    return Call(world, caller, pid, count, pages, nodes, status, flags, addresses, wanted, owner, filled)
 
 
 def target_pid(world: World, caller: str, word: object) -> tuple[int, str]:

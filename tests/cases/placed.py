@@ -116,7 +116,8 @@ def _same_on_each(outcome: Outcome, match: re.Match[str]) -> None:
 
 def _on_two_nodes(outcome: Outcome, match: re.Match[str]) -> None:
     pages = {int(match[2]): int(match[1]), int(match[4]): int(match[3])}
-    _require(outcome, lambda found: {n: c for n, c in found.items() if c} == pages, match[0])
+    wanted = {node: count for node, count in pages.items() if count}
+    _require(outcome, lambda found: {n: c for n, c in found.items() if c} == wanted, match[0])
 
 
 def _at_least_on_node(outcome: Outcome, match: re.Match[str]) -> None:

@@ -17,7 +17,8 @@ import numpy as np
 import pagemig as pm
 
 from . import samepage, threads
-from .effects import Outcome, check_answer, check_effects
+from .answers import check_answer
+from .effects import Outcome, check_effects
 from .form import (
     EXPECT_FIELDS,
     BadFormError,

@@ -31,6 +31,8 @@ MODES = {
     "MPOL_INTERLEAVE": PolicyMode.INTERLEAVE,
 }
 USERS = {"root": 0, "nobody": 65534, "nogroup": 65534}
+IDS_MAX = 1 << 16
+"""No node or CPU that a case can mean has a higher number."""
 _NUMBER = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|\d+)")
 
 
@@ -67,8 +69,24 @@ def id_list(word: object, what: str) -> list[int]:
     found: list[int] = []
     for part in filter(None, word.strip().split(",")):
         low, _, high = part.partition("-")
+        if not int(low) <= int(high or low) < IDS_MAX:
+            raise Skipped(f"{what} {word!r} are not understood")
         found += range(int(low), int(high or low) + 1)
     return found
+
+
+def node_set(word: object, with_memory: Sequence[int]) -> list[int]:
+    """Read a set of nodes: numbers, a text such as ``0-2,5``, ``all``, ``none``.
+
+    >>> node_set("0-1", [0, 1, 2]), node_set("all", [0, 1, 2]), node_set("{1}", []), node_set(None, [])
+    ([0, 1], [0, 1, 2], [1], [])
+    """
+    if isinstance(word, str):
+        text = word.strip().strip("{}[]").strip()
+        if text in ("all", "all nodes", "every node"):
+            return list(with_memory)
+        word = "" if text in ("none", "empty") else text.replace(" ", "")
+    return [] if word is None else sorted(set(id_list(word, "nodes")))
 
 
 def per_node(word: object, what: str, nodes: int) -> int:

@@ -55,6 +55,9 @@ def make(world: World, step: Step) -> None:
     """Make a cpuset, in the one that its path says."""
     path = step["name"]
     above, _, _ = path.rpartition("/")
+    if above and "parent" in step:
+        raise Skipped(f"cpuset {path!r} in {step['parent']!r} is not understood")
+    above = step.get("parent", above)
     parent = find(world, above) if above else None
     world.cpusets[path] = world.machine.create_cpuset(path.replace("/", "."), mems=[], parent=parent)
     change(world, {**step, "cpuset": path})
@@ -67,7 +70,7 @@ def change(world: World, step: Step, by: pm.Task | None = None) -> None:
     if "cpus" in step:
         world.cpus[path] = words.id_list(step["cpus"], "CPUs")
     if "mems" in step:
-        cpuset.set_mems(words.id_list(step["mems"], "nodes"), by=by)
+        cpuset.set_mems(words.node_set(step["mems"], world.with_memory), by=by)
     if "memory_migrate" in step:
         cpuset.memory_migrate = bool(words.number(_plain(step["memory_migrate"]), "memory_migrate"))
 
@@ -88,6 +91,19 @@ def attach(world: World, path: object, name: object, by: pm.Task | None = None) 
         task.cpu = cpus[0]
 
 
+def _remove(world: World, step: Step) -> None:
+    """Forget a cpuset that nothing is in: the model keeps it, but nothing leads there any more."""
+    path = step["cpuset"] if "cpuset" in step else step["name"]
+    cpuset = find(world, path)
+    if (
+        cpuset.parent is None
+        or cpuset.tasks
+        or any(other.parent == cpuset for other in world.cpusets.values())
+    ):
+        raise Failed(f"setup: cpuset {path} is in use")
+    del world.cpusets[path]
+
+
 def _attach_step(world: World, step: Step) -> None:
     attach(world, step["cpuset"], step["task"])
 
@@ -106,12 +122,12 @@ def _set_mems_call(world: World, caller: str, args: Step) -> PlacementCall:
     if "seq" in args:
         return _sequence(world, caller, args["seq"])
     cpuset, by = find(world, args.get("cpuset") or only(world)), world.task(caller)
-    mems = words.id_list(args["mems"], "nodes")
+    mems = words.node_set(args["mems"], world.with_memory)
     return PlacementCall(world, caller, caller, [lambda: result_of(lambda: cpuset.set_mems(mems, by=by))])
 
 
 def _write_call(world: World, caller: str, args: Step) -> PlacementCall:
-    cpuset, file = find(world, args.get("cpuset") or only(world)), args["file"]
+    cpuset, file = find(world, args.get("cpuset") or only(world)), str(args["file"]).removeprefix("cpuset.")
     value, by = str(args["value"]).strip(), world.task(caller)
     if file == "memory_migrate":
         return PlacementCall(world, caller, caller, [_write_flag(cpuset, value)])
@@ -222,7 +238,10 @@ def check_file(outcome: Outcome, effect: Step) -> None:
     """Check what a file of a cpuset reads as: ``memory_migrate``, or ``p/c memory_migrate``."""
     world = outcome.world
     path, _, file = str(effect["file"]).rpartition(" ")
-    cpuset = find(world, path or only(world))
+    if path and "cpuset" in effect:
+        raise Skipped(f"file {effect['file']!r} of {effect['cpuset']!r} is not understood")
+    file = file.removeprefix("cpuset.")
+    cpuset = find(world, effect.get("cpuset", path) or only(world))
     if file == "memory_migrate":
         found: object = int(cpuset.memory_migrate)
     elif file == "mems":
@@ -231,13 +250,16 @@ def check_file(outcome: Outcome, effect: Step) -> None:
         raise Skipped(f"file {file!r} of a cpuset is not modelled")
     wanted = effect["value"]
     if file == "mems":
-        wanted = words.id_list(wanted, "nodes")
+        wanted = words.node_set(wanted, world.with_memory)
+    elif not isinstance(wanted, list):
+        wanted = words.number(_plain(wanted), "value")
     if found != wanted:
         raise Failed(f"{effect['file']} reads {found}, expected {wanted}")
 
 
 STEPS: dict[str, tuple[tuple[str, ...], Callable[[World, Step], None]]] = {
-    "cpuset": (("name", *FIELDS), make),
+    "cpuset": (("name", "parent", *FIELDS), make),
+    "cpuset_rmdir": (("cpuset", "name"), _remove),
     "cpuset_set": (("cpuset", *FIELDS), change),
     "cpuset_attach": (("cpuset", "task"), _attach_step),
 }

@@ -13,7 +13,7 @@ from typing import Any
 
 import pagemig as pm
 
-from . import cpusets, policies, prose, samepage, words
+from . import addressing, cpusets, policies, prose, samepage, words
 from .answers import status
 from .form import Failed, Skipped
 from .invocation import Answer, Call
@@ -39,7 +39,8 @@ class Outcome:
         """The tasks and addresses that an effect names: one page, a range, or a list."""
         name = effect.get("task", self.default_task)
         word = effect["pages"] if "pages" in effect else effect["page"]
-        task, addresses = self.world.task(name), words.addresses(word, self.world.starts(name))
+        task = self.world.task(name)
+        addresses = addressing.addresses(word, self.world.regions_of(name))
         if not addresses:
             raise Skipped(f"effect {effect.get('check')!r} names no page")
         return [(task, address) for address in addresses]
@@ -151,7 +152,7 @@ MECHANICAL: dict[str, tuple[tuple[str, ...], Callable[[Outcome, dict[str, Any]],
     "byte": ((*PAGES, "value", "offset"), _byte),
     "not_present": (PAGES, _not_present),
     "counter": (("name", "value", "zone", "node"), _counter),
-    "cpuset_file": (("file", "value"), cpusets.check_file),
+    "cpuset_file": (("cpuset", "file", "value"), cpusets.check_file),
     **policies.CHECKS,
 }
 """The fields of each check, and its function."""

@@ -6,7 +6,6 @@ Start with :func:`run_case`; :func:`main` is the command line.
 from __future__ import annotations
 
 import dataclasses
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +32,7 @@ from .form import (
     name_of,
     normal,
 )
-from .invocation import Answer, Call, prepare
+from .invocation import Answer, Call, prepare, times
 from .placement import CALLS, follow
 from .placement import prepare as prepare_placement
 from .planned import PlacementCall
@@ -214,7 +213,7 @@ def _make_calls(world: World, call: Call | PlacementCall, args: dict[str, Any]) 
         race(world, call)
         return Outcome(world, before, call, [Answer(0, None, call.wanted)])
     answers = []
-    for turn in range(_times(args.get("repeat", 1))):
+    for turn in range(times(args.get("repeat", 1), ROUNDS_MAX)):
         if turn:
             call = _next_round(world, call, args, turn)
         answers.append(call.run())
@@ -229,15 +228,6 @@ def _make_calls(world: World, call: Call | PlacementCall, args: dict[str, Any]) 
     return Outcome(world, before, call, answers)
 
 
-def _times(word: object) -> int:
-    """How often a call is made; a time span becomes a fixed number of calls."""
-    if isinstance(word, int) and not isinstance(word, bool) and 0 < word <= ROUNDS_MAX:
-        return word
-    if isinstance(word, str) and re.fullmatch(r"\d+ s(econds)?", word):
-        return 16
-    raise Skipped(f"repeat {word!r} is not understood")
-
-
 def _next_round(world: World, call: Call, args: dict[str, Any], turn: int) -> Call:
     """Write to every page, and turn a node array that cycles or alternates one further."""
     task = world.task(call.owner)
@@ -248,6 +238,8 @@ def _next_round(world: World, call: Call, args: dict[str, Any], turn: int) -> Ca
         if address & 4095:
             del world.stored[call.owner, address & ~4095]
     if args.get("nodes") not in ("cycling", "alternating") or call.wanted is None:
+        if str(args.get("nodes")).startswith(("cycling", "alternating")):
+            raise Skipped(f"how nodes {args['nodes']!r} go on when the call is repeated is not said")
         return call
     nodes = np.array(world.with_memory)
     return call.to([int(nodes[(list(nodes).index(node) + 1) % len(nodes)]) for node in call.wanted])

@@ -35,7 +35,7 @@ OR = re.compile(r"\s*(?:\||/|,|\bor\b)\s*")
 def check_answer(outcome: Outcome, expected: Expectation) -> None:
     """Compare result, errno and statuses with what is expected."""
     for answer in outcome.answers:
-        _check_result(answer, expected)
+        check_result(answer, expected)
     statuses = expected.get("statuses")
     if statuses is None:
         return
@@ -129,7 +129,8 @@ def codes(word: object) -> set[int]:
     return {code(part) for part in OR.split(word)} if isinstance(word, str) else {code(word)}
 
 
-def _check_result(answer: Answer, expected: Expectation) -> None:
+def check_result(answer: Answer, expected: Expectation) -> None:
+    """Compare result and errno of one call."""
     failed = max(0, -answer.result)
     got, name = -1 if failed else answer.result, errno.errorcode.get(failed)
     wanted = expected.get("ret")

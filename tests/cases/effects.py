@@ -45,6 +45,13 @@ class Outcome:
             raise Skipped(f"effect {effect.get('check')!r} names no page")
         return [(task, address) for address in addresses]
 
+    def page_index(self, effect: dict[str, Any], address: int) -> int:
+        """The number of a page within its region."""
+        for region in self.world.regions_of(effect.get("task", self.default_task)).values():
+            if address in region:
+                return (address - region.start) // 4096
+        raise Skipped(f"{address:#x} is in no region")
+
     def frames(self, effect: dict[str, Any], *, earlier: bool = False) -> list[pm.FrameInfo | None]:
         """The frame of each page that an effect names, now or before the call."""
         places = self.places(effect)
@@ -80,8 +87,28 @@ def _text(outcome: Outcome, effect: dict[str, Any]) -> None:
 
 def _node(outcome: Outcome, effect: dict[str, Any]) -> None:
     word = effect["node"]
-    wanted = word if isinstance(word, list) else [status(word, outcome)]
-    for (_, address), frame in zip(outcome.places(effect), outcome.frames(effect), strict=True):
+    wanted = [status(one, outcome) for one in (word if isinstance(word, list) else [word])]
+    _require_nodes(outcome, effect, [wanted] * len(outcome.places(effect)))
+    if len(set(wanted)) > 1 and len(wanted) == len(outcome.places(effect)):
+        try:
+            _require_nodes(outcome, effect, [[one] for one in wanted])
+        except Failed:
+            raise Skipped(f"whether nodes {word!r} are for one page each is not said") from None
+
+
+def _nodes(outcome: Outcome, effect: dict[str, Any]) -> None:
+    """One node for each page, or one for all of them."""
+    word, places = effect["nodes"], outcome.places(effect)
+    words_of_pages = word if isinstance(word, list) else [word] * len(places)
+    if len(words_of_pages) != len(places):
+        raise Skipped(f"nodes {word!r} are not one for each of {len(places)} pages")
+    _require_nodes(outcome, effect, [[status(one, outcome)] for one in words_of_pages])
+
+
+def _require_nodes(outcome: Outcome, effect: dict[str, Any], allowed: list[list[int]]) -> None:
+    for (_, address), frame, wanted in zip(
+        outcome.places(effect), outcome.frames(effect), allowed, strict=True
+    ):
         if frame is None or frame.node not in wanted:
             where = "not present" if frame is None else f"on node {frame.node}"
             raise Failed(f"the page at {address:#x} is {where}, expected on {wanted}")
@@ -104,15 +131,19 @@ def _frame_changed(outcome: Outcome, effect: dict[str, Any]) -> None:
 
 
 def _same_frame(outcome: Outcome, effect: dict[str, Any]) -> None:
-    places = [{"task": task, "page": page} for task, page in effect["of"]]
+    named = [one if isinstance(one, list) else [outcome.default_task, one] for one in effect["of"]]
+    places = [{"task": task, "page": page} for task, page in named]
     frames = [number for place in places for number in _numbers(outcome.frames(place))]
     if None in frames or len(set(frames)) != 1:
         raise Failed(f"{effect['of']} are in frames {frames}, expected one frame")
 
 
 def _byte(outcome: Outcome, effect: dict[str, Any]) -> None:
-    wanted = words.number(effect["value"], "byte")
     for task, address in outcome.places(effect):
+        if effect["value"] == "page index":
+            wanted = outcome.page_index(effect, address) & 255
+        else:
+            wanted = words.number(effect["value"], "byte")
         value = task.read(address + effect.get("offset", 0), 1)[0]
         if value != wanted:
             raise Failed(f"{address:#x} holds {value}, expected {wanted}")
@@ -125,20 +156,29 @@ def _not_present(outcome: Outcome, effect: dict[str, Any]) -> None:
 
 
 def _counter(outcome: Outcome, effect: dict[str, Any]) -> None:
-    machine = outcome.world.machine
+    """What a counter is, or by how much the call has changed it."""
+    name, changes = str(effect["name"]).lower(), [key for key in ("delta", "change") if key in effect]
+    if len(changes) + ("value" in effect) != 1:
+        raise Skipped("a counter needs its value or by how much it changes")
     if "zone" in effect and effect.get("node", effect["zone"]) != effect["zone"]:
         raise Skipped("a counter of a zone and of another node is not understood")
     # A node has one zone here.
     zone = effect.get("zone", effect.get("node"))
-    if zone is not None:
-        counters = machine.zone_counters(zone)
-    else:
-        counters = machine.vmstat() | samepage.counters(machine)
-    if effect["name"] not in counters:
+    found = _counters(outcome.world.machine, zone).get(name)
+    if found is None:
         raise Skipped(f"counter {effect['name']!r} is not modelled")
-    wanted = words.per_node(effect["value"], "value", len(outcome.world.with_memory))
-    if counters[effect["name"]] != wanted:
-        raise Failed(f"{effect['name']} is {counters[effect['name']]}, expected {wanted}")
+    found -= _counters(outcome.before, zone)[name] if changes else 0
+    wanted = words.per_node(
+        effect[changes[0] if changes else "value"], "value", len(outcome.world.with_memory)
+    )
+    if found != wanted:
+        raise Failed(f"{name} {'changed by' if changes else 'is'} {found}, expected {wanted}")
+
+
+def _counters(machine: pm.Machine, zone: int | None) -> dict[str, int]:
+    if zone is not None:
+        return machine.zone_counters(zone)
+    return machine.vmstat() | samepage.counters(machine)
 
 
 PAGES = ("task", "page", "pages")
@@ -146,12 +186,13 @@ PAGES = ("task", "page", "pages")
 MECHANICAL: dict[str, tuple[tuple[str, ...], Callable[[Outcome, dict[str, Any]], None]]] = {
     "text": (("text",), _text),
     "node": ((*PAGES, "node"), _node),
+    "nodes": ((*PAGES, "nodes"), _nodes),
     "frame_unchanged": (PAGES, _frame_unchanged),
     "frame_changed": (PAGES, _frame_changed),
     "same_frame": (("of",), _same_frame),
     "byte": ((*PAGES, "value", "offset"), _byte),
     "not_present": (PAGES, _not_present),
-    "counter": (("name", "value", "zone", "node"), _counter),
+    "counter": (("name", "value", "delta", "change", "zone", "node"), _counter),
     "cpuset_file": (("cpuset", "file", "value"), cpusets.check_file),
     **policies.CHECKS,
 }

@@ -86,11 +86,31 @@ def _returned_mask(outcome: Outcome, effect: Effect) -> None:
         raise Failed(f"the mask is {nodes}, expected {wanted}")
 
 
-def _vma_pages(outcome: Outcome, effect: Effect) -> None:
+def _returned_node(outcome: Outcome, effect: Effect) -> None:
+    """With MPOL_F_NODE the mode is a node (syscalls 6.5)."""
+    call = _returned(outcome)
+    if call.mode is None:
+        raise Skipped("the call did not ask for the node")
+    wanted = words.number(effect["node" if "node" in effect else "value"], "node")
+    if int(call.mode[0]) != wanted:
+        raise Failed(f"the node is {int(call.mode[0])}, expected {wanted}")
+
+
+def _sizes(outcome: Outcome, effect: Effect) -> list[int]:
     """Pages of each area inside a region."""
-    region = outcome.world.region(effect["task"], effect["region"])
-    areas = outcome.world.task(effect["task"]).regions
-    sizes = [len(area) for area in areas if region.start <= area.start < region.end]
+    name = effect.get("task", outcome.default_task)
+    region = outcome.world.region(name, effect["region"])
+    return [len(area) for area in outcome.world.task(name).regions if region.start <= area.start < region.end]
+
+
+def _vma_count(outcome: Outcome, effect: Effect) -> None:
+    sizes, wanted = _sizes(outcome, effect), words.number(effect["value"], "value")
+    if len(sizes) != wanted:
+        raise Failed(f"there are {len(sizes)} areas, expected {wanted}")
+
+
+def _vma_pages(outcome: Outcome, effect: Effect) -> None:
+    sizes = _sizes(outcome, effect)
     if sizes != effect["sizes"]:
         raise Failed(f"the areas have {sizes} pages, expected {effect['sizes']}")
 
@@ -99,6 +119,8 @@ CHECKS: dict[str, tuple[tuple[str, ...], Callable[[Outcome, Effect], None]]] = {
     "policy": (("task", "where", "mode", "nodes"), _policy),
     "task_policy": (("task", "mode", "nodes"), _task_policy),
     "returned_policy": (("mode", "nodes"), _returned_policy),
+    "returned_node": (("node", "value"), _returned_node),
     "returned_mask": (("nodes",), _returned_mask),
     "vma_pages": (("task", "region", "sizes"), _vma_pages),
+    "vma_count": (("task", "region", "value"), _vma_count),
 }

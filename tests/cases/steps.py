@@ -13,6 +13,7 @@ from typing import Any
 import pagemig as pm
 
 from . import addressing, areas, cpusets, credentials, flagged, parts, placed, samepage, threads, words
+from .answers import check_result
 from .form import Excepted, Failed, Skipped
 from .invocation import KNOWN, prepare
 from .placement import CALLS
@@ -244,22 +245,30 @@ def _call(world: World, step: Step) -> None:
     world.task(caller)
     args = {key: value for key, value in step.items() if key not in ("op", "syscall", "task", "args")}
     args |= step.get("args", {})
+    expected = args.pop("expect", {"ret": "0 every time"})
+    if not isinstance(expected, dict) or not expected or set(expected) - {"ret", "errno"}:
+        raise Skipped(f"what the call of the setup shall return, {expected!r}, is not understood")
     if syscall in CALLS:
-        results = [answer.result for answer in prepare_placement(world, caller, syscall, args).run()]
-        if any(result < 0 for result in results):
-            raise Failed(f"setup: {syscall} returned {results}")
-        return
-    if syscall != "move_pages":
+        answers = prepare_placement(world, caller, syscall, args).run()
+    elif syscall == "move_pages":
+        if "pages" not in args:
+            name = world.region_meant(caller)
+            args["pages"] = f"{name}+0..{name}+{len(world.regions[caller][name]) - 1}"
+        answers = [prepare(world, caller, {"status": "array"} | args).run()]
+    else:
         raise Skipped(f"system call {syscall!r} is not understood")
-    if "pages" not in args:
-        name = world.region_meant(caller)
-        args["pages"] = f"{name}+0..{name}+{len(world.regions[caller][name]) - 1}"
-    answer = prepare(world, caller, {"status": "array"} | args).run()
-    if answer.result:
-        raise Failed(f"setup: move_pages returned {answer.result}")
+    for answer in answers:
+        try:
+            check_result(answer, expected)
+        except Failed as difference:
+            raise Failed(f"setup: {syscall} {difference}") from None
 
 
 def _check(world: World, step: Step) -> None:
+    said = placed.nodes_said(str(step.get("text")))
+    if said is not None:
+        placed.require_on_nodes(world, next(iter(world.tasks)), said)
+        return
     match = re.fullmatch(r"query: all (\d+) except index (\d+)", str(step.get("text")))
     regions = [(name, region) for name, named in world.regions.items() for region in named.values()]
     if match is None or len(regions) != 1:
@@ -285,7 +294,7 @@ def _unmap_fails(world: World, step: Step) -> None:
 
 
 CALL_FIELDS = tuple(
-    {"syscall": 0, "task": 0, "args": 0, **dict.fromkeys(KNOWN)}
+    {"syscall": 0, "task": 0, "args": 0, "expect": 0, **dict.fromkeys(KNOWN)}
     | {field: 0 for fields, _ in CALLS.values() for field in fields}
 )
 

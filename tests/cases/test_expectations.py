@@ -172,3 +172,110 @@ def test_a_cpuset_that_is_left_without_cpus_takes_no_task() -> None:
     for cpus, expect in (("", {"ret": -1, "errno": "ENOSPC"}), ("0", {"ret": 0}), (None, {"ret": 0})):
         setup = [ROOT, {"op": "cpuset", "name": "c", "mems": "0", "cpus": cpus}]
         assert run_case(case(setup, call, **expect)).kind == PASSED
+
+
+TOLD = [
+    ("r+0 is on node 1", "r+0 is on node 0"),
+    ("page r+0 is on node 1, r+1 on node 0", "r+0 is on node 1 and r+1 on node 1"),
+    ("the page is on node 1", "the page stays on node 1"),
+    ("contents unchanged", "the page does not move"),
+    ("The content is preserved.", "nothing moves"),
+    ("all pages on node 1", "all pages on node 0"),
+    ("query says 1", "query: all 0"),
+    ("page remains writable", "no status is written"),
+    ("1 page is on node 1", "2 pages are on node 1"),
+    (
+        "old node one page fewer, new node one more, isolated counters back to zero",
+        "old node two pages fewer, new node two more, isolated counters back to zero",
+    ),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong"), TOLD)
+def test_a_sentence_about_pages_is_compared(right: str, wrong: str) -> None:
+    """One page goes from node 0 to node 1."""
+    assert moving({"effects": [right]}).kind == PASSED
+    assert moving({"effects": [wrong]}).kind == FAILED
+
+
+def test_a_page_that_stays_is_said_to_stay() -> None:
+    """It is asked to go where it is: its list may be another then, its frame is not."""
+    staying: Step = {"nodes": [0]}
+    for text in ("the page does not move", "no page moves", "nothing is moved", "the page stays on node 0"):
+        assert moving({"effects": [text]}, **staying).kind == PASSED
+        assert moving({"effects": [text]}).kind == FAILED
+
+
+@pytest.mark.parametrize(
+    "text", ["both pages on node 1", "the page moves", "r+0 and q+0 are on node 1", "ok"]
+)
+def test_a_sentence_about_other_pages_is_skipped(text: str) -> None:
+    """Both of one page, a page without a name among many, one that is nowhere."""
+    assert moving({"effects": [text]}).kind == SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ({"check": "nodes", "pages": ["r+0", "r+1"], "nodes": [1, 0]}, {"nodes": [0, 1]}),
+        ({"check": "node", "pages": ["r+0", "r+1"], "node": [1, 0]}, {"node": [1, 2]}),
+        ({"check": "counter", "name": "NR_ANON_PAGES", "value": 2}, {"value": 1}),
+        ({"check": "counter", "name": "nr_anon_pages", "node": 1, "delta": 1}, {"delta": 0}),
+        ({"check": "counter", "name": "nr_anon_pages", "change": 0}, {"change": 1}),
+        ({"check": "byte", "pages": "r[:]", "value": "page index"}, {"value": 0}),
+        ({"check": "same_frame", "of": ["r+0", "r+0"]}, {"of": ["r+0", "r+1"]}),
+        ({"check": "vma_count", "region": "r", "value": 1}, {"value": 2}),
+        ({"check": "vma_pages", "region": "r", "sizes": [2]}, {"sizes": [1, 1]}),
+    ],
+)
+def test_an_effect_is_compared_in_other_spellings(right: Step, wrong: Step) -> None:
+    """One of two pages goes to node 1; each begins with its number."""
+    args = {"pid": 0, "pages": ["r+0"], "nodes": [1], "status": "array", "flags": 2}
+    call = {"task": "A", "syscall": "move_pages", "args": args}
+    setup = [ROOT, area(pages=2), touched(value="page index")]
+    assert run_case(case(setup, call, effects=[right])).kind == PASSED
+    assert run_case(case(setup, call, effects=[{**right, **wrong}])).kind == FAILED
+
+
+def test_nodes_that_could_be_for_one_page_each_or_for_all_are_not_guessed() -> None:
+    """``node: [0, 1]`` of two pages: all that are allowed, or where each one is."""
+    for nodes, kind in (([1, 0], PASSED), ([0, 1], SKIPPED), ([2, 3], FAILED), ([0, 1, 2], PASSED)):
+        effect = {"check": "node", "pages": ["r+0", "r+1"], "node": nodes}
+        assert moving({"effects": [effect]}).kind == kind
+
+
+def test_the_node_that_get_mempolicy_returns_is_compared() -> None:
+    """With MPOL_F_NODE and MPOL_F_ADDR the mode is a node (syscalls 6.5)."""
+    args = {"mode": "ptr", "maxnode": 0, "addr": "r+0", "flags": "MPOL_F_NODE|MPOL_F_ADDR"}
+    setup = [
+        ROOT,
+        area(),
+        {"op": "mbind", "task": "A", "region": "r", "mode": "BIND", "nodes": "1"},
+        touched(),
+    ]
+    for node, kind in ((1, PASSED), (0, FAILED)):
+        effects = [{"check": "returned_node", "node": node}]
+        call = {"syscall": "get_mempolicy", "args": args}
+        assert run_case(case(setup, call, ret=0, effects=effects)).kind == kind
+
+
+def test_a_call_of_the_setup_returns_what_it_should() -> None:
+    """0 if nothing is said; a check in words is one, too."""
+    refused = {"op": "call", "syscall": "move_pages", "pages": ["r+0"], "nodes": [9], "flags": 2}
+    right: list[Step] = [
+        {**refused, "expect": {"ret": -1, "errno": "ENODEV"}},
+        {**refused, "nodes": [1]},
+        {"op": "check", "text": "r+0 is on node 1"},
+    ]
+    wrong: list[Step] = [
+        {**refused, "expect": {"ret": -1, "errno": "EPERM"}},
+        refused,
+        {"op": "check", "text": "r+0 is on node 0"},
+    ]
+    call = {"task": "A", "syscall": "move_pages", "args": {"pages": ["r+0"], "nodes": None}}
+    setup = [ROOT, area(), touched()]
+    assert run_case(case([*setup, *right], call, statuses=[1])).kind == PASSED
+    for at, step in enumerate(wrong):
+        assert run_case(case([*setup, *right[:at], step], call, ret=0)).kind == FAILED
+    odd = {**refused, "expect": {"statuses": [1]}}
+    assert run_case(case([*setup, odd], call, ret=0)).kind == SKIPPED

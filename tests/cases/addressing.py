@@ -26,7 +26,7 @@ def addresses(word: object, regions: Regions) -> list[int]:
         return [address for part in word for address in addresses(part, regions)]
     if word is None or word in ("null", "NULL"):
         return [0]
-    if isinstance(word, int) and not isinstance(word, bool):
+    if isinstance(word, int) and not isinstance(word, bool) and -(1 << 63) <= word < 1 << 64:
         return [word & (1 << 64) - 1]
     if isinstance(word, str):
         return [address for clause in AND.split(word.strip()) for address in _run(clause, regions)]
@@ -59,7 +59,7 @@ def address(word: str, regions: Regions) -> int:
     """
     text = word.strip()
     if text.isdecimal() or re.fullmatch(r"-?(0[xX][0-9a-fA-F]+|\d+)", text):
-        return words.number(text, "address") & (1 << 64) - 1
+        return addresses(words.number(text, "address"), regions)[0]
     match = re.fullmatch(r"(\w+?)\s*(?:([+-])\s*(\d+))?(?:\s+(plus|minus|\+|-) (\d+) bytes?)?", text)
     if match is None:
         raise Skipped(f"address {word!r} is not understood")
@@ -113,6 +113,8 @@ def page_numbers(word: object, pages: int, name: str = "") -> list[int]:
 def _page_numbers(word: object, pages: int, name: str) -> list[int]:
     every = range(pages)
     if isinstance(word, list):
+        if None in word:
+            raise Skipped(f"pages {word!r} are not understood")
         return [page for part in word for page in _page_numbers(part, pages, name)]
     if isinstance(word, int) and not isinstance(word, bool):
         return [word]

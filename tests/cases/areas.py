@@ -59,7 +59,7 @@ def map_area(world: World, step: dict[str, Any], *, flags: tuple[pm.VmFlags, ...
     file = _file(world, step, kind, is_shared, length)
     if file is None and owner in world.threads:
         file, is_shared = _segment(world, f"{owner}.{name}", length), True
-    if step.get("mergeable"):
+    if words.truth(step.get("mergeable", False), "mergeable"):
         if file is not None:
             raise Skipped("only private anonymous memory of one task can be merged")
         flags = (*flags, pm.VmFlags.MERGEABLE)

@@ -51,14 +51,17 @@ def only(world: World) -> str:
     return next(iter(world.cpusets))
 
 
+def _named(world: World, args: Step) -> Any:
+    return only(world) if args.get("cpuset") is None else args["cpuset"]
+
+
 def make(world: World, step: Step) -> None:
     """Make a cpuset, in the one that its path says."""
     path = step["name"]
     above, _, _ = path.rpartition("/")
     if above and "parent" in step:
         raise Skipped(f"cpuset {path!r} in {step['parent']!r} is not understood")
-    above = step.get("parent", above)
-    parent = find(world, above) if above else None
+    parent = find(world, step.get("parent", above)) if above or "parent" in step else None
     world.cpusets[path] = world.machine.create_cpuset(path.replace("/", "."), mems=[], parent=parent)
     change(world, {**step, "cpuset": path})
 
@@ -72,7 +75,7 @@ def change(world: World, step: Step, by: pm.Task | None = None) -> None:
     if "mems" in step:
         cpuset.set_mems(words.node_set(step["mems"], world.with_memory), by=by)
     if "memory_migrate" in step:
-        cpuset.memory_migrate = bool(words.number(_plain(step["memory_migrate"]), "memory_migrate"))
+        cpuset.memory_migrate = words.truth(step["memory_migrate"], "memory_migrate")
 
 
 def _plain(word: object) -> object:
@@ -110,7 +113,7 @@ def _attach_step(world: World, step: Step) -> None:
 
 def _attach_call(world: World, caller: str, args: Step) -> PlacementCall:
     if "seq" in args:
-        return _sequence(world, caller, args["seq"])
+        return _sequence(world, caller, args)
     name = args.get("task", caller)
     by = world.task(caller)
     return PlacementCall(
@@ -120,14 +123,14 @@ def _attach_call(world: World, caller: str, args: Step) -> PlacementCall:
 
 def _set_mems_call(world: World, caller: str, args: Step) -> PlacementCall:
     if "seq" in args:
-        return _sequence(world, caller, args["seq"])
-    cpuset, by = find(world, args.get("cpuset") or only(world)), world.task(caller)
+        return _sequence(world, caller, args)
+    cpuset, by = find(world, _named(world, args)), world.task(caller)
     mems = words.node_set(args["mems"], world.with_memory)
     return PlacementCall(world, caller, caller, [lambda: result_of(lambda: cpuset.set_mems(mems, by=by))])
 
 
 def _write_call(world: World, caller: str, args: Step) -> PlacementCall:
-    cpuset, file = find(world, args.get("cpuset") or only(world)), str(args["file"]).removeprefix("cpuset.")
+    cpuset, file = find(world, _named(world, args)), str(args["file"]).removeprefix("cpuset.")
     value, by = str(args["value"]).strip(), world.task(caller)
     if file == "memory_migrate":
         return PlacementCall(world, caller, caller, [_write_flag(cpuset, value)])
@@ -138,7 +141,7 @@ def _write_call(world: World, caller: str, args: Step) -> PlacementCall:
             return PlacementCall(world, caller, caller, [lambda: -refusal])
         return PlacementCall(world, caller, caller, [lambda: result_of(lambda: cpuset.set_mems(mems, by=by))])
     if file == "tasks":
-        path = args.get("cpuset") or only(world)
+        path = _named(world, args)
         return PlacementCall(
             world, caller, value, [lambda: result_of(lambda: attach(world, path, value, by))]
         )
@@ -184,10 +187,12 @@ def _mkdir_call(world: World, caller: str, args: Step) -> PlacementCall:
 # what a case tells as a sequence of sentences ------------------------------------------------
 
 
-def _sequence(world: World, caller: str, sentences: list[str]) -> PlacementCall:
+def _sequence(world: World, caller: str, args: Step) -> PlacementCall:
     """Read sentences such as ``attach A to c1`` and ``A unmaps a and touches c``, each one call."""
+    if beside := sorted(set(args) - {"seq", "then"}):
+        raise Skipped(f"a call that is a sequence and has {beside} is not understood")
     makes = []
-    for sentence in sentences:
+    for sentence in args["seq"]:
         subject = ""
         for clause in re.split(r",\s*|\s+and\s+", str(sentence)):
             text = f"{subject} {clause}" if clause.split()[0] in VERBS else clause

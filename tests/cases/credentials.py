@@ -85,7 +85,7 @@ def _setuid(world: World, step: Step) -> None:
     task, uid = world.task(step["task"]), words.user(step["uid"])
     euid, suid = (words.user(step.get(key, uid)) for key in ("euid", "suid"))
     task.uid, task.euid, task.suid = uid, euid, suid
-    if step.get("drops_caps", euid != 0):
+    if words.truth(step.get("drops_caps", euid != 0), "drops_caps"):
         task.capabilities = pm.Capability.NONE
 
 

@@ -31,7 +31,10 @@ def _set_flags(world: World, step: dict[str, Any]) -> None:
     name = step.get("task") or world.owner_of(step["page"])
     address = addressing.address(step["page"], world.regions_of(name))
     task, wanted = world.task(name), Flags(0)
-    for word in step["flags"]:
+    names = re.split(r"[|,]", step["flags"]) if isinstance(step["flags"], str) else step["flags"]
+    if not names:
+        raise Skipped("a page that is given no flags is not understood")
+    for word in names:
         wanted |= flag(word)
     world.machine.drain()
     if wanted & Flags.DIRTY:

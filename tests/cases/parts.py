@@ -24,6 +24,8 @@ def parts(world: World, step: Step) -> list[pm.Region]:
     if "pages" not in step:
         return [region]
     numbers = sorted(set(addressing.page_numbers(step["pages"], len(region), str(step["region"]))))
+    if not numbers:
+        raise Skipped(f"pages {step['pages']!r} are none")
     starts = [page for page in numbers if page - 1 not in numbers]
     ends = [page + 1 for page in numbers if page + 1 not in numbers]
     return [region[first:end] for first, end in zip(starts, ends, strict=True)]

@@ -54,6 +54,8 @@ def follow(call: PlacementCall, then: object) -> None:
     """Do what a case says comes after its call, apart from more calls."""
     for word in _list(then):
         if isinstance(word, dict) and ("syscall" in word or word.get("op") == "fork"):
+            if set(word) - {"syscall", "op", "parent", "child"} and "op" in word:
+                raise Skipped(f"what shall be done then, {word!r}, is not understood")
             if word.get("op") == "fork":
                 call.world.fork(str(word["parent"]), str(word["child"]))
             continue
@@ -162,6 +164,8 @@ def _mbind(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
         return PlacementCall(
             world, caller, caller, [make(start, length, words.mode_word(args["mode"]), mask)]
         )
+    if beside := sorted(set(args) & {"addr", "len", "mode"}):
+        raise Skipped(f"a call that is a sequence and has {beside} is not understood")
     call = PlacementCall(world, caller, caller, [])
     for word in args["seq"]:
         start, length, mode, nodes = segments.piece(world, caller, word)

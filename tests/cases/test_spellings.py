@@ -293,6 +293,57 @@ def test_numbers_may_be_constants_with_little_arithmetic(text: str, value: int) 
     """A leading zero could mean octal: that is not guessed."""
     assert words.number(text, "number") == value
     assert words.size("4 kB", "length") == words.size("page", "length") == 4096
-    for word in ("010", "1 + ", "MAX", None):
+    for word in ("010", "0-3", "1 + ", "MAX", None):
         with pytest.raises((Skipped, ValueError)):
             words.number(word, "number")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        area(mergeable="odd"),
+        area(fill=1000),
+        area(locked="a little"),
+        area(at=1 << 70),
+        touched(pages=[0, None]),
+        step("mlock", region="r", pages=[]),
+        step("pin", page=[]),
+        step("setuid", uid=5, drops_caps="some"),
+        {"op": "cpuset", "name": "c", "memory_migrate": -1},
+        {"op": "cpuset", "name": "c", "parent": ""},
+    ],
+)
+def test_a_step_with_a_word_that_makes_no_sense_is_not_performed_half(odd: Step) -> None:
+    """The word was taken for yes, for its lowest byte, for all pages or for none."""
+    setup = [ROOT, area(pages=4), touched(), {**odd, "region": "q"} if odd["op"] == "mmap" else odd]
+    assert asked(setup, [0] * 4).kind == SKIPPED
+
+
+def test_a_case_for_each_node_says_so_in_the_one_way_that_is_known() -> None:
+    """Any other word there was taken for it."""
+    for word, kind in (("n", PASSED), (0, SKIPPED)):
+        args = {"mode": "MPOL_BIND", "nodemask": ["n"], "for_each_node": word}
+        effects = [{"check": "task_policy", "mode": "MPOL_BIND", "nodes": [0, 1]}]
+        made = case([ROOT], {"syscall": "set_mempolicy", "args": args}, ret=0)
+        assert run_case(made).kind == kind
+        if kind == PASSED:
+            assert run_case(case([ROOT], made["call"], effects=effects)).kind == FAILED
+
+
+def test_what_comes_after_a_call_is_done_or_the_case_is_skipped() -> None:
+    """Words after a call of the setup, beside a sequence or within a fork were passed over."""
+    moving: Step = {"op": "call", "syscall": "move_pages", "pages": ["r+0"], "nodes": [1], "flags": 2}
+    assert asked([*FOUR, moving], [1, 0, 0, 0]).kind == PASSED
+    for more in ({"then": ["touch all"]}, {"repeat": 2}):
+        assert asked([*FOUR, {**moving, **more}], [1, 0, 0, 0]).kind == SKIPPED
+    cpuset: Step = {"op": "cpuset", "name": "c", "mems": "0"}
+    sequence = {"seq": ["attach A to c"]}
+    fork: Step = {"op": "fork", "parent": "A", "child": "B"}
+    policy = {"mode": "MPOL_BIND", "nodemask": [1]}
+    for syscall, right, wrong in (
+        ("cpuset_attach", sequence, {**sequence, "task": "A"}),
+        ("set_mempolicy", {**policy, "then": [fork]}, {**policy, "then": [{**fork, "uid": 5}]}),
+    ):
+        for args, kind in ((right, PASSED), (wrong, SKIPPED)):
+            call = {"task": "A", "syscall": syscall, "args": args}
+            assert run_case(case([ROOT, cpuset], call, ret=0)).kind == kind

@@ -42,7 +42,8 @@ def _for_node(case: Case, node: int) -> Case:
     text = _WORDS.sub(f"node {node}", json.dumps(case))
     made: Case = json.loads(text)
     args = made["call"]["args"]
-    args.pop("for_each_node", None)
+    if args.get("for_each_node") in (None, "n"):
+        args.pop("for_each_node", None)
     if args.get("nodemask") == ["n"]:
         args["nodemask"] = [node]
     for step in _open_policies(made):

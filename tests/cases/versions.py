@@ -16,7 +16,7 @@ _BEFORE, _UP_TO = ("<", "before", "pre-", "older than"), ("<=", "≤", "up to", 
 _AFTER, _SINCE = (">", "after", "newer than"), (">=", "≥", "since", "from")
 _BOUND = re.compile(
     r"(=|" + "|".join(sorted(map(re.escape, _BEFORE + _UP_TO + _AFTER + _SINCE), key=len, reverse=True)) + ")"
-    r"\s*v?([\d.]+)"
+    r"\s*v?([\d.]+?)(?:\.[x*])?"
 )
 _VERSION = r"v?(\d[\d.]*?)(?:\.[x*])?"
 
@@ -28,6 +28,8 @@ def contains(version: str, wanted: tuple[int, ...] = MODELLED) -> bool:
     [True, False, True, True, True, False, True]
     >>> [contains(v) for v in ("2.6", "v2.6.34", "all", "2.6.x-3.x", "2.6.33/2.6.34", "2.6.3", "odd")]
     [True, True, True, True, True, False, False]
+    >>> [contains(v) for v in ("2.6.x and later", "since 2.6.x", "before 2.6.34", "6.x or later")]
+    [True, True, False, False]
     """
     text = _plain(version)
     if text in EVERY:
@@ -40,7 +42,7 @@ def contains(version: str, wanted: tuple[int, ...] = MODELLED) -> bool:
     if match := re.fullmatch(rf"{_VERSION}\s*(?:-|to|\.\.)\s*{_VERSION}", text):
         low, high = _numbers(match[1]), _numbers(match[2])
         return low <= wanted and high >= wanted[: len(high)]
-    if match := re.fullmatch(r"v?([\d.]+?)\.?\+|v?([\d.]+) (?:and|or) later", text):
+    if match := re.fullmatch(rf"v?([\d.]+?)\.?\+|{_VERSION},? (?:and|or) later", text):
         return _numbers(match[1] or match[2]) <= wanted
     if match := re.fullmatch(r"v?([\d.]+)\.[x*]", text):
         prefix = _numbers(match[1])

@@ -59,7 +59,9 @@ def number(word: object, what: str) -> int:
         return word
     if isinstance(word, str) and _NUMBER.fullmatch(word.strip()):
         return _literal(word.strip())
-    if isinstance(word, str) and (match := _TERM.fullmatch(word.strip())):
+    match = _TERM.fullmatch(word.strip()) if isinstance(word, str) else None
+    # "0-3" is no difference but a range.
+    if match and (match[2] or match[1] in CONSTANTS):
         value = _literal(match[1])
         if match[2]:
             other = _literal(match[3])
@@ -134,6 +136,22 @@ def per_node(word: object, what: str, nodes: int) -> int:
     return total
 
 
+def truth(word: object, what: str) -> bool:
+    """Read yes or no, which may be written as 1 or 0."""
+    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if isinstance(word, bool | int | str) and str(word).lower() in known:
+        return known[str(word).lower()]
+    raise Skipped(f"{what} {word!r} is not understood")
+
+
+def byte(word: object, what: str) -> int:
+    """Read what one byte can hold, with or without a sign."""
+    value = number(word, what)
+    if not -128 <= value <= 255:
+        raise Skipped(f"{what} {word!r} is more than a byte")
+    return value & 255
+
+
 def user(word: object) -> int:
     """Read a user, by number or by name."""
     return USERS[word] if isinstance(word, str) and word in USERS else number(word, "user")
@@ -147,7 +165,7 @@ def size(word: object, what: str) -> int:
     units |= dict.fromkeys(("GiB", "GB", "G"), GiB)
     if word in ("page", "a page", "one page"):
         return 4096
-    match = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", word.strip()) if isinstance(word, str) else None
+    match = re.fullmatch(r"(0|[1-9]\d*)\s*([A-Za-z]*)", word.strip()) if isinstance(word, str) else None
     if match and match[2] in units:
         return int(match[1]) * units[match[2]]
     return number(word, what)

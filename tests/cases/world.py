@@ -131,7 +131,9 @@ def build(case: Case) -> World:
     nodes = dict.fromkeys(with_memory, size) | dict.fromkeys(without, 0)
     needs_swap = any(s["op"] == "swap_out" for s in setup)
     swap = step.get("swap", needs_swap)
-    swap = SWAP * swap if isinstance(swap, bool) else min(words.size(swap, "swap"), PAGES_MAX * 4096)
+    swap = SWAP * swap if isinstance(swap, bool) else words.size(swap, "swap")
+    if swap > PAGES_MAX * 4096:
+        raise Skipped(f"swap of {swap} bytes is more than is built here")
     topology = pm.Topology(step["distance"]) if "distance" in step else None
     machine = pm.Machine(nodes=nodes, cpus=step.get("cpus", 2), contents=True, swap=swap, topology=topology)
     world = World(machine, case)

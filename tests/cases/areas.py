@@ -13,7 +13,7 @@ from typing import Any
 
 import pagemig as pm
 
-from . import threads, words
+from . import addressing, threads, words
 from .form import Skipped
 from .world import World
 
@@ -47,7 +47,7 @@ def map_area(world: World, step: dict[str, Any], *, flags: tuple[pm.VmFlags, ...
     length = words.number(step["pages"], "size") * 4096
     at = None
     if "fixed" in step:
-        at = words.address(step["fixed"], world.starts(step["task"]))
+        at = addressing.address(str(step["fixed"]), world.regions_of(step["task"]))
         task.munmap(pm.Region(task, at, length))
     kind, share = step.get("kind", "anon"), step.get("share", "private")
     if share not in ("private", "shared"):
@@ -59,7 +59,7 @@ def map_area(world: World, step: dict[str, Any], *, flags: tuple[pm.VmFlags, ...
     file = _file(world, step, kind, is_shared, length)
     if file is None and owner in world.threads:
         file, is_shared = _segment(world, f"{owner}.{name}", length), True
-    if step.get("mergeable"):
+    if words.truth(step.get("mergeable", False), "mergeable"):
         if file is not None:
             raise Skipped("only private anonymous memory of one task can be merged")
         flags = (*flags, pm.VmFlags.MERGEABLE)

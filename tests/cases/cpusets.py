@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .effects import Outcome
 
 Step = dict[str, Any]
+NODES_MAX = 64
+"""Nodes that a node set has room for."""
 FILES = ("memory_migrate", "mems", "tasks")
 FIELDS = ("cpus", "mems", "memory_migrate")
 
@@ -49,11 +51,17 @@ def only(world: World) -> str:
     return next(iter(world.cpusets))
 
 
+def _named(world: World, args: Step) -> Any:
+    return only(world) if args.get("cpuset") is None else args["cpuset"]
+
+
 def make(world: World, step: Step) -> None:
     """Make a cpuset, in the one that its path says."""
     path = step["name"]
     above, _, _ = path.rpartition("/")
-    parent = find(world, above) if above else None
+    if above and "parent" in step:
+        raise Skipped(f"cpuset {path!r} in {step['parent']!r} is not understood")
+    parent = find(world, step.get("parent", above)) if above or "parent" in step else None
     world.cpusets[path] = world.machine.create_cpuset(path.replace("/", "."), mems=[], parent=parent)
     change(world, {**step, "cpuset": path})
 
@@ -65,9 +73,9 @@ def change(world: World, step: Step, by: pm.Task | None = None) -> None:
     if "cpus" in step:
         world.cpus[path] = words.id_list(step["cpus"], "CPUs")
     if "mems" in step:
-        cpuset.set_mems(words.id_list(step["mems"], "nodes"), by=by)
+        cpuset.set_mems(words.node_set(step["mems"], world.with_memory), by=by)
     if "memory_migrate" in step:
-        cpuset.memory_migrate = bool(words.number(_plain(step["memory_migrate"]), "memory_migrate"))
+        cpuset.memory_migrate = words.truth(step["memory_migrate"], "memory_migrate")
 
 
 def _plain(word: object) -> object:
@@ -77,10 +85,26 @@ def _plain(word: object) -> object:
 def attach(world: World, path: object, name: object, by: pm.Task | None = None) -> None:
     """Put a task into a cpuset: it runs on one of its CPUs then."""
     cpuset, task = find(world, path), world.task(name)
-    cpuset.attach(task, by=by)
     cpus = world.cpus.get(str(path))
+    if cpus == []:
+        # The model knows no CPUs of a cpuset; one that a case leaves without any takes no task.
+        raise OSError(errno.ENOSPC, f"cpuset {path} has no CPUs")
+    cpuset.attach(task, by=by)
     if cpus and task.cpu not in cpus:
         task.cpu = cpus[0]
+
+
+def _remove(world: World, step: Step) -> None:
+    """Forget a cpuset that nothing is in: the model keeps it, but nothing leads there any more."""
+    path = step["cpuset"] if "cpuset" in step else step["name"]
+    cpuset = find(world, path)
+    if (
+        cpuset.parent is None
+        or cpuset.tasks
+        or any(other.parent == cpuset for other in world.cpusets.values())
+    ):
+        raise Failed(f"setup: cpuset {path} is in use")
+    del world.cpusets[path]
 
 
 def _attach_step(world: World, step: Step) -> None:
@@ -89,7 +113,7 @@ def _attach_step(world: World, step: Step) -> None:
 
 def _attach_call(world: World, caller: str, args: Step) -> PlacementCall:
     if "seq" in args:
-        return _sequence(world, caller, args["seq"])
+        return _sequence(world, caller, args)
     name = args.get("task", caller)
     by = world.task(caller)
     return PlacementCall(
@@ -99,26 +123,47 @@ def _attach_call(world: World, caller: str, args: Step) -> PlacementCall:
 
 def _set_mems_call(world: World, caller: str, args: Step) -> PlacementCall:
     if "seq" in args:
-        return _sequence(world, caller, args["seq"])
-    cpuset, by = find(world, args.get("cpuset") or only(world)), world.task(caller)
-    mems = words.id_list(args["mems"], "nodes")
+        return _sequence(world, caller, args)
+    cpuset, by = find(world, _named(world, args)), world.task(caller)
+    mems = words.node_set(args["mems"], world.with_memory)
     return PlacementCall(world, caller, caller, [lambda: result_of(lambda: cpuset.set_mems(mems, by=by))])
 
 
 def _write_call(world: World, caller: str, args: Step) -> PlacementCall:
-    cpuset, file = find(world, args.get("cpuset") or only(world)), args["file"]
+    cpuset, file = find(world, _named(world, args)), str(args["file"]).removeprefix("cpuset.")
     value, by = str(args["value"]).strip(), world.task(caller)
     if file == "memory_migrate":
         return PlacementCall(world, caller, caller, [_write_flag(cpuset, value)])
     if file == "mems":
-        mems = words.id_list(value, "nodes")
+        mems = _list_as_written(value)
+        if mems is None:
+            refusal = errno.EACCES if cpuset.parent is None else errno.EINVAL
+            return PlacementCall(world, caller, caller, [lambda: -refusal])
         return PlacementCall(world, caller, caller, [lambda: result_of(lambda: cpuset.set_mems(mems, by=by))])
     if file == "tasks":
-        path = args.get("cpuset") or only(world)
+        path = _named(world, args)
         return PlacementCall(
             world, caller, value, [lambda: result_of(lambda: attach(world, path, value, by))]
         )
     raise Skipped(f"file {file!r} of a cpuset is not modelled, only {', '.join(FILES)}")
+
+
+def _list_as_written(text: str) -> list[int] | None:
+    """Read a list of nodes as the kernel does; None if it is none.
+
+    >>> _list_as_written("0-1,3"), _list_as_written("1-0"), _list_as_written("0-"), _list_as_written("A")
+    ([0, 1, 3], None, None, None)
+    """
+    parts = text.split(",") if text else []
+    if "" in parts or re.search(r"\s", text):
+        raise Skipped(f"nodes {text!r} are not understood")
+    found: list[int] = []
+    for part in parts:
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if match is None or not int(match[1]) <= int(match[2] or match[1]) < NODES_MAX:
+            return None
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return found
 
 
 def _write_flag(cpuset: pm.Cpuset, text: str) -> Make:
@@ -142,10 +187,12 @@ def _mkdir_call(world: World, caller: str, args: Step) -> PlacementCall:
 # what a case tells as a sequence of sentences ------------------------------------------------
 
 
-def _sequence(world: World, caller: str, sentences: list[str]) -> PlacementCall:
+def _sequence(world: World, caller: str, args: Step) -> PlacementCall:
     """Read sentences such as ``attach A to c1`` and ``A unmaps a and touches c``, each one call."""
+    if beside := sorted(set(args) - {"seq", "then"}):
+        raise Skipped(f"a call that is a sequence and has {beside} is not understood")
     makes = []
-    for sentence in sentences:
+    for sentence in args["seq"]:
         subject = ""
         for clause in re.split(r",\s*|\s+and\s+", str(sentence)):
             text = f"{subject} {clause}" if clause.split()[0] in VERBS else clause
@@ -196,7 +243,10 @@ def check_file(outcome: Outcome, effect: Step) -> None:
     """Check what a file of a cpuset reads as: ``memory_migrate``, or ``p/c memory_migrate``."""
     world = outcome.world
     path, _, file = str(effect["file"]).rpartition(" ")
-    cpuset = find(world, path or only(world))
+    if path and "cpuset" in effect:
+        raise Skipped(f"file {effect['file']!r} of {effect['cpuset']!r} is not understood")
+    file = file.removeprefix("cpuset.")
+    cpuset = find(world, effect.get("cpuset", path) or only(world))
     if file == "memory_migrate":
         found: object = int(cpuset.memory_migrate)
     elif file == "mems":
@@ -205,13 +255,16 @@ def check_file(outcome: Outcome, effect: Step) -> None:
         raise Skipped(f"file {file!r} of a cpuset is not modelled")
     wanted = effect["value"]
     if file == "mems":
-        wanted = words.id_list(wanted, "nodes")
+        wanted = words.node_set(wanted, world.with_memory)
+    elif not isinstance(wanted, list):
+        wanted = words.number(_plain(wanted), "value")
     if found != wanted:
         raise Failed(f"{effect['file']} reads {found}, expected {wanted}")
 
 
 STEPS: dict[str, tuple[tuple[str, ...], Callable[[World, Step], None]]] = {
-    "cpuset": (("name", *FIELDS), make),
+    "cpuset": (("name", "parent", *FIELDS), make),
+    "cpuset_rmdir": (("cpuset", "name"), _remove),
     "cpuset_set": (("cpuset", *FIELDS), change),
     "cpuset_attach": (("cpuset", "task"), _attach_step),
 }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pagemig as pm
 
-from . import words
+from . import addressing
 from .form import Failed, Skipped
 from .world import World
 
@@ -29,9 +29,12 @@ TAKEN = Flags.DIRTY | Flags.ACTIVE | Flags.UNEVICTABLE
 
 def _set_flags(world: World, step: dict[str, Any]) -> None:
     name = step.get("task") or world.owner_of(step["page"])
-    address = words.address(step["page"], world.starts(name))
+    address = addressing.address(step["page"], world.regions_of(name))
     task, wanted = world.task(name), Flags(0)
-    for word in step["flags"]:
+    names = re.split(r"[|,]", step["flags"]) if isinstance(step["flags"], str) else step["flags"]
+    if not names:
+        raise Skipped("a page that is given no flags is not understood")
+    for word in names:
         wanted |= flag(word)
     world.machine.drain()
     if wanted & Flags.DIRTY:

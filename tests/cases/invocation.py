@@ -19,12 +19,13 @@ import numpy.typing as npt
 
 import pagemig as pm
 
-from . import threads, words
+from . import addressing, threads, words
 from .form import Skipped
 from .world import World
 
 UNWRITTEN = 99
 UNUSED_PID = 0x7FFF_FFF0
+OTHER_NODE = ("another node", "the other node")
 KNOWN = {"pid", "pages", "nodes", "status", "flags", "count", "repeat", "then"}
 
 
@@ -55,6 +56,8 @@ class Call:
     wanted: list[int] | None
     owner: str
     """The id of the task whose pages are meant."""
+    filled: int = UNWRITTEN
+    """What is in the status array before the call."""
 
     def run(self) -> Answer:
         """Make the call."""
@@ -90,32 +93,45 @@ def prepare(world: World, caller: str, args: dict[str, Any]) -> Call:
     flags = words.flags(args.get("flags", 0))
     if nodes is not None:
         threads.require_all_pages(world, owner, moves_shared=bool(flags & 4))
-    return Call(world, caller, pid, count, pages, nodes, status, flags, addresses, wanted, owner)
+    array = status.array if isinstance(status, pm.UserMemory) else status
+    filled = UNWRITTEN if array is None or not len(array) else int(array[0])
+    return Call(world, caller, pid, count, pages, nodes, status, flags, addresses, wanted, owner, filled)
 
 
 def target_pid(world: World, caller: str, word: object) -> tuple[int, str]:
     """Return the pid as given to the call, and the id of the task that it names."""
-    if isinstance(word, str) and "|" in word:
-        high, low = word.split("|", 1)
+    if isinstance(word, str) and word.count("|") == 1:
+        # A number that fills the upper half of the argument, before or after the pid.
+        parts = [part.strip() for part in word.split("|")]
+        high, low = parts if parts[0][:1].isdecimal() else parts[::-1]
         pid, owner = target_pid(world, caller, low)
         return words.number(high, "pid") | pid, owner
-    if word == "own":
-        return world.task(caller).pid, caller
-    if word in ("unused", "none", "nonexistent"):
-        return UNUSED_PID, caller
     if isinstance(word, str) and word in world.tasks:
         return world.task(word).pid, word
+    if isinstance(word, str) and word in world.ended:
+        return world.ended[word], caller
+    if word in ("own", "self"):
+        return world.task(caller).pid, caller
+    if word in ("unused", "none", "nonexistent", "exited", "a pid that does not exist"):
+        return UNUSED_PID, caller
     return words.number(word, "pid"), caller
 
 
 def _count(word: object, entries: int) -> int:
-    if word is None:
+    if word is None or word == "all":
         return entries
     if isinstance(word, str) and (match := re.fullmatch(r"n\s*(?:([+-])\s*(\d+))?", word)):
         return entries + int(f"{match[1] or '+'}{match[2] or 0}")
-    if word == "ULONG_MAX":
-        return (1 << 64) - 1
     return words.number(word, "count")
+
+
+def times(word: object, most: int) -> int:
+    """Read how often a call is made; a time span becomes a fixed number of calls."""
+    if isinstance(word, int) and not isinstance(word, bool) and 0 < word <= most:
+        return word
+    if isinstance(word, str) and re.fullmatch(r"\d+ s(econds)?", word):
+        return 16
+    raise Skipped(f"repeat {word!r} is not understood")
 
 
 def faults_at_once(word: object) -> bool:
@@ -137,7 +153,7 @@ def _pages(
         return [], None
     if faults_at_once(word):
         return [0], pm.UserMemory(np.zeros(1, np.uint64), valid_bytes=0)
-    addresses = words.addresses(word, world.starts(owner))
+    addresses = addressing.addresses(word, world.regions_of(owner))
     return addresses, np.array(addresses, np.uint64)
 
 
@@ -153,7 +169,7 @@ def _nodes(
         word = "another node"
 
     def one(part: object, index: int) -> int:
-        own = int(task.nodes_of([addresses[index]])[0]) if part == "another node" else None
+        own = int(task.nodes_of([addresses[index]])[0]) if part in OTHER_NODE else None
         return words.node(part, highest=max(world.machine.nodes), own=own, with_memory=allowed)
 
     wanted = words.nodes(word, len(addresses), one, allowed)
@@ -166,6 +182,8 @@ def _status(word: object, count: int) -> npt.NDArray[np.int32] | pm.UserMemory |
         return None
     if faults_at_once(word):
         return pm.UserMemory(np.full(max(count, 1), UNWRITTEN, np.int32), valid_bytes=0)
+    if word in ("read-only", "unwritable", "ptr:readonly", "ptr:read-only"):
+        word = "array, read-only"
     match = isinstance(word, str) and re.fullmatch(
         r"array(?: of (\d+))?(?: init (-?\d+))?(?:,? (?:first )?(\d+) bytes writable)?(, read-only)?", word
     )

@@ -15,11 +15,13 @@ import numpy as np
 
 import pagemig as pm
 
+from . import addressing
 from .form import Failed, Skipped
 from .policies import policy_of
 
 if TYPE_CHECKING:
     from .effects import Outcome
+    from .world import World
 
 Check = Callable[["Outcome", "re.Match[str]"], None]
 
@@ -56,10 +58,97 @@ def _first_bytes(outcome: Outcome, match: re.Match[str]) -> None:
             raise Failed(f"page {number} begins with {task.read(page.start, 1)!r}")
 
 
+def nodes_said(text: str) -> dict[str, int] | None:
+    """Read ``r+0 is on node 1, r+1 on node 0`` or ``r+0 and r+1 are on node 1``; None if it is none.
+
+    >>> nodes_said("page r+0 is on node 1 and r+1 on node 0"), nodes_said("r+0 moves")
+    ({'r+0': 1, 'r+1': 0}, None)
+    """
+    said: dict[str, int] = {}
+    rest = text.strip().rstrip(".")
+    while match := re.match(rf"({NAMED}(?:{AND}{NAMED})*) (?:(?:is|are) )?(?:now )?on node (\d+)", rest):
+        for page in re.findall(r"\w+\+\d+", match[1]):
+            if said.setdefault(page, int(match[2])) != int(match[2]):
+                return None
+        rest = rest[match.end() :]
+        if not rest:
+            return said
+        if (joint := re.match(AND, rest)) is None:
+            return None
+        rest = rest[joint.end() :]
+    return None
+
+
+NAMED = r"(?:page )?\w+\+\d+"
+AND = r"(?:, and |, | and )"
+
+
+def require_on_nodes(world: World, name: str, said: dict[str, int]) -> None:
+    """Fail unless each page is on the node that a sentence says."""
+    for page, node in said.items():
+        address = addressing.address(page, world.regions_of(name))
+        found = int(world.task(name).nodes_of([address])[0])
+        if found != node:
+            raise Failed(f"{page} is on node {found}, expected {node}")
+
+
+def _said_on_nodes(outcome: Outcome, match: re.Match[str]) -> None:
+    said = nodes_said(match[0])
+    if said is None:
+        raise Skipped(f"effect in prose: {match[0]!r}")
+    require_on_nodes(outcome.world, outcome.default_task, said)
+
+
+def _pages_of_call(outcome: Outcome) -> list[int]:
+    """The pages that the call was about, each once."""
+    pages = sorted({address & ~4095 for address in outcome.call.addresses})
+    if not pages:
+        raise Skipped("the call is about no page")
+    return pages
+
+
+def _the_page_is_on(outcome: Outcome, match: re.Match[str]) -> None:
+    """The one page of the call; ``stays`` says that it was there before."""
+    pages, node = _pages_of_call(outcome), int(match[2])
+    if len(pages) != 1:
+        raise Skipped(f"the sentence is about one page, the call about {len(pages)}")
+    task = outcome.world.task(outcome.call.owner)
+    found = [int(task.nodes_of(pages)[0])]
+    if match[1] in ("stays", "remains", "is still"):
+        found.append(int(outcome.before.task(task.pid).nodes_of(pages)[0]))
+    if set(found) != {node}:
+        raise Failed(f"the page is on node {found[0]}, expected {node}")
+
+
+def _pages_are_on(outcome: Outcome, match: re.Match[str]) -> None:
+    pages, node = _pages_of_call(outcome), int(match[2])
+    if match[1].lower() == "both" and len(pages) != 2:
+        raise Skipped(f"the sentence is about two pages, the call about {len(pages)}")
+    found = outcome.world.task(outcome.call.owner).nodes_of(pages).tolist()
+    if set(found) != {node}:
+        raise Failed(f"the pages are on {found}, expected all on node {node}")
+
+
+def _query_says(outcome: Outcome, match: re.Match[str]) -> None:
+    found = [
+        int(status) for status in outcome.world.task(outcome.call.owner).move_pages(_pages_of_call(outcome))
+    ]
+    if set(found) != {int(match[1])}:
+        raise Failed(f"the query says {found}, expected {match[1]}")
+
+
+def _the_page_stays(outcome: Outcome, match: re.Match[str]) -> None:
+    if len(_pages_of_call(outcome)) != 1:
+        raise Skipped("the sentence is about one page, the call about more")
+    _no_frame_changes(outcome, match)
+
+
 def _no_frame_changes(outcome: Outcome, match: re.Match[str]) -> None:
     places = {"task": outcome.call.owner, "pages": list(outcome.call.addresses)}
-    if outcome.frames(places) != outcome.frames(places, earlier=True):
-        raise Failed("a page changed its frame, or its state")
+    pairs = zip(outcome.frames(places, earlier=True), outcome.frames(places), strict=True)
+    frames = [[None if frame is None else frame.pfn for frame in pair] for pair in pairs]
+    if any(then != now for then, now in frames):
+        raise Failed(f"frames before and after the call are {frames}")
 
 
 def _one_page(outcome: Outcome, match: re.Match[str]) -> None:
@@ -116,7 +205,8 @@ def _same_on_each(outcome: Outcome, match: re.Match[str]) -> None:
 
 def _on_two_nodes(outcome: Outcome, match: re.Match[str]) -> None:
     pages = {int(match[2]): int(match[1]), int(match[4]): int(match[3])}
-    _require(outcome, lambda found: {n: c for n, c in found.items() if c} == pages, match[0])
+    wanted = {node: count for node, count in pages.items() if count}
+    _require(outcome, lambda found: {n: c for n, c in found.items() if c} == wanted, match[0])
 
 
 def _at_least_on_node(outcome: Outcome, match: re.Match[str]) -> None:
@@ -163,7 +253,13 @@ def _inherited(outcome: Outcome, match: re.Match[str]) -> None:
 CHECKS: list[tuple[str, Check]] = [
     (r"query: all (\d+) except index (\d+)", _query),
     (r"first byte of page i is still i", _first_bytes),
-    (r"no page changes frame", _no_frame_changes),
+    (r"no page changes frame|no page (?:moves|is moved)|nothing (?:moves|is moved)", _no_frame_changes),
+    (r"(?:the )?page (?:does not move|is not moved)", _the_page_stays),
+    (r"(?:the )?page (is|is now|stays|remains|is still) on node (\d+)", _the_page_is_on),
+    (r"(both|all)(?: the)? pages (?:are )?(?:now )?on node (\d+)", _pages_are_on),
+    (r"(?:a )?query (?:says|gives|returns) (-?\d+)", _query_says),
+    (r"query: all (\d+)", _query_says),
+    (rf"{NAMED} .*on node \d+", _said_on_nodes),
     (r"exactly one page on node (\d+), none elsewhere", _one_page),
     (r"after the first call (\w+\+\d+) is on node (\d+), after the second on node (\d+)", _after_each_call),
     (

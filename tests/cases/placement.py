@@ -17,27 +17,34 @@ import numpy.typing as npt
 
 import pagemig as pm
 
-from . import areas, cpusets, samepage, segments, threads, words
+from . import addressing, areas, cpusets, samepage, segments, threads, words
 from .form import Skipped
-from .invocation import faults_at_once, is_null, target_pid
+from .invocation import faults_at_once, is_null, target_pid, times
 from .planned import Make, PlacementCall
 from .world import World
 
 NodeMask = npt.NDArray[np.uint64] | pm.UserMemory | Set[int] | None
 MASK_WORDS = 512
+REPEATED = ("migrate_pages", "mbind", "set_mempolicy", "get_mempolicy")
+"""Calls that mean the same when made again."""
+ROUNDS_MAX = 1000
 
 
 def prepare(world: World, caller: str, syscall: str, args: dict[str, Any]) -> PlacementCall:
     """Read the arguments of a call."""
     fields, function = CALLS[syscall]
-    unknown = set(args) - set(fields) - {"then"}
+    unknown = set(args) - set(fields) - {"then"} - ({"repeat"} if syscall in REPEATED else set())
     if unknown:
         raise Skipped(f"the call has unknown arguments {sorted(unknown)}")
     call = function(world, caller, args)
+    if "repeat" in args and syscall in REPEATED:
+        call.makes *= times(args["repeat"], ROUNDS_MAX)
     for word in _list(args.get("then")):
-        if isinstance(word, dict) and word.get("syscall") == syscall:
-            again = {**args, **{key: value for key, value in word.items() if key != "syscall"}}
-            call.makes += function(world, caller, again).makes
+        if isinstance(word, dict) and "syscall" in word:
+            changed = {key: value for key, value in word.items() if key != "syscall"}
+            if word["syscall"] != syscall or set(changed) - set(fields):
+                raise Skipped(f"what shall be done then, {word!r}, is not understood")
+            call.makes += function(world, caller, {**args, **changed}).makes
     regions = world.regions.get(call.owner, {})
     call.addresses = [page.start for region in regions.values() for page in region]
     return call
@@ -47,6 +54,8 @@ def follow(call: PlacementCall, then: object) -> None:
     """Do what a case says comes after its call, apart from more calls."""
     for word in _list(then):
         if isinstance(word, dict) and ("syscall" in word or word.get("op") == "fork"):
+            if set(word) - {"syscall", "op", "parent", "child"} and "op" in word:
+                raise Skipped(f"what shall be done then, {word!r}, is not understood")
             if word.get("op") == "fork":
                 call.world.fork(str(word["parent"]), str(word["child"]))
             continue
@@ -103,7 +112,7 @@ def _write_files(world: World, name: str, files: int, step: int, cycle: int) -> 
 
 
 def _mask(world: World, word: object) -> NodeMask:
-    """Read ``[0, 1]``, ``all``, ``all bits``, ``bits 1 and 40``, a pointer, or null."""
+    """Read ``[0, 1]``, ``0-1``, ``none``, ``all``, ``all bits``, ``bits 1 and 40``, a pointer, or null."""
     if is_null(word):
         return None
     if faults_at_once(word):
@@ -116,26 +125,34 @@ def _mask(world: World, word: object) -> NodeMask:
         return {int(bit) for bit in re.findall(r"\d+", match[1])}
     if isinstance(word, list) and all(isinstance(node, int) for node in word):
         return set(word)
+    # A number would be the mask itself, or a node.
+    if isinstance(word, str) and not re.search("0[xX]", word):
+        return set(words.node_set(re.sub(r"^(bit|node)s? (?=\d)", "", word), world.with_memory))
     raise Skipped(f"node mask {word!r} is not understood")
 
 
-def _maxnode(word: object) -> int:
-    if word in (None, "possible+1"):
+def _maxnode(world: World, word: object) -> int:
+    """Read how many bits a mask has, and one: ``possible`` and ``max`` are all that there can be."""
+    if word is None:
         return 65
-    return 8 * 4096 if word == "max" else words.number(word, "maxnode")
+    match = re.fullmatch(r"(\w+?)\s*(?:\+\s*(\d+))?", word) if isinstance(word, str) else None
+    known = {"possible": 64, "max": 8 * 4096, "max_node": max(world.machine.nodes)}
+    if match and match[1] in known:
+        return known[match[1]] + int(match[2] or 0)
+    return words.number(word, "maxnode")
 
 
 def _migrate_pages(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
     pid, owner = target_pid(world, caller, args.get("pid", 0))
     old, new = _mask(world, args.get("old")), _mask(world, args.get("new"))
-    task, bits = world.task(caller), _maxnode(args.get("maxnode"))
+    task, bits = world.task(caller), _maxnode(world, args.get("maxnode"))
     moves_shared = pm.Capability.SYS_NICE in task.capabilities
     threads.require_all_pages(world, owner, moves_shared=moves_shared)
     return PlacementCall(world, caller, owner, [lambda: pm.syscalls.migrate_pages(task, pid, bits, old, new)])
 
 
 def _mbind(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
-    task, bits = world.task(caller), _maxnode(args.get("maxnode"))
+    task, bits = world.task(caller), _maxnode(world, args.get("maxnode"))
     flags, mask = words.flags(args.get("flags")), _mask(world, args.get("nodemask"))
     threads.require_all_pages(world, caller, moves_shared=flags & 6 != 2)
 
@@ -147,6 +164,8 @@ def _mbind(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
         return PlacementCall(
             world, caller, caller, [make(start, length, words.mode_word(args["mode"]), mask)]
         )
+    if beside := sorted(set(args) & {"addr", "len", "mode"}):
+        raise Skipped(f"a call that is a sequence and has {beside} is not understood")
     call = PlacementCall(world, caller, caller, [])
     for word in args["seq"]:
         start, length, mode, nodes = segments.piece(world, caller, word)
@@ -157,14 +176,14 @@ def _mbind(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
 
 
 def _set_mempolicy(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
-    task, bits = world.task(caller), _maxnode(args.get("maxnode"))
+    task, bits = world.task(caller), _maxnode(world, args.get("maxnode"))
     mode, mask = words.mode_word(args["mode"]), _mask(world, args.get("nodemask"))
     make = [lambda: pm.syscalls.set_mempolicy(task, mode, mask, bits)]
     return PlacementCall(world, caller, caller, make)
 
 
 def _get_mempolicy(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:
-    task, bits = world.task(caller), _maxnode(args.get("maxnode"))
+    task, bits = world.task(caller), _maxnode(world, args.get("maxnode"))
     flags, address = words.flags(args.get("flags")), _address(world, caller, args.get("addr", 0))
     mode, mask = np.full(1, -1, np.int32), np.full(MASK_WORDS, 1 << 63, np.uint64)
 
@@ -187,7 +206,15 @@ def _address(world: World, caller: str, word: object) -> int:
         return (1 << 64) - 1
     if word in ("mapped", "an object on the heap"):
         return world.task(caller).regions[0].start + (0 if word == "mapped" else 24)
-    return words.addresses(word, world.starts(caller))[0]
+    if is_null(word):
+        return 0
+    regions = world.regions_of(caller)
+    if isinstance(word, str) and word.strip() in regions:
+        return regions[word.strip()].start
+    found = addressing.addresses(word, regions)
+    if len(found) != 1:
+        raise Skipped(f"address {word!r} is not one address")
+    return found[0]
 
 
 def _first_touch(world: World, caller: str, args: dict[str, Any]) -> PlacementCall:

@@ -38,8 +38,11 @@ def _nodes(mask: int) -> list[int]:
     return [node for node in range(64) if mask >> node & 1]
 
 
-def _compare(found: tuple[int, list[int]], effect: Effect) -> None:
-    wanted = words.mode_word(effect["mode"]), effect["nodes"]
+def _compare(outcome: Outcome, found: tuple[int, list[int]], effect: Effect) -> None:
+    """Compare a policy; the default one has no nodes to be named."""
+    mode = words.mode_word(effect["mode"])
+    nodes = effect.get("nodes", []) if mode == pm.PolicyMode.DEFAULT else effect["nodes"]
+    wanted = mode, words.node_set(nodes, outcome.world.with_memory)
     if found != wanted:
         raise Failed(f"the policy is mode {found[0]} of nodes {found[1]}, expected {wanted[0]}, {wanted[1]}")
 
@@ -47,11 +50,12 @@ def _compare(found: tuple[int, list[int]], effect: Effect) -> None:
 def _policy(outcome: Outcome, effect: Effect) -> None:
     """The policy of the area at a place."""
     for task, address in outcome.places({**effect, "page": effect["where"]}):
-        _compare(policy_of(task, address), effect)
+        _compare(outcome, policy_of(task, address), effect)
 
 
 def _task_policy(outcome: Outcome, effect: Effect) -> None:
-    _compare(policy_of(outcome.world.task(effect["task"]), None), effect)
+    task = outcome.world.task(effect.get("task", outcome.default_task))
+    _compare(outcome, policy_of(task, None), effect)
 
 
 def _returned(outcome: Outcome) -> PlacementCall:
@@ -64,30 +68,59 @@ def _returned_policy(outcome: Outcome, effect: Effect) -> None:
     call = _returned(outcome)
     if call.mode is None:
         raise Skipped("the call did not ask for the mode")
-    nodes = effect["nodes"] if call.mask is None else _nodes(int(call.mask[0]))
-    _compare((int(call.mode[0]), nodes), effect)
+    if call.mask is None:
+        nodes: list[int] = []
+        if words.node_set(effect.get("nodes"), outcome.world.with_memory):
+            raise Skipped("the call did not ask for the nodes")
+        effect = {**effect, "nodes": nodes}
+    else:
+        nodes = _nodes(int(call.mask[0]))
+    _compare(outcome, (int(call.mode[0]), nodes), effect)
 
 
 def _returned_mask(outcome: Outcome, effect: Effect) -> None:
     call = _returned(outcome)
     nodes = None if call.mask is None else _nodes(int(call.mask[0]))
-    if nodes != effect["nodes"]:
-        raise Failed(f"the mask is {nodes}, expected {effect['nodes']}")
+    wanted = words.node_set(effect["nodes"], outcome.world.with_memory)
+    if nodes != wanted:
+        raise Failed(f"the mask is {nodes}, expected {wanted}")
+
+
+def _returned_node(outcome: Outcome, effect: Effect) -> None:
+    """With MPOL_F_NODE the mode is a node (syscalls 6.5)."""
+    call = _returned(outcome)
+    if call.mode is None:
+        raise Skipped("the call did not ask for the node")
+    wanted = words.number(effect["node" if "node" in effect else "value"], "node")
+    if int(call.mode[0]) != wanted:
+        raise Failed(f"the node is {int(call.mode[0])}, expected {wanted}")
+
+
+def _sizes(outcome: Outcome, effect: Effect) -> list[int]:
+    """Pages of each area inside a region."""
+    name = effect.get("task", outcome.default_task)
+    region = outcome.world.region(name, effect["region"])
+    return [len(area) for area in outcome.world.task(name).regions if region.start <= area.start < region.end]
+
+
+def _vma_count(outcome: Outcome, effect: Effect) -> None:
+    sizes, wanted = _sizes(outcome, effect), words.number(effect["value"], "value")
+    if len(sizes) != wanted:
+        raise Failed(f"there are {len(sizes)} areas, expected {wanted}")
 
 
 def _vma_pages(outcome: Outcome, effect: Effect) -> None:
-    """Pages of each area inside a region."""
-    region = outcome.world.region(effect["task"], effect["region"])
-    areas = outcome.world.task(effect["task"]).regions
-    sizes = [len(area) for area in areas if region.start <= area.start < region.end]
+    sizes = _sizes(outcome, effect)
     if sizes != effect["sizes"]:
         raise Failed(f"the areas have {sizes} pages, expected {effect['sizes']}")
 
 
-CHECKS: dict[str, Callable[[Outcome, Effect], None]] = {
-    "policy": _policy,
-    "task_policy": _task_policy,
-    "returned_policy": _returned_policy,
-    "returned_mask": _returned_mask,
-    "vma_pages": _vma_pages,
+CHECKS: dict[str, tuple[tuple[str, ...], Callable[[Outcome, Effect], None]]] = {
+    "policy": (("task", "where", "mode", "nodes"), _policy),
+    "task_policy": (("task", "mode", "nodes"), _task_policy),
+    "returned_policy": (("mode", "nodes"), _returned_policy),
+    "returned_node": (("node", "value"), _returned_node),
+    "returned_mask": (("nodes",), _returned_mask),
+    "vma_pages": (("task", "region", "sizes"), _vma_pages),
+    "vma_count": (("task", "region", "value"), _vma_count),
 }

@@ -32,10 +32,22 @@ def start_daemon(world: World) -> None:
 
 def _switch(world: World, step: Step) -> None:
     """Read the knobs: ksmd must run, and this version has no other way than to merge across nodes."""
-    if step.get("run", 1) != 1:
+    if step.get("run", 1) == 2:
+        _take_apart(world)
+    elif step.get("run", 1) != 1:
         raise Skipped(f"ksmd that does {step['run']!r} is not understood")
     if step.get("merge_across_nodes", 1) != 1:
         raise Skipped("merging by node is a knob of later versions")
+
+
+def _take_apart(world: World) -> None:
+    """Undo all merging; the areas stay such as may be merged."""
+    for task in world.tasks.values():
+        for vma in vmas(task):
+            if vma.flags & pm.VmFlags.MERGEABLE:
+                region = pm.Region(task, vma.start, vma.end - vma.start)
+                task.madvise(region, pm.Advice.UNMERGEABLE)
+                task.madvise(region, pm.Advice.MERGEABLE)
 
 
 def _full_scan(world: World, step: Step) -> None:
@@ -92,7 +104,7 @@ def fill(world: World, name: str, region: pm.Region) -> None:
 
 def own_equal_pages(world: World) -> None:
     """Give each process a mergeable page of its own, under the name that the call uses for it."""
-    word = world.case["call"].get("args", {}).get("pages", "")
+    word = world.case["call"]["args"].get("pages", "")
     named = re.findall(r"\b([a-zA-Z_]\w*)\+\d+", str(word))
     names = [name for name in dict.fromkeys(named) if not any(name in r for r in world.regions.values())]
     if len(names) != 1:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pagemig as pm
 
-from . import areas, cpusets, flagged, placed, samepage, threads, words
+from . import addressing, areas, cpusets, credentials, flagged, parts, placed, samepage, threads, words
+from .answers import check_result
 from .form import Excepted, Failed, Skipped
 from .invocation import KNOWN, prepare
 from .placement import CALLS
@@ -21,6 +22,7 @@ from .world import World
 
 Step = dict[str, Any]
 READING_PROCESSES = 3
+LEVELS_MAX, FAMILY_MAX = 64, 4096
 
 
 def perform(world: World, step: Step) -> None:
@@ -37,92 +39,84 @@ def perform(world: World, step: Step) -> None:
     function(world, step)
 
 
-def _task(world: World, step: Step) -> None:
-    capabilities = None
-    if "caps" in step:
-        capabilities = pm.Capability.NONE
-        for name in step["caps"]:
-            if name != "CAP_SYS_NICE":
-                raise Skipped(f"capability {name!r} is not modelled")
-            capabilities |= pm.Capability.SYS_NICE
-    ids = {key: words.user(step[key]) for key in ("uid", "euid", "suid") if key in step}
-    uid = ids.get("uid", 0)
-    world.tasks[step["id"]] = world.machine.spawn(
-        step["id"],
-        uid=uid,
-        euid=ids.get("euid", uid),
-        suid=ids.get("suid", uid),
-        capabilities=capabilities,
-        cpu=step.get("cpu", 0),
-    )
-    world.regions[step["id"]] = {}
-
-
-def _kernel_thread(world: World, step: Step) -> None:
-    world.tasks[step["id"]] = world.machine.spawn(step["id"], kernel_thread=True)
-    world.regions[step["id"]] = {}
-
-
 def _mmap(world: World, step: Step) -> None:
-    region = areas.map_area(world, step)
+    region = areas.map_area(world, _area(step), flags=_vm_flags(step))
+    name, task = step["task"], world.task(step["task"])
+    if step.get("locked") == "mlock":
+        task.mlock(region)
+    elif step.get("locked") or words.truth(step.get("populate", False), "populate"):
+        threads.touch(world, name, region, write="w" in step.get("prot", "rw"))
     if "fill" in step:
-        value = words.number(step["fill"], "fill")
-        for page in region:
-            world.task(step["task"]).write(page.start, bytes([value & 255]) * 4096)
-            world.stored[step["task"], page.start] = value & 255
-        threads.touch(world, step["task"], region)
+        for number, page in enumerate(region):
+            value = number & 255 if step["fill"] == "page index" else words.byte(step["fill"], "fill")
+            task.write(page.start, bytes([value]) * 4096)
+            world.stored[name, page.start] = value
+        threads.touch(world, name, region)
 
 
-def _policy(world: World, step: Step) -> pm.Policy:
-    nodes = step.get("nodes") or []
-    if nodes == "all":
-        nodes = world.with_memory
-    if not all(isinstance(node, int) for node in nodes):
-        raise Skipped(f"policy nodes {nodes!r} are not understood")
-    return pm.Policy(words.mode(step["mode"]), nodes)
+def _area(step: Step) -> Step:
+    """The area of a step, with its size in pages and its place as ``fixed``."""
+    area = {key: value for key, value in step.items() if key not in ("size", "at")}
+    if "size" in step:
+        pages, rest = divmod(words.size(step["size"], "size"), 4096)
+        if rest or area.setdefault("pages", pages) != pages:
+            raise Skipped(f"size {step['size']!r} is not understood")
+    if "at" in step and area.setdefault("fixed", step["at"]) != step["at"]:
+        raise Skipped("an area at two places is not understood")
+    return area
 
 
-def _mbind(world: World, step: Step) -> None:
-    task, flags = world.task(step["task"]), pm.MbindFlags(words.flags(step.get("flags")))
-    task.mbind(world.region(step["task"], step["region"]), _policy(world, step), flags=flags)
-
-
-def _set_mempolicy(world: World, step: Step) -> None:
-    world.task(step["task"]).set_mempolicy(_policy(world, step))
+def _vm_flags(step: Step) -> tuple[pm.VmFlags, ...]:
+    locked = step.get("locked", False)
+    if locked not in (False, True, "MAP_LOCKED", "mlock"):
+        raise Skipped(f"locking with {locked!r} is not understood")
+    return (pm.VmFlags.LOCKED,) if locked in (True, "MAP_LOCKED") else ()
 
 
 def _touch(world: World, step: Step) -> None:
-    task = world.task(step["task"])
-    region = world.region(step["task"], step["region"])
-    write = step.get("access", "write") == "write"
-    for page in words.page_numbers(step.get("pages", "all"), len(region)):
-        address = region.start + page * 4096
-        threads.touch(world, step["task"], [address], write=write)
-        if write and step.get("value") is not None:
-            value = page if step["value"] == "page index" else words.number(step["value"], "value")
-            task.write(address, bytes([value & 255]))
-            world.stored[step["task"], address] = value & 255
+    """Touch pages of a region, or a page by its own name; a value is stored in each."""
+    task, op = world.task(step["task"]), step["op"]
+    access = step.get("access", "write" if op == "touch" else op)
+    if access not in ("read", "write") or op not in ("touch", access):
+        raise Skipped(f"access {access!r} is not understood")
+    if "value" in step and access == "read":
+        raise Skipped("a value that is read in the setup is not understood")
+    for number, address in _touched(world, step):
+        threads.touch(world, step["task"], [address], write=access == "write")
+        if "value" in step:
+            value = number & 255 if step["value"] == "page index" else words.byte(step["value"], "value")
+            task.write(address, bytes([value]))
+            world.stored[step["task"], address] = value
 
 
-def _munmap(world: World, step: Step) -> None:
-    word = step["region"]
-    match = re.fullmatch(r"(\w+)(?:\[(\d+)(?::(\d+))?\])?", word) if isinstance(word, str) else None
-    if match is None:
-        raise Skipped(f"region {word!r} is not understood")
-    region = world.region(step["task"], match[1])
-    if match[2]:
-        first = int(match[2])
-        region = region[first : int(match[3]) if match[3] else first + 1]
-    threads.unmap(world, step["task"], region)
+def _touched(world: World, step: Step) -> list[tuple[int, int]]:
+    """The numbers of the pages of a step, and where they are."""
+    if ("page" in step) == ("region" in step):
+        raise Skipped("the step needs a page or a region")
+    if "region" not in step:
+        if step.get("value") == "page index":
+            raise Skipped("the index of a page without a region is not understood")
+        return [(0, address) for address in _addresses(world, step)]
+    region, named = world.region(step["task"], step["region"]), world.regions_of(step["task"])
+    start = next(whole.start for whole in named.values() if region.start in whole)
+    pages = addressing.page_numbers(step.get("pages", "all"), len(region), str(step["region"]))
+    addresses = [region.start + page * 4096 for page in pages]
+    return [((address - start) // 4096, address) for address in addresses]
 
 
-def _mprotect(world: World, step: Step) -> None:
-    region = world.region(step["task"], step["region"])
-    world.task(step["task"]).mprotect(region, words.protection(step["prot"]))
-
-
-def _mlock(world: World, step: Step) -> None:
-    world.task(step["task"]).mlock(world.region(step["task"], step["region"]))
+def _addresses(world: World, step: Step) -> list[int]:
+    """The pages that a step names one by one, or all of its region."""
+    named = [key for key in ("page", "pages", "region") if key in step]
+    if named == ["region"]:
+        return [page.start for page in world.region(step["task"], step["region"])]
+    if "region" in named:
+        return [page.start for region in parts.parts(world, step) for page in region]
+    if len(named) != 1:
+        raise Skipped(f"a step about {' and '.join(named) or 'no page'} is not understood")
+    found = addressing.addresses(step[named[0]], world.regions_of(step["task"]))
+    if not found:
+        raise Skipped("a step about no page is not understood")
+    return found
 
 
 def _fork(world: World, step: Step) -> None:
@@ -135,10 +129,13 @@ def _fork_tree(world: World, step: Step) -> None:
     world.task(root)
     world.tree = [root]
     parents = [root]
-    for _ in range(words.number(step["levels"], "levels")):
+    levels, most = words.number(step["levels"], "levels"), words.number(step["max_children"], "children")
+    if levels > LEVELS_MAX or most**levels > FAMILY_MAX:
+        raise Skipped(f"a tree of {levels} levels with {most} children each is more than is built here")
+    for _ in range(levels):
         children = []
         for parent in parents:
-            for number in range(words.number(step["max_children"], "children")):
+            for number in range(most):
                 children.append(f"{parent}.{number}")
                 world.fork(parent, children[-1])
         world.tree += children
@@ -152,20 +149,8 @@ def _each(world: World, step: Step) -> None:
     if match is None:
         raise Skipped(f"what each task does, {step['do']!r}, is not understood")
     for name in world.tree or list(world.tasks):
-        address = words.address(match[2], world.starts(name))
+        address = addressing.address(match[2], world.regions_of(name))
         world.task(name).touch([address], write=match[1] == "write")
-
-
-def _exit(world: World, step: Step) -> None:
-    world.task(step["task"]).exit()
-    del world.tasks[step["task"]]
-
-
-def _setuid(world: World, step: Step) -> None:
-    task, uid = world.task(step["task"]), words.user(step["uid"])
-    task.uid = task.euid = task.suid = uid
-    if step.get("drops_caps", uid != 0):
-        task.capabilities = pm.Capability.NONE
 
 
 def _assert_on_nodes(world: World, step: Step) -> None:
@@ -198,28 +183,45 @@ def _put_on_nodes(world: World, name: str, region: pm.Region, wanted: list[int])
 
 def _isolate(world: World, step: Step) -> None:
     world.machine.drain()
-    world.machine.isolate(_page(world, step).pfn)
+    for address in _addresses(world, step):
+        frame = world.task(step["task"]).page_at(address)
+        if frame is None:
+            raise Failed(f"setup: nothing is present at {address:#x}")
+        world.machine.isolate(frame.pfn)
+        world.isolated[address] = frame.pfn
+
+
+def _putback(world: World, step: Step) -> None:
+    for address in _addresses(world, step):
+        if address not in world.isolated:
+            raise Skipped(f"the setup took no page at {address:#x} off its list")
+        world.machine.putback(world.isolated.pop(address))
 
 
 def _pin(world: World, step: Step) -> None:
-    address = words.address(step["page"], world.starts(step["task"]))
-    if world.task(step["task"]).pin(address, write=step.get("access") == "write") is None:
-        raise Failed(f"setup: {step['page']} cannot be pinned")
+    access = step.get("access", "read")
+    if access not in ("read", "write") or not isinstance(step.get("how", ""), str):
+        raise Skipped(f"access {access!r} is not understood")
+    for address in _addresses(world, step):
+        frame = world.task(step["task"]).pin(address, write=access == "write")
+        if frame is None:
+            raise Failed(f"setup: {address:#x} cannot be pinned")
+        world.pinned.setdefault(address, []).append(frame)
 
 
-def _page(world: World, step: Step) -> pm.FrameInfo:
-    found = world.task(step["task"]).page_at(words.address(step["page"], world.starts(step["task"])))
-    if found is None:
-        raise Failed(f"setup: nothing is present at {step['page']}")
-    return found
+def _unpin(world: World, step: Step) -> None:
+    for address in _addresses(world, step):
+        if not world.pinned.get(address):
+            raise Skipped(f"the setup pinned no page at {address:#x}")
+        world.task(step["task"]).unpin(world.pinned[address].pop())
 
 
 def _swap_out(world: World, step: Step) -> None:
-    word = step["pages"] if "pages" in step else step["page"]
-    addresses = words.addresses(word, world.starts(step["task"]))
+    addresses = _addresses(world, step)
     world.machine.drain()
     freed = world.task(step["task"]).swap_out(addresses)
     if freed != len(addresses):
+        word = step.get("pages", step.get("page", step.get("region")))
         raise Failed(f"setup: {freed} of {len(addresses)} pages of {word} were swapped out")
 
 
@@ -246,22 +248,32 @@ def _call(world: World, step: Step) -> None:
     world.task(caller)
     args = {key: value for key, value in step.items() if key not in ("op", "syscall", "task", "args")}
     args |= step.get("args", {})
+    expected = args.pop("expect", {"ret": "0 every time"})
+    if not isinstance(expected, dict) or not expected or set(expected) - {"ret", "errno"}:
+        raise Skipped(f"what the call of the setup shall return, {expected!r}, is not understood")
+    if "then" in args or ("repeat" in args and syscall == "move_pages"):
+        raise Skipped(f"{syscall} of the setup with more to be done after it is not understood")
     if syscall in CALLS:
-        results = [answer.result for answer in prepare_placement(world, caller, syscall, args).run()]
-        if any(result < 0 for result in results):
-            raise Failed(f"setup: {syscall} returned {results}")
-        return
-    if syscall != "move_pages":
+        answers = prepare_placement(world, caller, syscall, args).run()
+    elif syscall == "move_pages":
+        if "pages" not in args:
+            name = world.region_meant(caller)
+            args["pages"] = f"{name}+0..{name}+{len(world.regions[caller][name]) - 1}"
+        answers = [prepare(world, caller, {"status": "array"} | args).run()]
+    else:
         raise Skipped(f"system call {syscall!r} is not understood")
-    if "pages" not in args:
-        name = world.region_meant(caller)
-        args["pages"] = f"{name}+0..{name}+{len(world.regions[caller][name]) - 1}"
-    answer = prepare(world, caller, {"status": "array"} | args).run()
-    if answer.result:
-        raise Failed(f"setup: move_pages returned {answer.result}")
+    for answer in answers:
+        try:
+            check_result(answer, expected)
+        except Failed as difference:
+            raise Failed(f"setup: {syscall} {difference}") from None
 
 
 def _check(world: World, step: Step) -> None:
+    said = placed.nodes_said(str(step.get("text")))
+    if said is not None:
+        placed.require_on_nodes(world, next(iter(world.tasks)), said)
+        return
     match = re.fullmatch(r"query: all (\d+) except index (\d+)", str(step.get("text")))
     regions = [(name, region) for name, named in world.regions.items() for region in named.values()]
     if match is None or len(regions) != 1:
@@ -287,38 +299,40 @@ def _unmap_fails(world: World, step: Step) -> None:
 
 
 CALL_FIELDS = tuple(
-    {"syscall": 0, "task": 0, "args": 0, **dict.fromkeys(KNOWN)}
+    {"syscall": 0, "task": 0, "args": 0, "expect": 0, **dict.fromkeys(KNOWN)}
     | {field: 0 for fields, _ in CALLS.values() for field in fields}
 )
 
+PAGES = ("task", "page", "pages", "region")
+AREA = (
+    *("task", "region", "pages", "size", "kind", "share", "prot", "fixed", "at"),
+    *("mergeable", "fill", "fs", "locked", "populate"),
+)
+
 STEPS: dict[str, tuple[tuple[str, ...], Callable[[World, Step], None]]] = {
-    "task": (("id", "uid", "euid", "suid", "caps", "cpu", "dumpable"), _task),
-    "kernel_thread": (("id",), _kernel_thread),
-    "mmap": (("task", "region", "pages", "kind", "share", "prot", "fixed", "mergeable", "fill", "fs"), _mmap),
-    "mbind": (("task", "region", "mode", "nodes", "flags"), _mbind),
-    "set_mempolicy": (("task", "mode", "nodes"), _set_mempolicy),
-    "task_policy": (("task", "mode", "nodes"), _set_mempolicy),
-    "touch": (("task", "region", "pages", "access", "value"), _touch),
-    "munmap": (("task", "region"), _munmap),
-    "mprotect": (("task", "region", "prot"), _mprotect),
-    "mlock": (("task", "region"), _mlock),
+    "mmap": (AREA, _mmap),
+    "touch": ((*PAGES, "access", "value"), _touch),
+    "write": ((*PAGES, "value"), _touch),
+    "read": (PAGES, _touch),
     "fork": (("parent", "child"), _fork),
     "fork_tree": (("levels", "max_children", "task"), _fork_tree),
     "each": (("do",), _each),
-    "exit": (("task",), _exit),
-    "setuid": (("task", "uid", "drops_caps"), _setuid),
     "assert_on_nodes": (("task", "region", "nodes"), _assert_on_nodes),
-    "isolate_from_lru": (("task", "page"), _isolate),
-    "pin": (("task", "page", "how", "access"), _pin),
+    "isolate_from_lru": (PAGES, _isolate),
+    "putback": (PAGES, _putback),
+    "pin": ((*PAGES, "how", "access"), _pin),
+    "unpin": (PAGES, _unpin),
     "drain": ((), lambda world, step: world.machine.drain()),
-    "swap_out": (("task", "page", "pages"), _swap_out),
+    "swap_out": (PAGES, _swap_out),
     "thread": (("task", "thread"), _thread),
     "unmap_fails": (("task", "page"), _unmap_fails),
     "readers": (("kind", "region", "task"), _readers),
     "call": (CALL_FIELDS, _call),
     "check": (("text",), _check),
     "note": (("text",), _note),
+    **credentials.STEPS,
     **cpusets.STEPS,
     **flagged.STEPS,
+    **parts.STEPS,
     **samepage.STEPS,
 }

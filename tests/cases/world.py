@@ -12,9 +12,12 @@ from typing import Any
 
 import pagemig as pm
 
+from . import addressing, words
 from .form import Case, Skipped
 
 PAGES_TO_SPARE = 4096
+PAGES_MAX = 1 << 20
+"""A machine for more pages than these could take all memory of the host."""
 SWAP = 64 * pm.MiB
 
 
@@ -48,6 +51,12 @@ class World:
     """Flags that the case gave to a page, by page."""
     policies: list[list[tuple[int, list[int]]]] = dataclasses.field(default_factory=list)
     """The policies of all pages of a segment, each time they were asked for."""
+    ended: dict[str, int] = dataclasses.field(default_factory=dict)
+    """The pids of tasks that have exited, by task."""
+    pinned: dict[int, list[int]] = dataclasses.field(default_factory=dict)
+    """The frames that the case pinned, by address."""
+    isolated: dict[int, int] = dataclasses.field(default_factory=dict)
+    """The frames that the case took off their lists, by address."""
     readers: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     """(task, region) that readers read all the time."""
 
@@ -58,12 +67,11 @@ class World:
         return self.tasks[name]
 
     def region(self, task: object, name: object) -> pm.Region:
-        """A region of a task."""
+        """A region of a task, or a part of one, such as ``r[1:3]``."""
         self.task(task)
-        assert isinstance(task, str)
-        if not isinstance(name, str) or name not in self.regions[task]:
+        if not isinstance(name, str):
             raise Skipped(f"region {name!r} of task {task!r} is not mapped by the setup")
-        return self.regions[task][name]
+        return addressing.part(name, self.regions_of(task))
 
     def region_meant(self, task: str) -> str:
         """The name of the region that words mean which name none: ``r``, or the only one."""
@@ -72,9 +80,11 @@ class World:
             return "r" if "r" in names else names[0]
         raise Skipped(f"task {task!r} has the regions {names}, and it is not said which is meant")
 
-    def starts(self, task: str) -> dict[str, int]:
-        """Where each region of a task starts."""
-        return {name: region.start for name, region in self.regions[task].items()}
+    def regions_of(self, task: object) -> dict[str, pm.Region]:
+        """The regions of a task, by name."""
+        if not isinstance(task, str) or task not in self.regions:
+            raise Skipped(f"task {task!r} is not made by the setup")
+        return self.regions[task]
 
     def owner_of(self, page: str) -> str:
         """The first task that has a region which a word such as ``r+0`` names."""
@@ -104,27 +114,41 @@ class World:
 
 def build(case: Case) -> World:
     """Make the machine of a case: two nodes of memory unless its setup says otherwise."""
-    setup = case.get("setup", [])
+    setup = case["setup"]
     steps = [step for step in setup if step["op"] == "machine"]
+    if len(steps) > 1:
+        raise Skipped("the setup makes more than one machine")
     step: dict[str, Any] = steps[0] if steps else {"op": "machine"}
-    unknown = set(step) - {"op", "mem_nodes", "memoryless", "free_pages", "cpus", "nodes"}
+    unknown = set(step) - {"op", "mem_nodes", "memoryless", "free_pages", "cpus", "nodes", "swap", "distance"}
     if unknown:
         raise Skipped(f"setup step 'machine' has unknown fields {sorted(unknown)}")
-    with_memory = step.get("mem_nodes", step.get("nodes", [0, 1]))
-    without = step.get("memoryless", [])
-    for node in [*with_memory, *without]:
-        if not isinstance(node, int):
-            raise Skipped(f"node {node!r} of the machine is not understood")
+    with_memory = nodes_of_machine(step)
+    without = words.id_list(step.get("memoryless", []), "nodes of the machine")
     pages = sum(s["pages"] for s in setup if isinstance(s.get("pages"), int) and s["op"] == "mmap")
+    if pages > PAGES_MAX:
+        raise Skipped(f"{pages} pages are more than is built here")
     size = (2 * pages + PAGES_TO_SPARE) * 4096
     nodes = dict.fromkeys(with_memory, size) | dict.fromkeys(without, 0)
-    swap = SWAP if any(s["op"] == "swap_out" for s in setup) else 0
-    machine = pm.Machine(nodes=nodes, cpus=step.get("cpus", 2), contents=True, swap=swap)
+    needs_swap = any(s["op"] == "swap_out" for s in setup)
+    swap = step.get("swap", needs_swap)
+    swap = SWAP * swap if isinstance(swap, bool) else words.size(swap, "swap")
+    if swap > PAGES_MAX * 4096:
+        raise Skipped(f"swap of {swap} bytes is more than is built here")
+    topology = pm.Topology(step["distance"]) if "distance" in step else None
+    machine = pm.Machine(nodes=nodes, cpus=step.get("cpus", 2), contents=True, swap=swap, topology=topology)
     world = World(machine, case)
     world.threads = [str(s["task"]) for s in setup if s["op"] == "thread"][:1]
     for node, free in step.get("free_pages", {}).items():
         _occupy(world, int(node), free)
     return world
+
+
+def nodes_of_machine(step: dict[str, Any]) -> list[int]:
+    """The nodes with memory that a machine has: a list, or how many there are."""
+    word = step.get("mem_nodes", step.get("nodes", [0, 1]))
+    if isinstance(word, int) and not isinstance(word, bool):
+        return words.id_list(f"0-{word - 1}", "nodes of the machine") if word > 0 else []
+    return words.id_list(word, "nodes of the machine")
 
 
 def _occupy(world: World, node: int, free: int) -> None:

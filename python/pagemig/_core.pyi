@@ -232,6 +232,9 @@ class Machine:
     def set_signal(self, pid: int, pending: bool) -> None:
         """A signal is pending for the task, or none any more; only offlining looks."""
 
+    def set_kernel_cpu(self, cpu: int) -> None:
+        """Where the machine itself runs, who acts as pid 0."""
+
     def set_task_policy(self, pid: int, row: _Policy) -> int:
         """With the nodes as they were asked for: 0, or -EINVAL if the task may use none of them."""
 

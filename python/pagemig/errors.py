@@ -34,8 +34,8 @@ class MachineBusyError(PagemigError):
 class InternalError(PagemigError):
     """A bug of this package. The machine it happened on is not read again.
 
-    On a machine that was made to break a rule (``bugs``) it is the assertion by which that shows, and in profile
-    EXACT where the kernel of that time halts, too: at an entry that ``mremap`` stranded (Q21).
+    On a machine that was made to break a rule (``bugs``) it is the assertion by which that shows, and in
+    profile EXACT where the kernel of that time halts, too: at an entry that ``mremap`` stranded (Q21).
 
     Attributes
     ----------

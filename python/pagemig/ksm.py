@@ -63,7 +63,7 @@ class Ksm:
     def __init__(self, system: System) -> None:
         self._system = system
 
-    def scan(self, *, by: HasPid | None = None) -> int:
+    def scan(self, *, by: HasPid | None = None, cpu: int = 0) -> int:
         """Look at all memory that may be merged, once.
 
         A page that somebody else holds a reference to is left alone: drain the pagevecs first
@@ -73,6 +73,8 @@ class Ksm:
         ----------
         by
             Who; by default the kernel.
+        cpu
+            Where the kernel does it; a task runs on its own CPU.
 
         Returns
         -------
@@ -84,7 +86,8 @@ class Ksm:
         UsageError
             The machine has no contents.
         """
-        return int(run_now(self._system, self._system.acting(by), calls.ksm_scan()))
+        with self._system.kernel_on(cpu, by):
+            return int(run_now(self._system, self._system.acting(by), calls.ksm_scan()))
 
     @property
     def pages_shared(self) -> int:

@@ -326,7 +326,7 @@ class Machine(MachineKernel):
         bool
             Whether there was one.
         """
-        return bool(self._by(None, calls.complete_io()))
+        return bool(self._by(None, 0, calls.complete_io()))
 
     def record(self, limit: int = 100_000) -> None:
         """Keep the last events for `trace` from now on, with those that are kept already.

@@ -21,7 +21,6 @@ from .flags import PageFamily, PageFlags
 from .machine_stores import MachineStores
 from .region import HasPid
 from .results import Anywhere, ByPage, MigrationResult, ToNode
-from .system import KERNEL
 
 BY_HAND = (
     PageFlags.ERROR
@@ -104,7 +103,13 @@ class MachineKernel(MachineStores):
         self._system.core.set_page_flag(self._system.pfn(pfn), int(flag), require_bool(on, "on"))
 
     def reclaim(
-        self, node: int, pages: int = 32, *, family: PageFamily = PageFamily.ANON, by: HasPid | None = None
+        self,
+        node: int,
+        pages: int = 32,
+        *,
+        family: PageFamily = PageFamily.ANON,
+        by: HasPid | None = None,
+        cpu: int = 0,
     ) -> int:
         """Scan the tail of a node's inactive list and free what can be freed.
 
@@ -118,16 +123,24 @@ class MachineKernel(MachineStores):
             Which of its two inactive lists.
         by
             Who; by default the kernel.
+        cpu
+            Where the kernel does it; a task runs on its own CPU.
 
         Returns
         -------
         int
             How many pages were freed.
         """
-        return int(self._by(by, calls.reclaim(node, pages, family=family)))
+        return int(self._by(by, cpu, calls.reclaim(node, pages, family=family)))
 
     def offline(
-        self, first_pfn: int, count: int, *, timeout: int = OFFLINE_TICKS, by: HasPid | None = None
+        self,
+        first_pfn: int,
+        count: int,
+        *,
+        timeout: int = OFFLINE_TICKS,
+        by: HasPid | None = None,
+        cpu: int = 0,
     ) -> None:
         """Move everything out of a range of frames, and withdraw the range.
 
@@ -139,6 +152,8 @@ class MachineKernel(MachineStores):
             Ticks of 1 ms after which it gives up; by default two minutes of them.
         by
             Who; by default the kernel.
+        cpu
+            Where the kernel does it; a task runs on its own CPU.
 
         Raises
         ------
@@ -148,9 +163,9 @@ class MachineKernel(MachineStores):
         UsageError
             The machine has no such frames.
         """
-        self._by(by, calls.offline(first_pfn, count, timeout=timeout))
+        self._by(by, cpu, calls.offline(first_pfn, count, timeout=timeout))
 
-    def soft_offline(self, pfn: int, *, by: HasPid | None = None) -> None:
+    def soft_offline(self, pfn: int, *, by: HasPid | None = None, cpu: int = 0) -> None:
         """Take one frame out of use, moving or dropping what is in it. A free frame goes at once.
 
         Parameters
@@ -159,6 +174,8 @@ class MachineKernel(MachineStores):
             Which frame.
         by
             Who; by default the kernel.
+        cpu
+            Where the kernel does it; a task runs on its own CPU.
 
         Raises
         ------
@@ -168,7 +185,7 @@ class MachineKernel(MachineStores):
         UsageError
             The machine has no such frame.
         """
-        self._by(by, calls.soft_offline(pfn))
+        self._by(by, cpu, calls.soft_offline(pfn))
 
     def migrate_pages(
         self,
@@ -177,6 +194,7 @@ class MachineKernel(MachineStores):
         *,
         offlining: bool = False,
         progress: Progress | None = None,
+        cpu: int = 0,
     ) -> MigrationResult:
         """Isolate pages and move them, in up to ten passes: the engine itself.
 
@@ -190,6 +208,8 @@ class MachineKernel(MachineStores):
             Whether it is done for memory that goes away, which moves KSM pages too.
         progress
             Called now and then with the pages done and all pages; if it raises, the call stays in flight.
+        cpu
+            Where the kernel does it.
 
         Returns
         -------
@@ -202,8 +222,9 @@ class MachineKernel(MachineStores):
             A frame or a node is not there, a node has no memory, or ``target`` names none for a frame.
         """
         what = calls.migrate_frames(pfns, target, offlining=offlining)
-        result: MigrationResult = run_now(self._system, KERNEL, what, progress)
+        result: MigrationResult = self._by(None, cpu, what, progress)
         return result
 
-    def _by(self, by: HasPid | None, what: CallValue) -> Any:
-        return run_now(self._system, self._system.acting(by), what)
+    def _by(self, by: HasPid | None, cpu: int, what: CallValue, progress: Progress | None = None) -> Any:
+        with self._system.kernel_on(cpu, by):
+            return run_now(self._system, self._system.acting(by), what, progress)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from . import machine_texts
@@ -17,7 +18,7 @@ from .bugs import Bug, bugs_of
 from .call import Lock, holder_of
 from .errors import InvariantError, UsageError
 from .flags import PAGE_SIZE, BlockState, BufferState, IoDirection, LruList, Profile, RecordFlags, ZoneKind
-from .results import Drift, Entry, Finding, FrameInfo, MemcgRecord, Pageblock
+from .results import Drift, Entry, Finding, FrameInfo, MemcgRecord, Pageblock, lists_of
 from .storage import Buffer, SwapEntry, SwapInfo, SwapSlot, Transfer
 from .trace import Trace
 
@@ -101,7 +102,8 @@ class MachineView:
         -------
         dict
             Read-only arrays of one length, by the names of the fields of `pagemig.FrameInfo`; ``owner``
-            is the kind of the owner, 0 for none, and ``owner_id`` its number.
+            is the kind of the owner, 0 for none, ``owner_id`` its number, and ``lru`` a
+            `pagemig.LruList`, -1 for none.
 
         Raises
         ------
@@ -109,6 +111,8 @@ class MachineView:
             There is no such node.
         """
         columns = self._system.core.frames(self._system.node(node))
+        columns["node"] = columns["node"].astype(np.int32)
+        columns["lru"] = lists_of(columns["flags"])
         return {name: read_only(column) for name, column in columns.items()}
 
     def entries_to(self, pfn: int) -> tuple[tuple[int, int, Entry], ...]:

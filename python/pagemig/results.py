@@ -112,6 +112,15 @@ class FrameInfo:
         return LruList(family + (1 if self.flags & PageFlags.ACTIVE else 0))
 
 
+def lists_of(flags: npt.NDArray[np.uint32]) -> npt.NDArray[np.int8]:
+    """Return the LRU lists of frames with these flags, -1 for those on none, as `FrameInfo.lru` for one."""
+    is_file, is_active = flags & int(PageFlags.SWAPBACKED) == 0, flags & int(PageFlags.ACTIVE) != 0
+    lists: npt.NDArray[np.int8] = 2 * is_file.astype(np.int8) + is_active.astype(np.int8)
+    lists[flags & int(PageFlags.UNEVICTABLE) != 0] = LruList.UNEVICTABLE
+    lists[flags & int(PageFlags.LRU) == 0] = -1
+    return lists
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One page-table entry (data-model 6.3 and 6.4)."""

@@ -151,6 +151,21 @@ class System:
         """Return the pid of who does something: a task of this machine, or the kernel for None."""
         return KERNEL if by is None else self.pid_of(by)
 
+    @contextmanager
+    def kernel_on(self, cpu: int, by: HasPid | None) -> Iterator[None]:
+        """Let the kernel act on a CPU for a while; a task, ``by``, is on its own."""
+        if integer(cpu, "cpu") == 0:
+            yield
+            return
+        if by is not None:
+            raise UsageError(f"cpu is {cpu} and by {by!r}; a task runs on its own CPU, so give one of them")
+        self.core.set_kernel_cpu(self.cpu(cpu))
+        try:
+            yield
+        finally:
+            with suppress(PagemigError):
+                self.core.set_kernel_cpu(0)
+
     def pid_of(self, task: HasPid | int) -> int:
         """Return the pid of a task of this machine, given by its handle or its number."""
         if getattr(task, "_system", self) is not self:

@@ -223,9 +223,19 @@ class TaskMemory(TaskView):
         -------
         int
             How many pages were freed.
+
+        Raises
+        ------
+        UsageError
+            A page would have to wait for a call in flight; then none is reclaimed.
         """
         addresses = addresses_in(where, self._pid, "where").tolist()
-        return sum(bool(self._run(call)) for call in [calls.swap_out(address) for address in addresses])
+        each = [calls.swap_out(address) for address in addresses]
+        if len(each) > 1 and self._system.calls:
+            trial = self._system.clone()
+            for call in each:
+                run_now(trial, self._pid, call)
+        return sum(bool(self._run(call)) for call in each)
 
     def same(self, region: Region) -> Region:
         """Return this task's view of a region of another task, such as its parent's.

@@ -108,3 +108,23 @@ def test_frames_and_targets_that_do_not_exist_are_refused(
         machine.migrate_pages(pfns, target)  # type: ignore[arg-type]
     with pytest.raises(pm.UsageError, match="offlining is"):
         machine.migrate_pages([0], pm.ToNode(1), offlining=np.zeros(2))  # type: ignore[arg-type]
+
+
+def test_the_kernel_acts_on_the_cpu_that_it_is_told() -> None:
+    """What a move leaves behind waits in the pagevecs of that CPU; the next one is on CPU 0 again."""
+    machine = pm.Machine(nodes=[64 * pm.PAGE_SIZE] * 2, cpus=2)
+    app = machine.spawn()
+    region = app.mmap(2 * pm.PAGE_SIZE)
+    app.touch(region)
+    machine.drain()
+    first, second = (app.page_at(page.start).pfn for page in region)  # type: ignore[union-attr]
+    machine.migrate_pages([first], pm.ToNode(1), cpu=1)
+    assert [cpu for cpu in (0, 1) if any(machine.pagevec(cpu, which) for which in pm.LruList)] == [1]
+    machine.drain()
+    machine.migrate_pages([second], pm.ToNode(1))
+    assert [cpu for cpu in (0, 1) if any(machine.pagevec(cpu, which) for which in pm.LruList)] == [0]
+    with pytest.raises(pm.UsageError, match="cpu is 9"):
+        machine.soft_offline(first, cpu=9)
+    with pytest.raises(pm.UsageError, match="a task runs on its own CPU"):
+        machine.reclaim(0, by=app, cpu=1)
+    machine.check()

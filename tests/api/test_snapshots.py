@@ -418,3 +418,17 @@ def test_the_files_of_other_versions_are_refused() -> None:
     for file in files:
         if file != current:
             assert "a snapshot of version" in refusal(file.read_bytes())
+
+
+def test_a_batch_of_stores_in_flight_is_kept_whether_it_has_one_word_for_all_or_a_list() -> None:
+    """`calls.access` with one bool, which is no array in what is kept."""
+    machine = pm.Machine(nodes=[64 * pm.PAGE_SIZE])
+    app = machine.spawn()
+    heap = app.mmap(3 * pm.PAGE_SIZE)
+    for writes in (True, np.True_, [True, False, True]):
+        call = machine.start(pm.calls.access(heap, writes), by=app)
+        call.step()
+        twin = pm.Machine.restore(machine.snapshot())
+        machine.run()
+        twin.run()
+        assert twin.snapshot() == machine.snapshot()

@@ -214,3 +214,22 @@ def test_slots_and_pages_that_do_not_exist_are_refused(machine: pm.Machine, app:
         with pytest.raises(pm.UsageError):
             ask()
     assert machine.swap == pm.SwapInfo(16, 16, 0)
+
+
+def test_swapping_out_several_pages_beside_a_call_reclaims_all_or_is_refused_with_nothing_done() -> None:
+    """The second page's leaf is held by a call in flight: the first one stays, too."""
+    machine = pm.Machine(nodes=[64 * pm.PAGE_SIZE] * 2, swap=16 * pm.PAGE_SIZE)
+    app = machine.spawn()
+    near = app.mmap(pm.PAGE_SIZE, at=0x10000000)
+    far = app.mmap(pm.PAGE_SIZE, at=0x20000000)
+    app.touch([near.start, far.start])
+    machine.drain()
+    move = machine.start(pm.calls.move_pages(far, 1), by=app)
+    assert move.run_until("RP-6")
+    before = machine.snapshot()
+    with pytest.raises(pm.UsageError, match="would have to wait"):
+        app.swap_out([near.start, far.start])
+    assert machine.snapshot() == before
+    machine.run()
+    assert app.swap_out([near.start, far.start]) >= 1
+    machine.check()

@@ -219,3 +219,24 @@ def test_a_trace_says_isolated_only_of_pages_that_were(
     assert app.move_pages(heap, [0, 1, 0, 1]).tolist() == [0, 1, 0, 1]
     isolated = [row.address for row in machine.trace if row.event == "isolate"]
     assert isolated == [heap[1].start, heap[3].start]
+
+
+def test_columns_of_frames_say_node_and_list_as_each_frame_does() -> None:
+    """Nodes are int32, lists int8, -1 for none: pagevecs, every family, locked pages."""
+    machine = pm.Machine(nodes=[64 * pm.PAGE_SIZE] * 2, cpus=1)
+    app = machine.spawn()
+    heap = app.mmap(4 * pm.PAGE_SIZE)
+    app.touch(heap)
+    file = machine.create_file("file", 3 * pm.PAGE_SIZE)
+    app.touch(app.mmap(3 * pm.PAGE_SIZE, file=file))
+    machine.drain()
+    app.mlock(heap[:1])
+    app.move_pages(heap[1:2], 1)
+    for node in (0, 1):
+        columns = machine.frames(node)
+        frames = [machine.frame(pfn) for pfn in columns["pfn"].tolist()]
+        assert columns["node"].dtype == np.int32
+        assert columns["node"].tolist() == [frame.node for frame in frames]
+        assert columns["lru"].dtype == np.int8
+        assert columns["lru"].tolist() == [-1 if frame.lru is None else int(frame.lru) for frame in frames]
+    assert set(machine.frames(0)["lru"].tolist()) >= {-1, pm.LruList.UNEVICTABLE, pm.LruList.INACTIVE_FILE}

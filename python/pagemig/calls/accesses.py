@@ -84,7 +84,8 @@ def access(addresses: Where, writes: npt.ArrayLike) -> Touch:
     UsageError
         An argument is not of its kind.
     """
-    return Touch(_kept(addresses), read_only(np.array(_stores(writes))))
+    stores = _stores(writes)
+    return Touch(_kept(addresses), read_only(np.array(stores)) if stores.ndim else bool(stores))
 
 
 def access_request(where: Where, writes: npt.ArrayLike, pid: int) -> _core.Request:

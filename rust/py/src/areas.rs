@@ -13,7 +13,7 @@ use crate::arrays::array;
 use crate::entries::copied;
 use crate::errors::Refusal;
 use crate::machine::PyMachine;
-use crate::machine::{PolicyRow, policy_row};
+use crate::policies::{PolicyRow, policy_row};
 use crate::slices::GoesOn;
 use crate::views::memory;
 use crate::views::{self, EntryRow};

@@ -22,6 +22,7 @@ mod machine;
 mod naming;
 mod outcome;
 mod panics;
+mod policies;
 mod request;
 mod slices;
 mod spare;

@@ -9,7 +9,6 @@ use pagemig_core::base::{
 };
 use pagemig_core::machine::verbs::Birth;
 use pagemig_core::machine::{KERNEL_TASK, Machine, Request};
-use pagemig_core::state::policy::{Asked, Mode, Policy};
 use pagemig_core::state::task::Credentials;
 use pagemig_core::step::Schedule;
 use pyo3::prelude::*;
@@ -24,6 +23,7 @@ use crate::gate::{Gate, no_room};
 use crate::host_room;
 use crate::huge_pages;
 use crate::outcome::{code, to_python};
+use crate::policies::{PolicyRow, policy, policy_row};
 use crate::request::PyRequest;
 use crate::slices::{self, GoesOn};
 use crate::spare;
@@ -33,8 +33,6 @@ use crate::views::{self, CallRow, FrameRow};
 type ZoneRow = (u8, u8, u64, u64, u64, u64);
 /// (name, uid, euid, suid, capabilities, mems_allowed, cpu, has memory, kernel thread)
 type TaskRow = (String, u32, u32, u32, u64, u64, u16, bool, bool);
-/// (mode, nodes, mode flags, nodes as the user gave them with such a flag)
-pub(crate) type PolicyRow = (u32, u64, u32, u64);
 /// (kind, rule, invariants, detail)
 type JudgedRow = (&'static str, String, &'static str, String);
 
@@ -183,6 +181,10 @@ impl PyMachine {
 
     fn set_cpu(&self, py: Python<'_>, pid: u32, cpu: u16) -> PyResult<()> {
         self.enter(py, |machine| machine.set_cpu(TaskId(pid), CpuId(cpu)))
+    }
+
+    fn set_kernel_cpu(&self, py: Python<'_>, cpu: u16) -> PyResult<()> {
+        self.enter(py, |machine| machine.set_kernel_cpu(CpuId(cpu)))
     }
 
     fn set_task_policy(&self, py: Python<'_>, pid: u32, row: PolicyRow) -> PyResult<i32> {
@@ -471,27 +473,4 @@ fn zone((node, kind, frames, min, low, high): ZoneRow) -> PyResult<ZoneSpec> {
         .get(usize::from(kind))
         .ok_or_else(|| usage(format!("no zone kind {kind}; 0 to 3")))?;
     Ok(ZoneSpec { node: NodeId(node), kind, frames, marks: Watermarks { min, low, high } })
-}
-
-/// MPOL_F_STATIC_NODES.
-const STATIC: u32 = 0x8000;
-/// MPOL_F_RELATIVE_NODES.
-const RELATIVE: u32 = 0x4000;
-
-/// A policy by the system call's numbers: mode, nodes, mode flags, the user's nodes. DEFAULT is none.
-pub(crate) fn policy((mode, nodes, flags, asked): PolicyRow) -> PyResult<Option<Policy>> {
-    let mode =
-        Mode::from_number(mode).ok_or_else(|| usage(format!("no policy mode {mode}; 0 to 3")))?;
-    let is_flagged = flags & (STATIC | RELATIVE) != 0;
-    let asked =
-        is_flagged.then_some(Asked { is_static: flags & STATIC != 0, nodes: NodeMask(asked) });
-    let policy = Policy { mode, nodes: NodeMask(nodes), asked, ..Policy::default() };
-    Ok((mode != Mode::Default).then_some(policy))
-}
-
-/// The reverse of [`policy`].
-pub(crate) fn policy_row(policy: Policy) -> PolicyRow {
-    let flags = policy.asked.map_or(0, |asked| if asked.is_static { STATIC } else { RELATIVE });
-    let asked = policy.asked.map_or(0, |asked| asked.nodes.0);
-    (policy.mode as u32, policy.nodes.0, flags, asked)
 }

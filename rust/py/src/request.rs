@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 
 use crate::entries::{Nodes, Places, collected, copied, kept, node_ids};
 use crate::errors::usage;
-use crate::machine::{PolicyRow, policy};
+use crate::policies::{PolicyRow, policy};
 
 /// One operation and its arguments, checked, not yet begun. Whoever begins it takes it out, so that
 /// long arrays are not copied once more.

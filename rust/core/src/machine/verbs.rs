@@ -110,6 +110,16 @@ impl Machine {
         Ok(())
     }
 
+    /// Changes the CPU of the machine's own task, who does what no process does.
+    ///
+    /// # Errors
+    /// If there is no such CPU.
+    pub fn set_kernel_cpu(&mut self, to: CpuId) -> Result<(), Misuse> {
+        self.check_cpu(to)?;
+        self.kernel.tasks[KERNEL_TASK].cpu = to;
+        Ok(())
+    }
+
     /// Changes the memory policy of a process to one with the nodes that were asked for (`set_mempolicy`,
     /// after its other checks).
     ///

@@ -293,7 +293,13 @@ fn copy_entry<M: Mode>(
 
 /// A child that is born while its parent's nodes change, or are lent to it for a move, has those of the
 /// cpuset that it is in, as if it had been attached (supporting-paths 18).
+#[inline(never)]
 fn settle_in_cpuset(kernel: &mut Kernel, me: Me, child: TaskId) {
+    let task = &kernel.tasks[child];
+    let Some(cpuset) = task.cpuset else { return };
+    if kernel.cpusets.rows[cpuset.index()].mems == task.mems_allowed {
+        return;
+    }
     let mems = kernel.mems_of(child);
     let local = kernel.zones.node_of_cpu(me.cpu);
     let Kernel { tasks, mms, vmas, .. } = kernel;

@@ -33,12 +33,12 @@ fn a_perf_sample_gives_the_address_behind_its_event() {
     let text = b"# captured on: today\n\
         sort  4242 22228.683330:  1 cpu/mem-loads,ldlat=30/P:     7f24b4272110 |OP LOAD|LVL L1 hit 8 main\n\
         sort  4242 22228.683331:  1 cpu/mem-loads,ldlat=30/P:     7f24b4272118 |OP STORE|LVL L1 hit\n\
-        Web: Content 4242/4243 [003] 22228.683332: cpu/mem-stores/P:  564102210424 sym+0x1\n\
+        Web: Content 4242/4243 [003] 22228.683332: cpu/mem-stores/P:     564102210424 sym+0x1\n\
         \t    7f24b4258b70 _start+0x0 (ld.so)\n\
         \n\
         mem_inst_retired.all_stores:  2000\n\
         sort  4242 22228.683334: page-faults:  0\n\
-        sort  4242 22228.683335: page-faults:  ffffffff81752a2a elf_load\n";
+        sort  4242 22228.683335: page-faults: ffffffff81752a2a elf_load\n";
     let expected = vec![
         (0x7f24_b427_2110, 1, 0),
         (0x7f24_b427_2118, 1, 1),

@@ -1,7 +1,7 @@
 //! `perf script`: samples of accesses as text, one a line.
 //!
 //! ```text
-//! sort 4242 22228.683330:  1 cpu/mem-loads,ldlat=30/P:     7f24b4272110 |OP LOAD|LVL L1 hit|...
+//! sort 4242 22228.683330:  1 cpu/mem-loads,ldlat=30/P:     7f24b4272110  68100142 |OP LOAD|...
 //! sort 4242/4242 [003] 22228.683330: page-faults:     564102210424 ...
 //! sort 4242 [003] 22228.683330: exceptions:page_fault_user: address=0x564102210424 ip=... error_code=0x6
 //! ```
@@ -45,8 +45,7 @@ impl LineFormat for Perf {
          (perf script -F comm,tid,time,event,addr)";
 
     fn line(&mut self, line: &[u8], number: u64, out: &mut Columns) -> Result<(), ParseError> {
-        let is_comment = matches!(line.first(), None | Some(b'#' | b'\t'));
-        if is_comment && (is_call(line) || !has_time(line)) {
+        if is_call(line) || is_comment(line) {
             return Ok(());
         }
         let refused = |expected| ParseError::malformed(number, expected, line);
@@ -60,8 +59,7 @@ impl LineFormat for Perf {
             }
             Line::Silent => Ok(()),
             Line::Ambiguous => Err(refused(AMBIGUOUS)),
-            // A comment may well tell the time.
-            Line::Other if is_comment => Ok(()),
+            Line::Other if matches!(line.first(), Some(b'#' | b'\t')) => Ok(()),
             Line::Other => Err(refused(Self::EXPECTED)),
         }
     }
@@ -116,11 +114,11 @@ fn placed(line: &[u8]) -> Line<'_> {
             continue;
         }
         let rest = &line[start + word.len()..];
-        let is_behind_event = !waiting && timed.is_some();
-        if is_behind_event || (start <= COMM_MAX && !is_followed(rest)) {
+        let is_first = timed.is_none() && untimed.is_none();
+        if !is_followed(rest) && (start <= COMM_MAX || !is_first) {
             continue;
         }
-        let found = if waiting { &mut timed } else { &mut untimed };
+        let found = if waiting || timed.is_some() { &mut timed } else { &mut untimed };
         if found.replace((event, rest)).is_some() {
             return Line::Ambiguous;
         }
@@ -150,9 +148,11 @@ fn is_time(word: &[u8]) -> bool {
     is_number(&word[..point]) && is_number(&word[point + 1..])
 }
 
-/// Returns whether the line tells a time, as no comment of perf's own and no call chain does.
-fn has_time(line: &[u8]) -> bool {
-    words(line).any(|word| word.strip_suffix(b":").is_some_and(is_time))
+/// Returns whether a line is a comment: perf's own have a blank behind the `#`, and tell no time.
+/// Some programs are called so, too.
+fn is_comment(line: &[u8]) -> bool {
+    let has_time = || words(line).any(|word| word.strip_suffix(b":").is_some_and(is_time));
+    line == b"#" || (line.starts_with(b"# ") && !has_time())
 }
 
 /// Returns whether a line is one of a call chain: a tab, and 16 columns with an address.

@@ -8,6 +8,9 @@
 //! page-faults:      7fd668faf670 malloc+0x147      -F event,ip,sym
 //! ```
 //!
+//! Without the field `addr` other fields stand in the same column: a number alone may be a
+//! physical address or a weight (`-F event,phys_addr`), and nothing tells.
+//!
 //! Start with [`said_behind`]. Next door: `perf`, which finds the event.
 
 use crate::columns::AccessKind;
@@ -41,6 +44,10 @@ pub(crate) fn said_behind(event: &[u8], rest: &[u8]) -> Result<Said, &'static st
     let Some((start, word)) = spans(rest).next() else { return Err(NO_ADDRESS) };
     let address = hexadecimal(word).ok_or(NO_ADDRESS)?;
     let end = start + word.len();
+    if words(&rest[end..]).next().is_some_and(is_source) {
+        // The number of the source itself: its field comes without `addr`.
+        return Err(NO_ADDRESS);
+    }
     match column(end) {
         Column::Data => {}
         Column::Instruction => return Err(INSTRUCTION),
@@ -71,16 +78,15 @@ fn column(end: usize) -> Column {
 }
 
 /// Returns whether what follows a number that is in no known column, say because somebody took out
-/// blanks, follows only the address of data: nothing, or the source of the data.
+/// blanks, follows only the address of data: nothing, or the source of the data and its number.
 fn is_surely_data(after: &[u8]) -> bool {
     let mut each = words(after);
-    let is_source = |word: Option<&[u8]>| word.is_some_and(|word| word.starts_with(b"|"));
-    match each.next() {
-        None => true,
-        Some(word) => {
-            is_source(Some(word)) || (hexadecimal(word).is_some() && is_source(each.next()))
-        }
-    }
+    each.next().is_none_or(|word| hexadecimal(word).is_some() && each.next().is_some_and(is_source))
+}
+
+/// Returns whether a word begins the source of the data, `|OP LOAD|LVL L1 hit`.
+fn is_source(word: &[u8]) -> bool {
+    word.starts_with(b"|")
 }
 
 /// Returns what the tracepoint of a page fault says. Bit 1 of the error code is a write, bit 4 a

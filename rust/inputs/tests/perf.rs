@@ -84,7 +84,12 @@ fn an_address_of_data_is_read_whatever_field_follows_it() {
 
 #[test]
 fn a_sample_without_any_address_says_what_to_ask_for() {
-    for line in ["sort 42 228.683330:          1 page-faults: ", "sort 42 1.5: page-faults: main"] {
+    for line in [
+        "sort 42 228.683330:          1 page-faults: ",
+        "sort 42 1.5: page-faults: main",
+        "page-faults:       1e05080021 |OP N/A|LVL N/A or N/A|SNP N/A",
+        "page-faults: 1e05080021 |OP N/A|LVL N/A or N/A|SNP N/A",
+    ] {
         let said = perf(&format!("{line}\n")).expect_err(line);
         assert!(said.contains("perf script -F comm,tid,time,event,addr"), "{said}");
     }
@@ -155,12 +160,19 @@ fn a_program_of_any_name_is_told_from_its_event() {
             assert_eq!(perf(&line), Ok(vec![(0x7fe7_121b_1000, 0)]), "{line:?}");
         }
     }
-    let line = "    tmux: server  2415 page-faults:u:     7fe7121b1000\n";
-    assert_eq!(perf(line), Ok(vec![(0x7fe7_121b_1000, 0)]));
+    for line in [
+        "    tmux: server  2415 page-faults:u:     7fe7121b1000\n",
+        "\t tab 2415 page-faults:u:     7fe7121b1000\n",
+        "#comm 2415 page-faults:u:     7fe7121b1000\n",
+    ] {
+        assert_eq!(perf(line), Ok(vec![(0x7fe7_121b_1000, 0)]));
+    }
     for line in [
         "      cc1: 7f00   2415 page-faults:u:     7fe7121b1000\n",
         "  page-faults: 0  2415 page-faults:u:     7fe7121b1000\n",
         "        12.5: x:  2415 70471.953082: page-faults:u:     7fe7121b1000\n",
+        " 1.5: 1: add x page-faults:u:     7fe7121b1000\n",
+        "\t tab page-faults:u: 1 x:     7fe7121b1000\n",
     ] {
         let said = perf(line).map(|rows| rows.len()).expect_err(line);
         assert!(said.contains("told from the name of the program"), "{said}");
@@ -172,6 +184,8 @@ fn lines_that_are_no_samples_are_passed_over() {
     let text = "\
 # ========
 # cmdline : /usr/bin/perf record -e page-faults -d ls
+#  distances: 10 20
+#by hand
 #
  swapper     0     0.000000: PERF_RECORD_MMAP -1/0: [0xffffffff81000000(0x1208d88) @ 0]: x [kernel]_text
     dead     0     0.000000: PERF_RECORD_COMM exec: add x:12/12

@@ -62,6 +62,15 @@ def test_output_that_is_no_trace_says_what_to_ask_for(
     assert read_trace(path, format="csv").format is TraceFormat.CSV
 
 
+def test_an_odd_record_far_on_does_not_hide_what_a_trace_is(written: Write) -> None:
+    """ChampSim is known by its first records: what is taken and no branch says nothing after those."""
+    plain = b"\1" + bytes(7) + bytes(56)
+    odd = b"\1" + bytes(7) + b"\0\1" + b"\0\0\0\0\0\0" + bytes(16) + b"\7" + bytes(31)
+    trace = read_trace(written("t", plain * 100 + odd))
+    assert trace.format is TraceFormat.CHAMPSIM
+    assert trace.columns().addresses.tolist() == [7]
+
+
 def test_a_long_head_of_perf_hides_no_trace(written: Write) -> None:
     """``perf script --header -I``: some fifty lines of comment, one of which may be long."""
     head = b"# ========\n# cmdline : /usr/bin/perf record " + b"x" * 5000 + b"\n" + b"# cpu : 1\n" * 60

@@ -79,6 +79,9 @@ _PERF = re.compile(
 _CSV = re.compile(rb'(?:^|[,;\t])\s*"?v?addr(?:ess)?"?\s*(?:[,;\t]|$)', re.IGNORECASE)
 
 _LINES = 40
+"""Lines that a text is known by, comments aside."""
+_CHAMPSIM_SEEN = 64 * RECORD_BYTES
+"""Bytes that ChampSim is known by; a record further on may be odd."""
 
 
 def recognised(beginning: bytes) -> TraceFormat | None:
@@ -123,7 +126,7 @@ def _first_lines(beginning: bytes) -> list[bytes]:
 
 def _is_champsim(beginning: bytes) -> bool:
     """Return whether every whole record says 0 or 1 where it tells of branches, which no text does."""
-    whole = range(0, len(beginning) - RECORD_BYTES + 1, RECORD_BYTES)
+    whole = range(0, min(len(beginning), _CHAMPSIM_SEEN) - RECORD_BYTES + 1, RECORD_BYTES)
     if len(beginning) < RECORD_BYTES:
         return False
     # A branch that is none cannot have been taken.

@@ -25,7 +25,8 @@ const INSTRUCTION: &str = "the address of the data, not that of the instruction 
 const UNSURE: &str = "the address of the data in a column of 16, as perf writes it: this may be that of the \
                       instruction (perf script -F comm,tid,time,event,addr)";
 
-const FAULT: &str = "'address=0x7fdb20c40e06 ip=... error_code=0x6' of a page fault's tracepoint";
+const FAULT: &str = "'address=0x7fdb20c40e06 ip=... error_code=0x6' of a page fault's tracepoint \
+                     (perf script -F comm,tid,time,event,trace)";
 
 /// What a sample says.
 pub(crate) struct Said {

@@ -41,6 +41,7 @@ CHAMPSIM = b"".join(
 FILES = {
     "mixed.lackey": TraceFormat.LACKEY,
     "sort.faults.perf": TraceFormat.PERF,
+    "date.faults.perf": TraceFormat.PERF,
     "mem.perf": TraceFormat.PERF,
     "host.damon.gz": TraceFormat.DAMON,
     "report.damon": TraceFormat.DAMON,

@@ -2,7 +2,8 @@
 
 Start with `read_trace`. It looks at what the file holds, whatever it is called, and returns a
 `Trace`, from which accesses come in chunks of bounded memory, or all at once. What there is:
-`trace_format`. Below: `compressed`, `npz`, `accesses`. Beside it: `writing`.
+`trace_format`, and `other_output` for what is none. Below: `compressed`, `npz`, `accesses`.
+Beside it: `writing`.
 
 Left out: traces from a pipe.
 """
@@ -26,6 +27,7 @@ from ..flags import GiB, KiB, MiB
 from . import npz
 from .accesses import Accesses, AccessKind
 from .compressed import Compression, look, pieces, regular_file
+from .other_output import advice
 from .trace_format import TraceFormat, expected, hint, recognised, require_format
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -33,6 +35,8 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 _LOOKED_AT = 64
 
+_BEGINNING = 64 * KiB
+"""Bytes, unpacked, that a format is known by: perf puts a long head before its first sample."""
 
 # A chunk of text makes about one access in so many bytes.
 _BYTES_AN_ACCESS = 16
@@ -217,10 +221,13 @@ def read_trace(
     if is_archive:
         return Trace(file, TraceFormat.NPZ, Compression.PLAIN, chunk=size, instructions=instructions)
     compression = look(file)
-    with contextlib.closing(pieces(file, compression, 4 * KiB)) as opened:
+    with contextlib.closing(pieces(file, compression, _BEGINNING)) as opened:
         beginning, _ = next(opened, (b"", 0))
     if not beginning:
         raise UsageError(f"{file}: there is nothing in it but {compression.value} packing")
+    other = None if meant else advice(beginning)
+    if other is not None:
+        raise UsageError(f"{file}: line {other[0]}: not a trace: {other[1]}")
     found = meant or recognised(beginning)
     if found is None:
         line = (beginning.splitlines() or [b""])[0][:_LOOKED_AT]

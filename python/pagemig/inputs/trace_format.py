@@ -71,11 +71,17 @@ _ABOUT = {
 
 _LACKEY = (b" L ", b" S ", b" M ", b"I  ", b"==", b"--", b"**")
 _DYNAMORIO = re.compile(rb" byte\(s\) @ 0x|^\s*\d+\s+\d+:\s+\S+ <")
-_DAMON = re.compile(rb"damon_aggregated: |^base_time_absolute: |^\s*[0-9a-f]+-[0-9a-f]+\([^)]*\): +\d")
-_PERF = re.compile(rb"(?:^|\s)[^\s:][^\s]*:\s+[0-9a-f]+(?:\s|$)")
+_DAMON = re.compile(rb"damon_aggregated: |^base_time_absolute: |^\s*[0-9a-f]+-[0-9a-f]+ ?\([^)]*\):?\s+\d")
+_PERF = re.compile(
+    rb"(?:^|\s)[^\s:][^\s]*:\s+[0-9a-f]+(?:\s|$)|page_fault_(?:user|kernel):(?:\S*:)? address="
+    rb"|\d\.\d{6,9}:\s+(?:\d+\s+)?\S+:\s*$|\d\.\d{6,9}: PERF_RECORD_"
+)
 _CSV = re.compile(rb'(?:^|[,;\t])\s*"?v?addr(?:ess)?"?\s*(?:[,;\t]|$)', re.IGNORECASE)
 
 _LINES = 40
+"""Lines that a text is known by, comments aside."""
+_CHAMPSIM_SEEN = 64 * RECORD_BYTES
+"""Bytes that ChampSim is known by; a record further on may be odd."""
 
 
 def recognised(beginning: bytes) -> TraceFormat | None:
@@ -88,7 +94,7 @@ def recognised(beginning: bytes) -> TraceFormat | None:
         return TraceFormat.NPZ
     if _is_champsim(beginning):
         return TraceFormat.CHAMPSIM
-    lines = [line for line in beginning.splitlines()[:_LINES] if line.strip()]
+    lines = _first_lines(beginning)
     if not lines:
         return None
     if lines[0].startswith(b"Output format:") or any(_DYNAMORIO.search(line) for line in lines):
@@ -105,9 +111,22 @@ def recognised(beginning: bytes) -> TraceFormat | None:
     return None
 
 
+def _first_lines(beginning: bytes) -> list[bytes]:
+    """Return the first lines that are not blank; comments, of which perf writes many, do not count."""
+    lines: list[bytes] = []
+    told = 0
+    for line in beginning.splitlines():
+        if told == _LINES:
+            break
+        if line.strip():
+            lines.append(line)
+            told += not line.startswith(b"#")
+    return lines
+
+
 def _is_champsim(beginning: bytes) -> bool:
     """Return whether every whole record says 0 or 1 where it tells of branches, which no text does."""
-    whole = range(0, len(beginning) - RECORD_BYTES + 1, RECORD_BYTES)
+    whole = range(0, min(len(beginning), _CHAMPSIM_SEEN) - RECORD_BYTES + 1, RECORD_BYTES)
     if len(beginning) < RECORD_BYTES:
         return False
     # A branch that is none cannot have been taken.

@@ -6,7 +6,10 @@
 //! ```text
 //! kdamond.0 46568 [027] 79357.842179: damon:damon_aggregated: target_id=0 nr_regions=11 122509119488-135708762112: 5 864
 //! 7f938d7e1000-7f938ddfc000(   6.105 MiB):        3
+//! 7f938d7e1000-7f938ddfc000 (   6.105 MiB)           3     1
 //! ```
+//!
+//! The second is what `damo` 1.1 writes, the last what 1.4 to 2.7 write, with an age.
 //!
 //! DAMON does not see accesses: it looks now and then at one page of a region, and counts how
 //! often that had been accessed. So a region with count *n* becomes *n* loads, spread evenly
@@ -14,7 +17,8 @@
 //! representatives, good for finding hot and cold memory, not for the order of accesses.
 //!
 //! Start with [`Damon`]. Source: the kernel's documentation of DAMON, and `damo`'s usage guide.
-//! Left out: ages, times and targets; two processes in one record become one.
+//! Left out: ages, times and targets; two processes in one record become one. DAMON's other
+//! tracepoints and ftrace's word on lost events say nothing of a region, and are passed over.
 
 use crate::columns::{AccessKind, Columns};
 use crate::error::ParseError;
@@ -23,7 +27,10 @@ use crate::words::{decimal, find, hexadecimal, words};
 
 /// The lines of DAMON.
 #[derive(Clone, Debug, Default)]
-pub struct Damon;
+pub struct Damon {
+    /// Within the notice that `damo` puts before a report that is going away.
+    in_notice: bool,
+}
 
 /// The largest count of a region that is believed: samples within one aggregation.
 const COUNT_MAX: u64 = 1 << 16;
@@ -44,7 +51,11 @@ impl LineFormat for Damon {
                                     '1000-2000( 4.000 KiB): 1' of damo's raw report";
 
     fn line(&mut self, line: &[u8], number: u64, out: &mut Columns) -> Result<(), ParseError> {
-        if is_head(line) {
+        self.in_notice = match self.in_notice {
+            true => !line.starts_with(b"base_time_absolute:"),
+            false => line.starts_with(b"WARNING: \"damo "),
+        };
+        if self.in_notice || is_head(line) || is_other_event(line) {
             return Ok(());
         }
         let region = traced(line).or_else(|| reported(line));
@@ -74,6 +85,18 @@ fn is_head(line: &[u8]) -> bool {
     first.starts_with(b"#") || keys.contains(&first)
 }
 
+/// Returns whether a line is another tracepoint of DAMON, or ftrace's `CPU:1 [LOST 127 EVENTS]`.
+fn is_other_event(line: &[u8]) -> bool {
+    if line.starts_with(b"CPU:") && line.ends_with(b" EVENTS]") {
+        return find(line, b" [LOST ").is_some();
+    }
+    let event = words(line).filter_map(|word| word.strip_suffix(b":")).find_map(|word| {
+        let name = word.strip_prefix(b"damon:").unwrap_or(word);
+        (name.starts_with(b"damon_") || name.starts_with(b"damos_")).then_some(name)
+    });
+    event.is_some_and(|name| name != b"damon_aggregated")
+}
+
 /// Returns the region of a tracepoint's line.
 fn traced(line: &[u8]) -> Option<Region> {
     const NAME: &[u8] = b"damon_aggregated:";
@@ -95,18 +118,19 @@ fn traced(line: &[u8]) -> Option<Region> {
 fn reported(line: &[u8]) -> Option<Region> {
     let open = line.iter().position(|&byte| byte == b'(')?;
     let dash = line.iter().position(|&byte| byte == b'-')?;
-    let close = find(line, b"):")?;
+    let close = line.iter().position(|&byte| byte == b')')?;
     if !(dash < open && open < close) {
         return None;
     }
     let start = hexadecimal(words(&line[..dash]).next()?)?;
-    let end = hexadecimal(&line[dash + 1..open])?;
-    let mut rest = words(&line[close + 2..]);
+    let end = hexadecimal(line[dash + 1..open].trim_ascii_end())?;
+    let after = &line[close + 1..];
+    let mut rest = words(after.strip_prefix(b":").unwrap_or(after));
     let count = decimal(rest.next()?)?;
     if let Some(age) = rest.next() {
         decimal(age)?;
     }
-    Some(Region { start, end, count })
+    rest.next().is_none().then_some(Region { start, end, count })
 }
 
 /// Appends as many loads as the count says, at pages that are evenly apart.

@@ -21,6 +21,7 @@ mod lackey;
 mod lines;
 mod parser;
 mod perf;
+mod perf_address;
 mod view;
 mod words;
 

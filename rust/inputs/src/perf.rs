@@ -1,27 +1,42 @@
 //! `perf script`: samples of accesses as text, one a line.
 //!
 //! ```text
-//! sort 4242 22228.683330:  1 cpu/mem-loads,ldlat=30/P:   7f24b4272110 |OP LOAD|LVL L1 hit|...
+//! sort 4242 22228.683330:  1 cpu/mem-loads,ldlat=30/P:     7f24b4272110  68100142 |OP LOAD|...
 //! sort 4242/4242 [003] 22228.683330: page-faults:     564102210424 ...
+//! sort 4242 [003] 22228.683330: exceptions:page_fault_user: address=0x564102210424 ip=... error_code=0x6
 //! ```
 //!
-//! What counts is the name of the event, which ends with a colon, and the word after it: the
-//! address that was accessed (`-F ...,event,addr`), in hexadecimal. Whether it was a store is
-//! read off the decoded source of the data (`|OP STORE|`), if it is there, or off the event's
-//! name. A sample tells no size: it counts as one byte. Address 0 means that the hardware knew
-//! none; such samples are passed over, as are comments, blank lines and call chains.
+//! What counts is the name of the event, which ends with a colon, and the number after it: the
+//! address that was accessed (`-F ...,event,addr`), in hexadecimal. Without the field `addr` the
+//! instruction's address stands there, which is refused (`perf_address`). Whether it was a store
+//! is read off the decoded source of the data (`|OP STORE|`), if it is there, off the error code
+//! of a page fault's tracepoint, or off the event's name. A sample tells no size: it counts as
+//! one byte. Address 0 means that the hardware knew none; such samples are passed over, as are
+//! prefetches, comments, blank lines, call chains, lines of source and records of other kinds
+//! (`PERF_RECORD_MMAP2`).
 //!
-//! Start with [`Perf`]. Source: perf-script(1), perf-mem(1), and output recorded with perf 6.1.
+//! Start with [`Perf`]. Source: perf-script(1), perf-mem(1), the format of the tracepoints in
+//! tracefs, and output recorded with perf 6.1.
 //! Left out: physical addresses, weights, and whose sample it is.
 
 use crate::columns::{AccessKind, Columns};
 use crate::error::ParseError;
 use crate::lines::LineFormat;
-use crate::words::{find, hexadecimal, words};
+use crate::perf_address::{Said, said_behind};
+use crate::words::{find, hexadecimal, spans, words};
 
 /// The lines of `perf script`.
-#[derive(Clone, Debug, Default)]
-pub struct Perf;
+#[derive(Clone, Debug)]
+pub struct Perf {
+    /// Whether fetches of instructions are handed on.
+    pub keep_instructions: bool,
+}
+
+const AMBIGUOUS: &str = "a line whose event can be told from the name of the program \
+                         (perf script -F tid,time,event,addr)";
+
+/// Bytes of the longest name of a program.
+const COMM_MAX: usize = 15;
 
 impl LineFormat for Perf {
     const LINE_MAX: usize = 64 << 10;
@@ -30,56 +45,179 @@ impl LineFormat for Perf {
          (perf script -F comm,tid,time,event,addr)";
 
     fn line(&mut self, line: &[u8], number: u64, out: &mut Columns) -> Result<(), ParseError> {
-        if is_no_sample(line) {
+        if is_call(line) || is_comment(line) {
             return Ok(());
         }
-        let Some((event, address)) = sample(line) else {
-            return Err(ParseError::malformed(number, Self::EXPECTED, line));
+        let refused = |expected| ParseError::malformed(number, expected, line);
+        match placed(line) {
+            Line::Sample { event, rest } => {
+                let said = said_behind(event, rest).map_err(refused)?;
+                if let Some(kind) = self.kind_of(event, rest, &said) {
+                    out.push(said.address, 1, kind);
+                }
+                Ok(())
+            }
+            Line::Silent => Ok(()),
+            Line::Ambiguous => Err(refused(AMBIGUOUS)),
+            Line::Other if matches!(line.first(), Some(b'#' | b'\t')) => Ok(()),
+            Line::Other => Err(refused(Self::EXPECTED)),
+        }
+    }
+}
+
+impl Perf {
+    /// Returns what a sample did, `None` if it was no access of the program that is asked for.
+    fn kind_of(&self, event: &[u8], rest: &[u8], said: &Said) -> Option<AccessKind> {
+        let kind = match said.fault {
+            Some(kind) => kind,
+            None => kind_by_source(event, rest)?,
         };
-        if address != 0 {
-            out.push(address, 1, kind_of(event, line));
+        let is_wanted = kind != AccessKind::Instruction || self.keep_instructions;
+        (said.address != 0 && is_wanted).then_some(kind)
+    }
+}
+
+/// What a line is.
+enum Line<'a> {
+    /// A sample: the name of its event, and everything behind the colon.
+    Sample { event: &'a [u8], rest: &'a [u8] },
+    /// It tells of no access.
+    Silent,
+    /// A part of the program's name could be the event as well.
+    Ambiguous,
+    /// None of the above.
+    Other,
+}
+
+/// Finds the event of a line.
+///
+/// A name of a program may hold blanks, colons and numbers. It comes first and has at most 15
+/// bytes, so an event that begins behind them is the event. One that begins within is believed
+/// only if no other word of the line could be it. The event follows the time, if there is one.
+fn placed(line: &[u8]) -> Line<'_> {
+    let (mut timed, mut waiting) = (None, false);
+    let mut untimed = None;
+    let mut is_after_time = false;
+    for (start, word) in spans(line) {
+        if word.len() > COMM_MAX && word.starts_with(b"PERF_RECORD_") {
+            return match (is_after_time, timed.or(untimed)) {
+                (false, Some(_)) => Line::Ambiguous,
+                _ => Line::Silent,
+            };
         }
-        Ok(())
-    }
-}
-
-/// Returns whether a line is a comment, empty, or part of a call chain.
-fn is_no_sample(line: &[u8]) -> bool {
-    line.starts_with(b"#") || line.starts_with(b"\t") || words(line).next().is_none()
-}
-
-/// Returns the name of the event and the address of a sample.
-fn sample(line: &[u8]) -> Option<(&[u8], u64)> {
-    // A name of a program may hold blanks and colons; the time of day comes after it.
-    let from = after_time(line).unwrap_or(0);
-    let mut rest = words(&line[from..]).skip_while(|word| !word.ends_with(b":"));
-    let event = rest.next()?.strip_suffix(b":")?;
-    let address = hexadecimal(rest.next()?)?;
-    (!event.is_empty()).then_some((event, address))
-}
-
-/// Returns where the time of a sample, `22228.683330:`, ends.
-fn after_time(line: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    for word in line.split(|&byte| byte == b' ') {
-        at += word.len() + 1;
-        let Some(time) = word.strip_suffix(b":") else { continue };
-        let Some(point) = time.iter().position(|&byte| byte == b'.') else { continue };
-        let (seconds, fraction) = (&time[..point], &time[point + 1..]);
-        let is_number = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-        if is_number(seconds) && is_number(fraction) {
-            return Some(at.min(line.len()));
+        is_after_time = false;
+        let Some(event) = word.strip_suffix(b":").filter(|event| !event.is_empty()) else {
+            continue;
+        };
+        if is_time(event) {
+            (waiting, is_after_time) = (true, true);
+            continue;
         }
+        let rest = &line[start + word.len()..];
+        let is_first = timed.is_none() && untimed.is_none();
+        if !is_followed(rest) && (start <= COMM_MAX || !is_first) {
+            continue;
+        }
+        let found = if waiting || timed.is_some() { &mut timed } else { &mut untimed };
+        if found.replace((event, rest)).is_some() {
+            return Line::Ambiguous;
+        }
+        if start > COMM_MAX {
+            break;
+        }
+        waiting = false;
     }
-    None
+    match timed.or(untimed.filter(|_| !waiting)) {
+        Some((event, rest)) => Line::Sample { event, rest },
+        None if is_place_in_source(line) => Line::Silent,
+        None => Line::Other,
+    }
 }
 
-fn kind_of(event: &[u8], line: &[u8]) -> AccessKind {
-    if find(line, b"|OP STORE").is_some() {
-        return AccessKind::Store;
+/// Returns whether what could be an address, or nothing at all, follows.
+fn is_followed(rest: &[u8]) -> bool {
+    words(rest)
+        .next()
+        .is_none_or(|word| hexadecimal(word).is_some() || word.starts_with(b"address="))
+}
+
+/// Returns whether a word without its colon is the time of a sample, `22228.683330`.
+fn is_time(word: &[u8]) -> bool {
+    let Some(point) = word.iter().position(|&byte| byte == b'.') else { return false };
+    let is_number = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    is_number(&word[..point]) && is_number(&word[point + 1..])
+}
+
+/// Returns whether a line is a comment: perf's own have a blank behind the `#`, and tell no time.
+/// Some programs are called so, too.
+fn is_comment(line: &[u8]) -> bool {
+    let has_time = || words(line).any(|word| word.strip_suffix(b":").is_some_and(is_time));
+    line == b"#" || (line.starts_with(b"# ") && !has_time())
+}
+
+/// Returns whether a line is one of a call chain: a tab, and 16 columns with an address.
+fn is_call(line: &[u8]) -> bool {
+    const END: usize = 17;
+    let Some(column) = line.get(1..END).filter(|_| line[0] == b'\t') else { return false };
+    let is_address = words(column).next().is_some_and(|word| column.ends_with(word));
+    is_address
+        && hexadecimal(column.trim_ascii_start()).is_some()
+        && line.get(END).is_none_or(|&byte| byte == b' ')
+}
+
+/// Returns whether a line tells where in the source the instruction above is: `  wait4.c:30`, or
+/// `  libc.so.6[26270]` where nobody knows.
+fn is_place_in_source(line: &[u8]) -> bool {
+    let Some(place) = line.strip_prefix(b"  ").filter(|rest| !rest.starts_with(b" ")) else {
+        return words(line).next().is_none();
+    };
+    let by_line = place.rsplit(|&byte| byte == b':').next();
+    let in_file =
+        place.strip_suffix(b"]").and_then(|rest| rest.rsplit(|&byte| byte == b'[').next());
+    let is_line =
+        |digits: &[u8]| digits.len() < place.len() && digits.iter().all(u8::is_ascii_digit);
+    place.is_empty()
+        || by_line.is_some_and(|digits| !digits.is_empty() && is_line(digits))
+        || in_file
+            .is_some_and(|offset| offset.len() + 2 < place.len() && hexadecimal(offset).is_some())
+}
+
+/// Returns the kind that the decoded source of the data tells, or else the name of the event;
+/// `None` for a prefetch, which is no access of the program.
+fn kind_by_source(event: &[u8], rest: &[u8]) -> Option<AccessKind> {
+    const OPERATION: &[u8] = b"|OP ";
+    let told = find(rest, OPERATION).map(|at| &rest[at + OPERATION.len()..]);
+    let told = told.and_then(|rest| rest.split(|&byte| byte == b'|').next()).unwrap_or_default();
+    let is = |name: &[u8]| find(told, name).is_some();
+    if is(b"STORE") {
+        return Some(AccessKind::Store);
     }
-    if find(line, b"|OP LOAD").is_some() || find(event, b"store").is_none() {
-        return AccessKind::Load;
+    if is(b"LOAD") {
+        return Some(AccessKind::Load);
     }
-    AccessKind::Store
+    if is(b"EXEC") {
+        return Some(AccessKind::Instruction);
+    }
+    if is(b"PFETCH") {
+        return None;
+    }
+    Some(kind_by_name(event))
+}
+
+/// Returns the kind that the name of an event tells. What tells none is a load.
+fn kind_by_name(event: &[u8]) -> AccessKind {
+    if let Some(watched) = event.strip_prefix(b"mem:") {
+        // A watchpoint: mem:0x404040/8:w:u.
+        let modes = watched.split(|&byte| byte == b':').nth(1).unwrap_or_default();
+        return match modes {
+            b"w" => AccessKind::Store,
+            b"x" => AccessKind::Instruction,
+            _ => AccessKind::Load,
+        };
+    }
+    let name = event.to_ascii_lowercase();
+    let has = |part: &[u8]| find(&name, part).is_some();
+    // What keeps a load waiting may be called after the store that it waits for.
+    let is_load = has(b"load") || has(b"ld_blocks") || has(b"store_forward");
+    if has(b"store") && !is_load { AccessKind::Store } else { AccessKind::Load }
 }

@@ -33,6 +33,17 @@ pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty())
 }
 
+/// Returns the words of a line, each with where it begins.
+pub(crate) fn spans(line: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+        let start = at + line[at..].iter().position(|byte| !is_blank(byte))?;
+        at = line[start..].iter().position(is_blank).map_or(line.len(), |length| start + length);
+        Some((start, &line[start..at]))
+    })
+}
+
 /// Returns where `part` begins in `whole`, the first time.
 pub(crate) fn find(whole: &[u8], part: &[u8]) -> Option<usize> {
     whole.windows(part.len()).position(|window| window == part)

@@ -31,14 +31,14 @@ fn rows(format: Format, data: &[u8]) -> Result<Rows, String> {
 #[test]
 fn a_perf_sample_gives_the_address_behind_its_event() {
     let text = b"# captured on: today\n\
-        sort  4242 22228.683330:  1 cpu/mem-loads,ldlat=30/P:     7f24b4272110 |OP LOAD|LVL L1 hit 8 main\n\
-        sort  4242 22228.683331:  1 cpu/mem-loads,ldlat=30/P:     7f24b4272118 |OP STORE|LVL L1 hit\n\
-        Web: Content 4242/4243 [003] 22228.683332: cpu/mem-stores/P:  564102210424 sym+0x1\n\
+        sort  4242 22228.683330:  1 cpu/mem-loads,ldlat=30/P:     7f24b4272110 68100142 |OP LOAD|LVL L1 hit 8 main\n\
+        sort  4242 22228.683331:  1 cpu/mem-loads,ldlat=30/P:     7f24b4272118 68100144 |OP STORE|LVL L1 hit\n\
+        Web: Content 4242/4243 [003] 22228.683332: cpu/mem-stores/P:     564102210424 sym+0x1\n\
         \t    7f24b4258b70 _start+0x0 (ld.so)\n\
         \n\
         mem_inst_retired.all_stores:  2000\n\
         sort  4242 22228.683334: page-faults:  0\n\
-        sort  4242 22228.683335: page-faults:  ffffffff81752a2a elf_load\n";
+        sort  4242 22228.683335: page-faults: ffffffff81752a2a elf_load\n";
     let expected = vec![
         (0x7f24_b427_2110, 1, 0),
         (0x7f24_b427_2118, 1, 1),
@@ -184,7 +184,7 @@ fn next(state: &mut u64) -> u64 {
 #[test]
 fn any_bytes_are_read_or_refused_alike_however_they_are_cut() {
     let seeds: [&[u8]; 5] = [
-        b"s 1 2.5: cpu/mem-stores/: 10 |OP LOAD\n\tff\n# c\n",
+        b"s 1 2.5: cpu/mem-stores/: 10 1 |OP LOAD\n\tff\n# c\n",
         b"1000-2000( 4.000 KiB): 1\ndamon_aggregated: target_id=0 nr_regions=1 5-9: 1 2\n",
         b"1 1: 7 read 8 byte(s) @ 0x10\n<marker: 1>\n48 8b\n  7 : sum\n",
         b"addr,size,kind\n0x1000,8,load\n12,1,\"s\"\n",

@@ -53,8 +53,9 @@ impl Csv {
 impl LineFormat for Csv {
     const LINE_MAX: usize = 4096;
 
-    const EXPECTED: &'static str = "as many values as the first line names, with an address such as \
-                                    0x7f24b4272110, a size, and a kind such as load or store";
+    const EXPECTED: &'static str = "as many values as the first line names, with an address \
+                                    such as 0x7f24b4272110 or 4096, a size, \
+                                    and a kind such as load or store";
 
     fn line(&mut self, line: &[u8], number: u64, out: &mut Columns) -> Result<(), ParseError> {
         if line.iter().all(u8::is_ascii_whitespace) {

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import pagemig as pm
 from pagemig.inputs import Accesses, AccessKind, Compression, TraceFormat, read_trace, write_trace
+from pagemig.inputs.column_names import NAMES, Role
 from tests.inputs.conftest import DATA, Row
 
 Write = Callable[[str, bytes], Path]
@@ -231,6 +232,10 @@ def test_arrays_may_leave_out_sizes_and_say_writes(tmp_path: Path) -> None:
     path = tmp_path / "t.npz"
     np.savez(path, addresses=np.array([1, 2, 3]), writes=np.array([True, False, True]))
     assert rows_of(read_trace(path).columns()) == [(1, 1, 1), (2, 1, 0), (3, 1, 1)]
+    np.savez(path, addresses=[1, 2, 3], is_write=[True, False, True], read=[True, True, False], tid=[7])
+    assert rows_of(read_trace(path).columns()) == [(1, 1, 2), (2, 1, 0), (3, 1, 1)]
+    np.savez(path, addresses=[1, 2], is_load=[True, False], sizes=[1, 1], rhubarb=[["x"]])
+    assert rows_of(read_trace(path).columns()) == [(1, 1, 0), (2, 1, 1)]
     np.savez(path, addresses=np.array([4096, 9], ">u8"), sizes=np.array([300, 2], "i2"))
     rows = [(4096, 128, 0), (4224, 128, 0), (4352, 44, 0), (9, 2, 0)]
     assert rows_of(read_trace(path).columns()) == rows
@@ -251,6 +256,12 @@ def test_arrays_may_leave_out_sizes_and_say_writes(tmp_path: Path) -> None:
         ({"addresses": [1, 2], "sizes": [1, 4097]}, "record 2: expected a size"),
         ({"addresses": np.array([2**64 - 1], "u8"), "sizes": [2]}, "record 1: expected an address of within"),
         ({"addresses": [1], "kinds": [4]}, "record 1: expected a kind of 0 to 3, found 4"),
+        ({"addresses": [1], "is_write": [2]}, "record 1: expected a write of true or false, found 2"),
+        ({"addresses": [1], "kinds": [0], "writes": [1]}, "record 1: expected a write of what its kind says"),
+        ({"addresses": [1], "kinds": [1], "reads": [1]}, "record 1: expected a read of what its kind says"),
+        ({"addresses": [1], "writes": [0], "reads": [0]}, "record 1: expected a read of true where a write"),
+        ({"addresses": [1], "rhubarb": [0]}, "among its arrays, 'rhubarb' is not known"),
+        ({"addresses": [1], "write": [0], "writes": [0]}, "write and writes both tell the write"),
         ({"addresses": [1], "writes": [2]}, "record 1: expected a write of true or false, found 2"),
     ],
 )
@@ -316,12 +327,79 @@ def test_a_line_that_is_none_is_refused_with_its_number_however_long(
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_lines_that_end_as_on_other_systems_are_refused_and_not_misread(written: Write, name: str) -> None:
-    """CR LF is no line end of these tools; our own CSV takes it."""
+def test_lines_that_went_through_another_system_say_the_same(written: Write, name: str) -> None:
+    """CR LF and a byte order mark come of editors and of copying, and change no value: refusing them
+    helped nobody. Two carriage returns are refused."""
+    content = content_of(name)
+    foreign = written("t", b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n"))
+    assert read_trace(foreign).columns() == read_trace(DATA / name).columns()
+    assert read_trace(foreign, chunk=64).columns() == read_trace(DATA / name).columns()
     with pytest.raises(pm.UsageError, match=r"line \d+: expected"):
-        read_trace(written("t", content_of(name).replace(b"\n", b"\r\n"))).columns()
-    csv = written("t.csv", b"address,size\r\n0x1000,8\r\n")
-    assert rows_of(read_trace(csv).columns()) == [(0x1000, 8, AccessKind.LOAD)]
+        read_trace(written("t", content.replace(b"\n", b"\r\r\n"))).columns()
+
+
+TOLD = [
+    *((name, Role.SIZE) for name in NAMES[Role.SIZE].split()),
+    *((name, Role.KIND) for name in NAMES[Role.KIND].split()),
+    *((name, Role.WRITE) for name in NAMES[Role.WRITE].split()),
+    *((name, Role.READ) for name in NAMES[Role.READ].split()),
+    *((name, Role.OTHER) for name in [*NAMES[Role.OTHER].split(), "Unnamed"]),
+]
+
+
+@pytest.mark.parametrize(("name", "role"), TOLD)
+def test_a_name_says_the_same_in_a_table_and_in_an_archive(tmp_path: Path, name: str, role: Role) -> None:
+    """Goal: no size or direction is lost. Method: each known name, beside the address, in CSV and npz."""
+    expected = {
+        Role.SIZE: (4096, 1, 0), Role.KIND: (4096, 1, 1), Role.WRITE: (4096, 1, 1), Role.READ: (4096, 1, 0)
+    }  # fmt: skip
+    csv, npz = tmp_path / "t.csv", tmp_path / "t.npz"
+    csv.write_text(f"Address,{name.upper()}\n4096,1\n")
+    np.savez(npz, **{"Address": [4096], name.upper(): [1]})
+    if name == "Unnamed":
+        for path in (csv, npz):
+            with pytest.raises(pm.UsageError, match=r"'?UNNAMED'? is not known"):
+                read_trace(path).columns()
+        return
+    for path in (csv, npz):
+        assert rows_of(read_trace(path).columns()) == [expected.get(role, (4096, 1, 0))]
+
+
+@pytest.mark.parametrize("name", NAMES[Role.ADDRESS].split())
+def test_every_name_of_an_address_makes_a_table_and_an_archive(tmp_path: Path, name: str) -> None:
+    """Found by looking, too; without one there is no trace."""
+    (tmp_path / "t").write_text(f"size;{name}\n8;0x10\n")
+    np.savez(tmp_path / "t.npz", **{name: [16], "size": [8]})
+    for path in (tmp_path / "t", tmp_path / "t.npz"):
+        assert rows_of(read_trace(path).columns()) == [(16, 8, AccessKind.LOAD)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# address,size,kind\n0x1000,8,load\n0x2000,4,store\n",
+        "# by x\n#address size kind\n0x1000 8 load\n0x2000 4 store\n",
+        "\ufeff# by x\nAddress,Access Type,Size\n0x1000,Read,8\n0x2000,Write,4\n",
+        "virtual_address|is_write|len\n0x1000|f|0x8\n0x2000|T|0x4\n",
+        "tid  time  r/w  va      bytes\n1    2.5   LD   0x1000  8\n1    2.6   ST   0x2000  4\n",
+        "sep=;\naddress;size;kind\n0x1000;8;r\n0x2000;4;w\n",
+        "addresses,sizes,kinds\n4096,8,0\n8192,4,1\n",
+    ],
+)
+def test_tables_as_people_write_them_are_found_and_read(written: Write, text: str) -> None:
+    """Whatever stands between the values, above them, and whatever the usual names are."""
+    trace = read_trace(written("t", text.encode()))
+    assert trace.format is TraceFormat.CSV
+    assert rows_of(trace.columns()) == [(0x1000, 8, AccessKind.LOAD), (0x2000, 4, AccessKind.STORE)]
+
+
+def test_the_table_of_accesses_comes_back_from_csv(tmp_path: Path) -> None:
+    """Our own columns, written by a dataframe under the names that they have."""
+    columns = {name: getattr(SOME, name).tolist() for name in SOME.table.names}
+    rows = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(rows))
+    assert read_trace(path).columns() == SOME
 
 
 def test_a_missing_zstd_says_how_to_install_it(written: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import pagemig as pm
 from pagemig.inputs import AccessKind, Compression, TraceFormat, read_trace
+from pagemig.inputs.compressed import zstd_module
 from tests.inputs.conftest import DATA, Row, rows_in
 
 Write = Callable[[str, bytes], Path]
@@ -101,6 +102,17 @@ def test_packed_files_may_be_joined_and_padded(
     assert rows_of(read_trace(written("t.lackey" + suffix, content)).columns()) == expected
 
 
+def test_frames_that_zstd_skips_may_stand_before_each_other(written: Write, sort_start: bytes) -> None:
+    """As ``pzstd`` packs: a frame of sizes, to be skipped, before each frame of data."""
+    packed = zstd_module("t").compress(sort_start)
+    skipped = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + len(packed).to_bytes(4, "little")
+    trace = read_trace(written("t.lackey.zst", (skipped + packed) * 2))
+    assert trace.compression is Compression.ZSTD
+    assert rows_of(trace.columns()) == rows_in(sort_start * 2)
+    with pytest.raises(pm.UsageError, match="there is nothing in it but zstd packing"):
+        read_trace(written("t.zst", skipped))
+
+
 def test_progress_ends_at_the_size_of_the_file(written: Write, sort_text: bytes) -> None:
     """It never falls, and ends at all bytes of the packed file."""
     path = written("t.lackey.gz", pack_gzip(sort_text[:14_000_000].rpartition(b"\n")[0] + b"\n"))
@@ -123,6 +135,9 @@ def test_columns_are_closed_for_writing_and_pickle(written: Write, sort_start: b
     assert pickle.loads(pickle.dumps(accesses)) == accesses
 
 
+# The head of a frame of zstd (RFC 8878) that asks for a window of 2 GiB.
+WIDE_WINDOW = b"\x28\xb5\x2f\xfd\x00" + bytes([(31 - 10) << 3]) + bytes(9)
+
 LINES = b" S 1fff000658,8\n L 04033e06,4\n"
 
 
@@ -135,9 +150,10 @@ LINES = b" S 1fff000658,8\n L 04033e06,4\n"
         ("junk", bytes(range(256)) * 9, "line 1: not a trace"),
         ("prose", b"It was a dark and stormy night.\n", "line 1: not a trace: found b'It was a dark"),
         ("late", LINES + b"It was\n" + LINES, "line 3: expected ' L addr,size'"),
-        ("cut", LINES[:-1], "line 2: expected a line that ends with a newline, found ' L 04033e06,4'"),
+        ("cut", LINES[:-2], "line 2: expected a line that ends with a newline, found ' L 04033e06,'"),
         ("cut-early", LINES[:-9], "line 2: expected a line that ends with a newline"),
-        ("crlf", LINES.replace(b"\n", b"\r\n"), r"line 1: expected ' L addr,size'"),
+        ("cr", LINES.replace(b"\n", b"\r"), "its lines end with a carriage return alone"),
+        ("utf16", LINES.decode().encode("utf-16"), "this is text in UTF-16; save it in UTF-8"),
         ("size", b" S 1fff000658,0\n", "line 1: expected a size of 1 to 4096 bytes"),
         ("end", b" S ffffffffffffffff,8\n", "line 1: expected an access that ends within 64 bits"),
         ("silent", b"==1== Lackey\n==1== Counted 0 calls\n", "it holds no access to data; was it recorded"),
@@ -154,6 +170,11 @@ LINES = b" S 1fff000658,8\n L 04033e06,4\n"
         ("sum.gz", pack_gzip(LINES)[:-8] + bytes(8), "the gzip data is damaged"),
         ("t.zst", b"\x28\xb5\x2f\xfd" + bytes(9), "the zstd data is cut off"),
         ("t.bz2", b"BZh91AY&SY" + bytes(9), "packed with bzip2"),
+        ("t.lzma", lzma.compress(LINES, lzma.FORMAT_ALONE), "packed with lzma; unpack it first"),
+        ("lzma", lzma.compress(LINES, lzma.FORMAT_ALONE), "packed with lzma; unpack it first"),
+        ("twice.gz", pack_gzip(pack_gzip(LINES)), "packed twice: in the gzip packing there is gzip"),
+        ("twice.xz", lzma.compress(b"BZh91AY&SY"), "packed twice: in the xz packing there is bzip2"),
+        ("wide.zst", WIDE_WINDOW, "unpacking this zstd data takes more than 1 GiB of memory"),
     ],
 )
 def test_what_is_no_whole_trace_is_refused_with_file_and_line(
@@ -168,7 +189,10 @@ def test_what_is_no_whole_trace_is_refused_with_file_and_line(
 
 
 def test_a_cut_off_recording_gives_no_columns(written: Write, sort_start: bytes) -> None:
-    """Goal: all or nothing. Method: cut a real trace at each of its last bytes; only whole lines are read."""
+    """Goal: all or nothing. Method: cut a real trace at each of its last bytes; a visible cut is refused.
+
+    A last line with a size is read: people shorten traces by hand and leave its newline out.
+    """
     for cut in range(1, 40):
         path = written("t.lackey", sort_start[:-cut])
         expected = rows_in(sort_start[:-cut])

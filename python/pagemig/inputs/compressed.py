@@ -4,8 +4,9 @@ How a file is packed is read off its first bytes. Its name may be silent about i
 not contradict. Start with `look`; `pieces` then reads the file in bounded memory and tells
 where it is. Above: `trace` and `space_file`.
 
-zstd is Python's own from 3.14 on, and the extra ``pagemig[zstd]`` before. Left out: bzip2 and
-archives, which are recognised and refused by name.
+Unpacking takes up to 1 GiB of memory for what a file asks to be remembered (``zstd --long=30``); more
+is refused. zstd is Python's own from 3.14 on, and the extra ``pagemig[zstd]`` before. Left out: bzip2,
+.lzma and archives, which are recognised and refused by name, and what is packed twice.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import enum
 import importlib
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
@@ -26,6 +28,8 @@ from ..flags import GiB, KiB
 
 _IN_BYTES = 256 * KiB
 _MEMORY_MAX = GiB
+_WINDOW_LOG_MAX = 30
+_LOOKED_AT = 16
 
 
 class Compression(enum.Enum):
@@ -54,6 +58,11 @@ _UNKNOWN = {
     b"PK\x03\x04": "zip",
     b"7z\xbc\xaf\x27\x1c": "7z",
 }
+# What zstd passes over: ``pzstd`` puts it before each frame.
+_SKIPPED_FRAME = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)
+# As ``xz --format=lzma`` writes it: the size is not told.
+_LZMA = re.compile(rb"\x5d\x00\x00..\xff{8}", re.DOTALL)
+_TOO_MUCH_MEMORY = re.compile("too much memory|[Mm]emory usage limit")
 
 
 class _Unpacker(Protocol):
@@ -114,7 +123,8 @@ class _Xz:
 
 class _Zstd:
     def __init__(self, zstd: Any) -> None:
-        self._stream = zstd.ZstdDecompressor()
+        limit = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX}
+        self._stream = zstd.ZstdDecompressor(options=limit)
 
     @property
     def eof(self) -> bool:
@@ -179,22 +189,45 @@ def look(path: Path) -> Compression:
     """
     with _opened(path) as raw:
         try:
-            beginning = raw.read(8)
+            beginning = raw.read(_LOOKED_AT)
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror or error}") from None
     if not beginning:
         raise UsageError(f"{path}: the file is empty")
-    for magic, name in _UNKNOWN.items():
-        if beginning.startswith(magic):
-            raise UsageError(f"{path}: packed with {name}; unpack it first, or pack it with gzip, xz or zstd")
-    found = next((kind for magic, kind in _MAGIC.items() if beginning.startswith(magic)), Compression.PLAIN)
+    is_lzma = path.suffix.lower() == ".lzma" and beginning.startswith(b"\x5d\x00\x00")
+    unknown = "lzma" if is_lzma else _unknown_packing(beginning)
+    if unknown is not None:
+        raise UsageError(f"{path}: packed with {unknown}; unpack it first, or pack it with gzip, xz or zstd")
+    found = _known_packing(beginning)
     named = _SUFFIX.get(path.suffix.lower(), found)
     if named is not found:
         raise UsageError(
-            f"{path}: not {named.value} as its name says; it begins with {beginning!r}, "
+            f"{path}: not {named.value} as its name says; it begins with {beginning[:8]!r}, "
             f"which is {found.value}: rename it"
         )
     return found
+
+
+def packing_within(beginning: bytes) -> str | None:
+    """Return how something that begins so is packed, None if it is plain.
+
+    >>> packing_within(bytes([31, 139, 8])), packing_within(b" L 1fff000650,8")
+    ('gzip', None)
+    """
+    known = _known_packing(beginning)
+    return known.value if known is not Compression.PLAIN else _unknown_packing(beginning)
+
+
+def _known_packing(beginning: bytes) -> Compression:
+    if _SKIPPED_FRAME.match(beginning):
+        return Compression.ZSTD
+    return next((kind for magic, kind in _MAGIC.items() if beginning.startswith(magic)), Compression.PLAIN)
+
+
+def _unknown_packing(beginning: bytes) -> str | None:
+    if _LZMA.match(beginning):
+        return "lzma"
+    return next((name for magic, name in _UNKNOWN.items() if beginning.startswith(magic)), None)
 
 
 def pieces(path: Path, compression: Compression, most: int) -> Generator[tuple[bytes, int], None, None]:
@@ -237,6 +270,11 @@ def pieces(path: Path, compression: Compression, most: int) -> Generator[tuple[b
                 f"{path}: the {compression.value} data is cut off after {raw.tell()} bytes"
             ) from None
         except errors as error:
+            if _TOO_MUCH_MEMORY.search(str(error)):
+                raise UsageError(
+                    f"{path}: unpacking this {compression.value} data takes more than 1 GiB of memory; "
+                    "unpack it first, or pack it without an option such as --long=31"
+                ) from None
             raise UsageError(
                 f"{path}: the {compression.value} data is damaged before byte {raw.tell()}: {error}"
             ) from None

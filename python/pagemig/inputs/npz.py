@@ -1,10 +1,11 @@
 """Accesses as numpy arrays in one file (``.npz``), read piece by piece.
 
-``addresses`` must be there; ``sizes`` (1 by default) and ``kinds`` or ``writes`` (loads by default) may
-be. Nothing in the file is run (no pickles), and no more memory is taken than a piece needs, whatever
-the file says of itself. Start with `pieces_of`.
+``addresses`` must be there; ``sizes`` (1 by default) and ``kinds``, ``writes`` or ``reads`` (loads by
+default) may be, also under the other names that columns of CSV have (`column_names`). Where several tell
+the direction they must agree. Nothing in the file is run (no pickles), and no more memory is taken than
+a piece needs, whatever the file says of itself. Start with `pieces_of`.
 
-Source: numpy's description of its formats npy and npz. Below: `accesses`. Above: `trace`.
+Source: numpy's description of its formats npy and npz. Below: `accesses`, `column_names`. Above: `trace`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ import numpy.typing as npt
 
 from ..errors import UsageError
 from .accesses import Accesses, AccessKind
+from .column_names import Role, require_clear
 
-_COLUMNS: tuple[str, ...] = ("addresses", "sizes", "kinds", "writes")
 _SIZE_MAX = 4096
 _PIECE = 128
 _DAMAGED = (
@@ -96,24 +97,34 @@ def pieces_of(path: Path, count: int) -> Iterator[tuple[Accesses, int, int]]:
     try:
         with contextlib.ExitStack() as opened:
             archive = opened.enter_context(zipfile.ZipFile(path))
-            names = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
-            if "addresses" not in names:
-                raise UsageError(f"{path}: a zip archive without addresses.npy is no trace")
-            columns: dict[str, _Column] = {}
-            for name in _COLUMNS:
-                if name in names:
-                    columns[name] = _Column(opened.enter_context(archive.open(f"{name}.npy")), name, path)
-            total = columns["addresses"].length
-            for name, column in columns.items():
+            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+            roles = _roles(path, names)
+            columns = {
+                role: _Column(opened.enter_context(archive.open(f"{name}.npy")), name, path)
+                for role, name in roles.items()
+            }
+            total = columns[Role.ADDRESS].length
+            for column in columns.values():
                 if column.length != total:
-                    raise UsageError(f"{path}: {column.length} {name} for {total} addresses")
+                    raise UsageError(f"{path}: {column.length} {column.name} for {total} addresses")
             yield from _read(path, columns, total, count)
     except _DAMAGED as error:
         raise UsageError(f"{path}: this npz cannot be read: {error}".splitlines()[0]) from None
 
 
+def _roles(path: Path, names: list[str]) -> dict[Role, str]:
+    """Return which array tells what."""
+    try:
+        roles = require_clear(dict.fromkeys(names))
+    except UsageError as error:
+        raise UsageError(f"{path}: among its arrays, {error}") from None
+    if Role.ADDRESS not in roles:
+        raise UsageError(f"{path}: a zip archive without addresses.npy is no trace")
+    return roles
+
+
 def _read(
-    path: Path, columns: dict[str, _Column], total: int, count: int
+    path: Path, columns: dict[Role, _Column], total: int, count: int
 ) -> Iterator[tuple[Accesses, int, int]]:
     done = 0
     while done < total:
@@ -126,24 +137,42 @@ def _read(
             raise UsageError(f"{path}: {column.name} goes on after its last entry")
 
 
-def _accesses(path: Path, read: dict[str, npt.NDArray[Any]], before: int) -> Accesses:
+def _accesses(path: Path, read: dict[Role, npt.NDArray[Any]], before: int) -> Accesses:
     """Check the entries of one piece and make them accesses."""
-    addresses = read["addresses"]
-    sizes = read.get("sizes", np.ones(len(addresses), dtype=np.uint8))
+    addresses = read[Role.ADDRESS]
+    sizes = read.get(Role.SIZE, np.ones(len(addresses), dtype=np.uint8))
     _refuse(path, before, addresses < 0, addresses, "an address", "0 or more")
     _refuse(path, before, (sizes < 1) | (sizes > _SIZE_MAX), sizes, "a size", f"1 to {_SIZE_MAX} bytes")
     first, bytes_each = addresses.astype(np.uint64), sizes.astype(np.uint64)
     beyond = first + bytes_each - np.uint64(1) < first
     _refuse(path, before, beyond, addresses, "an address", "within 64 bits with all its bytes")
-    if "kinds" in read:
-        kinds = read["kinds"]
+    return _cut(first, bytes_each, _kinds(path, read, before))
+
+
+def _kinds(path: Path, read: dict[Role, npt.NDArray[Any]], before: int) -> npt.NDArray[np.uint8]:
+    """Return what each access did, by all arrays that tell."""
+    writes, reads = read.get(Role.WRITE), read.get(Role.READ)
+    for told, what in ((writes, "a write"), (reads, "a read")):
+        if told is not None:
+            _refuse(path, before, (told != 0) & (told != 1), told, what, "true or false")
+    kinds = read.get(Role.KIND)
+    if kinds is not None:
         _refuse(path, before, (kinds < 0) | (kinds > max(AccessKind)), kinds, "a kind", "0 to 3")
-    elif "writes" in read:
-        kinds = read["writes"]
-        _refuse(path, before, (kinds != 0) & (kinds != 1), kinds, "a write", "true or false")
-    else:
-        kinds = np.zeros(len(addresses), dtype=np.uint8)
-    return _cut(first, bytes_each, kinds.astype(np.uint8))
+        is_write = (kinds == AccessKind.STORE) | (kinds == AccessKind.MODIFY)
+        if writes is not None:
+            _refuse(path, before, (writes != 0) != is_write, writes, "a write", "what its kind says")
+        if reads is not None:
+            wrong = (reads != 0) != (kinds != AccessKind.STORE)
+            wrong &= kinds != AccessKind.INSTRUCTION
+            _refuse(path, before, wrong, reads, "a read", "what its kind says")
+        return kinds.astype(np.uint8)
+    if reads is None:
+        return np.zeros(len(read[Role.ADDRESS]), np.uint8) if writes is None else writes.astype(np.uint8)
+    if writes is None:
+        return np.where(reads, AccessKind.LOAD, AccessKind.STORE).astype(np.uint8)
+    _refuse(path, before, (reads == 0) & (writes == 0), reads, "a read", "true where a write is false")
+    both = (reads != 0) & (writes != 0)
+    return np.where(both, AccessKind.MODIFY, writes).astype(np.uint8)
 
 
 def _refuse(

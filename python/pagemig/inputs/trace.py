@@ -26,9 +26,9 @@ from ..errors import UsageError
 from ..flags import GiB, KiB, MiB
 from . import npz
 from .accesses import Accesses, AccessKind
-from .compressed import Compression, look, pieces, regular_file
+from .compressed import Compression, look, packing_within, pieces, regular_file
 from .other_output import advice
-from .trace_format import TraceFormat, expected, hint, recognised, require_format
+from .trace_format import TraceFormat, expected, hint, recognised, require_format, unreadable
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Told, after each piece, how many bytes of the file have been read, and of how many."""
@@ -135,7 +135,7 @@ class Trace:
         yield self._taken(parser.finish)
 
     def columns(self, *, progress: Progress | None = None) -> Accesses:
-        """Read all of the file at once: 10 bytes of memory an access, twice that on the way.
+        """Read all of the file at once: 10 bytes of memory an access, some 24 at the peak.
 
         Parameters
         ----------
@@ -229,6 +229,13 @@ def read_trace(
     if other is not None:
         raise UsageError(f"{file}: line {other[0]}: not a trace: {other[1]}")
     found = meant or recognised(beginning)
+    within = None if found is TraceFormat.CHAMPSIM else packing_within(beginning)
+    if within is not None and compression is not Compression.PLAIN:
+        raise UsageError(
+            f"{file}: packed twice: in the {compression.value} packing there is {within}; unpack it once"
+        )
+    if reason := unreadable(beginning, found):
+        raise UsageError(f"{file}: {reason}")
     if found is None:
         line = (beginning.splitlines() or [b""])[0][:_LOOKED_AT]
         raise UsageError(f"{file}: line 1: not a trace: found {line!r}; expected {expected()}")

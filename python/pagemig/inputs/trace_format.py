@@ -15,6 +15,7 @@ import re
 from typing import NamedTuple
 
 from ..errors import UsageError
+from .column_names import Role, role_of
 
 RECORD_BYTES = 64
 """Bytes of a record of ChampSim."""
@@ -34,9 +35,9 @@ class TraceFormat(enum.Enum):
     CHAMPSIM = "ChampSim"
     """Binary records of 64 bytes, one an instruction."""
     CSV = "CSV"
-    """A table whose first line names the columns ``address``, ``size`` and ``kind``."""
+    """A table whose first line names its columns, such as ``address``, ``size`` and ``kind``."""
     NPZ = "npz"
-    """numpy arrays ``addresses``, ``sizes`` and ``kinds`` in one file."""
+    """numpy arrays in one file: ``addresses``, ``sizes``, and ``kinds`` or ``writes``."""
 
     @property
     def short_name(self) -> str:
@@ -69,14 +70,18 @@ _ABOUT = {
     TraceFormat.NPZ: _About("an archive with addresses.npy", "its arrays are empty"),
 }
 
-_LACKEY = (b" L ", b" S ", b" M ", b"I  ", b"==", b"--", b"**")
+_LACKEY = (b" L ", b" S ", b" M ", b"I ", b"SB ", b"SYSCALL[", b"==", b"--", b"**")
 _DYNAMORIO = re.compile(rb" byte\(s\) @ 0x|^\s*\d+\s+\d+:\s+\S+ <")
 _DAMON = re.compile(rb"damon_aggregated: |^base_time_absolute: |^\s*[0-9a-f]+-[0-9a-f]+ ?\([^)]*\):?\s+\d")
 _PERF = re.compile(
     rb"(?:^|\s)[^\s:][^\s]*:\s+[0-9a-f]+(?:\s|$)|page_fault_(?:user|kernel):(?:\S*:)? address="
     rb"|\d\.\d{6,9}:\s+(?:\d+\s+)?\S+:\s*$|\d\.\d{6,9}: PERF_RECORD_"
 )
-_CSV = re.compile(rb'(?:^|[,;\t])\s*"?v?addr(?:ess)?"?\s*(?:[,;\t]|$)', re.IGNORECASE)
+_NAME = re.compile(r"[^$\0-\x1f]*")
+_PLAIN_NAME = re.compile(r"[\w /().\[\]-]*")
+_BETWEEN_NAMES = (",", ";", "|", "\t")
+_SEPARATOR_TOLD = re.compile(rb"sep=.", re.IGNORECASE)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _LINES = 40
 """Lines that a text is known by, comments aside."""
@@ -94,6 +99,7 @@ def recognised(beginning: bytes) -> TraceFormat | None:
         return TraceFormat.NPZ
     if _is_champsim(beginning):
         return TraceFormat.CHAMPSIM
+    beginning = beginning.removeprefix(_BYTE_ORDER_MARK)
     lines = _first_lines(beginning)
     if not lines:
         return None
@@ -103,11 +109,38 @@ def recognised(beginning: bytes) -> TraceFormat | None:
         return TraceFormat.LACKEY
     if any(_DAMON.search(line) for line in lines):
         return TraceFormat.DAMON
-    told = next((line for line in lines if not line.startswith(b"#")), b"")
-    if _CSV.search(told.removeprefix(b"\xef\xbb\xbf")):
+    told = [line for line in lines if not line.startswith(b"#") and not _SEPARATOR_TOLD.fullmatch(line)]
+    if told and _names_columns(told[0], _NAME):
         return TraceFormat.CSV
-    if any(_PERF.search(line) for line in lines if not line.startswith(b"#")):
+    if any(_PERF.search(line) for line in told):
         return TraceFormat.PERF
+    # numpy puts the names of columns behind a sign of comments.
+    commented = (line[1:] for line in lines if line.startswith(b"#"))
+    return TraceFormat.CSV if any(_names_columns(line, _PLAIN_NAME) for line in commented) else None
+
+
+def _names_columns(line: bytes, name_like: re.Pattern[str]) -> bool:
+    """Return whether a line is names between commas, or whatever stands there, with an address among them."""
+    text = line.decode("latin-1")
+    separator = next((one for one in _BETWEEN_NAMES if one in text), None)
+    names = [name.strip().removeprefix('"').removesuffix('"') for name in text.split(separator)]
+    if not all((name_like if separator else _PLAIN_NAME).fullmatch(name) for name in names):
+        return False
+    return any(role_of(name) is Role.ADDRESS for name in names)
+
+
+def unreadable(beginning: bytes, found: TraceFormat | None) -> str | None:
+    """Return why text that begins so cannot be read whatever it says, None if nothing is wrong.
+
+    >>> unreadable("address".encode("utf-16"), None)
+    'this is text in UTF-16; save it in UTF-8'
+    """
+    if found in (TraceFormat.CHAMPSIM, TraceFormat.NPZ):
+        return None
+    if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "this is text in UTF-16; save it in UTF-8"
+    if found is not None and b"\r" in beginning and b"\n" not in beginning:
+        return "its lines end with a carriage return alone; end them with a newline"
     return None
 
 

@@ -18,6 +18,18 @@ pub enum ParseError {
         /// How the line begins, with bytes that do not print escaped.
         found: String,
     },
+    /// A column has a name that is not known, and may tell what no other column tells.
+    #[error(
+        "line {line}: the column '{found}' is not known, and no others tell both size and direction; \
+         name them address, size (or bytes, length, width), kind (or type, op, rw, access, mode) or \
+         write (or is_write, store, is_store), and leave others out or call them tid, time, pc or such"
+    )]
+    Column {
+        /// Number of the line.
+        line: u64,
+        /// The name.
+        found: String,
+    },
     /// An access has a size that no instruction has.
     #[error("line {line}: expected a size of 1 to {max} bytes, found '{found}'")]
     Size {
@@ -38,7 +50,8 @@ pub enum ParseError {
     },
     /// The data ends within a line, so that what the line says cannot be trusted.
     #[error(
-        "line {line}: expected a line that ends with a newline, found '{found}' and the end: the trace is cut off"
+        "line {line}: expected a line that ends with a newline, found '{found}' and the end: if that is \
+         all of it, add the newline; or the trace is cut off"
     )]
     Truncated {
         /// Number of the line.

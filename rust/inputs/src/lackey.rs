@@ -4,6 +4,8 @@
 //!
 //! ```text
 //! ==7715== Command: sort           the tool's own: skipped
+//! SB 0401ab70                      a superblock begins (--trace-superblocks): skipped
+//! SYSCALL[7715,1](12) sys_brk ...  a system call (--trace-syscalls): skipped
 //! I  0401ab70,3                    an instruction was fetched
 //!  L 1fff000650,8                  load
 //!  S 1fff000658,8                  store
@@ -109,12 +111,23 @@ impl LineFormat for Lackey {
     fn may_be_long(&self, beginning: &[u8]) -> bool {
         is_tool_line(beginning)
     }
+
+    /// A line that is cut before its size has none. Of a size itself one digit may be missing,
+    /// which changes the size of one access: that is worth reading files that people shortened.
+    fn is_whole(&self, line: &[u8]) -> bool {
+        is_tool_line(line) || access_line(line).is_some()
+    }
 }
 
-/// Returns whether valgrind itself speaks: `==pid==`, or `--pid--` and `**pid**` for its warnings.
+/// Returns whether valgrind itself speaks: `==pid==`, or `--pid--` and `**pid**` for its warnings,
+/// or which superblock begins or which system call is made.
 fn is_tool_line(line: &[u8]) -> bool {
     match line {
         [b'=', b'=', ..] => true,
+        [b'S', b'B', b' ', address @ ..] => hexadecimal(address).is_some(),
+        [b'S', b'Y', b'S', b'C', b'A', b'L', b'L', b'[', digit, ..] => digit.is_ascii_digit(),
+        // What came of a system call, if a warning stands between.
+        [b' ', b'-', b'-', b'>', b' ', b'[', ..] => true,
         [b'-', b'-', digit, ..] | [b'*', b'*', digit, ..] => digit.is_ascii_digit(),
         _ => false,
     }
@@ -134,8 +147,13 @@ fn kind_of(tag: [u8; TAG]) -> Option<AccessKind> {
 
 /// Reads one access line of any legal form, digit by digit.
 fn access_line(line: &[u8]) -> Option<Record> {
-    let (tag, rest) = line.split_first_chunk::<TAG>()?;
-    let kind = kind_of(*tag)?;
+    let (kind, rest) = match line {
+        // Books and lectures print one blank.
+        [b'I', b' ', rest @ ..] if !rest.starts_with(b" ") => (AccessKind::Instruction, rest),
+        _ => {
+            line.split_first_chunk::<TAG>().and_then(|(tag, rest)| Some((kind_of(*tag)?, rest)))?
+        }
+    };
     let comma = rest.iter().position(|&byte| byte == b',')?;
     let address = hexadecimal(&rest[..comma])?;
     let size = decimal(&rest[comma + 1..])?;

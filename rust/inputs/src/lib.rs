@@ -13,8 +13,10 @@
 #![forbid(unsafe_code)]
 
 mod champsim;
+mod column_names;
 mod columns;
 mod csv;
+mod csv_head;
 mod damon;
 mod error;
 mod lackey;

@@ -9,13 +9,13 @@
 use crate::columns::Columns;
 use crate::error::{ParseError, quote};
 
+/// What some editors put before the first line of a file in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// What one format makes of its lines.
 pub trait LineFormat: Clone {
     /// No line that says something is longer than this, in bytes.
     const LINE_MAX: usize;
-
-    /// Whether the last line ends with a newline as all others do.
-    const ENDS_WITH_NEWLINE: bool = true;
 
     /// What a line looks like, for errors.
     const EXPECTED: &'static str;
@@ -35,6 +35,12 @@ pub trait LineFormat: Clone {
 
     /// Returns whether a line that begins so says nothing, however long it is.
     fn may_be_long(&self, _beginning: &[u8]) -> bool {
+        false
+    }
+
+    /// Returns whether a last line without a newline can be taken for a whole one: where it is
+    /// cut, that shows.
+    fn is_whole(&self, _line: &[u8]) -> bool {
         false
     }
 
@@ -80,8 +86,9 @@ impl<F: LineFormat> LineParser<F> {
 
     /// Says that no more data comes.
     ///
-    /// In most formats every line ends with a newline, so a last line without one was cut:
-    /// `1fff0006,8` may be what is left of `1fff0006,80`. It is never guessed at.
+    /// In most formats every line ends with a newline and with a number or an address, so that
+    /// of a last line without one nobody can say how much is missing: it is refused. Lackey's
+    /// and tables are read; see [`LineFormat::is_whole`].
     ///
     /// # Errors
     ///
@@ -90,7 +97,7 @@ impl<F: LineFormat> LineParser<F> {
     pub fn finish(&mut self, out: &mut Columns) -> Result<(), ParseError> {
         self.guarded(out, |parser, out| {
             if !parser.partial.is_empty() {
-                if F::ENDS_WITH_NEWLINE {
+                if !parser.format.is_whole(parser.bare(&parser.partial)) {
                     let found = quote(&parser.partial);
                     return Err(ParseError::Truncated { line: parser.lines + 1, found });
                 }
@@ -187,12 +194,21 @@ impl<F: LineFormat> LineParser<F> {
         Ok(())
     }
 
+    /// Returns a line without what other systems put around it: a byte order mark before the
+    /// first, a carriage return behind each.
+    fn bare<'a>(&self, line: &'a [u8]) -> &'a [u8] {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let mark: &[u8] = if self.lines == 0 { BYTE_ORDER_MARK } else { b"" };
+        line.strip_prefix(mark).unwrap_or(line)
+    }
+
     /// Hands one whole line to the format.
     fn accept(&mut self, line: &[u8], out: &mut Columns) -> Result<(), ParseError> {
         if line.len() > F::LINE_MAX && !self.format.may_be_long(line) {
             return Err(ParseError::malformed(self.lines + 1, F::EXPECTED, line));
         }
         if line.len() <= F::LINE_MAX {
+            let line = self.bare(line);
             self.format.line(line, self.lines + 1, out)?;
         }
         self.lines += 1;

@@ -73,7 +73,7 @@ impl TraceParser {
             Format::Lackey => TraceParser::Lackey(LackeyParser::new(keep_instructions)),
             Format::Perf => TraceParser::Perf(LineParser::of(Perf { keep_instructions })),
             Format::Damon => TraceParser::Damon(LineParser::of(Damon::default())),
-            Format::View => TraceParser::View(LineParser::of(View { keep_instructions })),
+            Format::View => TraceParser::View(LineParser::of(View::new(keep_instructions))),
             Format::ChampSim => TraceParser::ChampSim(ChampSim::new(keep_instructions)),
             Format::Csv => TraceParser::Csv(LineParser::of(Csv::new(keep_instructions))),
         }

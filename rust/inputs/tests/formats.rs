@@ -101,6 +101,93 @@ fn a_table_is_read_by_the_names_of_its_columns() {
     assert_eq!(rows(Format::Csv, b"addr\n1\n"), Ok(vec![(1, 1, 0)]));
 }
 
+#[test]
+fn a_column_that_tells_size_or_direction_is_known_by_its_usual_names() {
+    let expected = || Ok(vec![(0x1000, 8, 0), (0x2000, 4, 1)]);
+    for text in [
+        "Address,Access Type,Size\n0x1000,Read,8\n0x2000,Write,4\n",
+        "address,access,length\n0x1000,R,8\n0x2000,W,4\n",
+        "virtual_address,r/w,len\n0x1000,ld,8\n0x2000,ST,4\n",
+        "va,mode,width\n0x1000,loads,0x8\n0x2000,stores,0x4\n",
+        "addresses,sizes,kinds\n0x1000,8,0\n0x2000,4,1\n",
+        "tid,PC,timestamp,addr,is_store,bytes\n1,0x4,2.5,0x1000,f,8\n1,0x4,2.5,0x2000,T,4\n",
+        ",address,size,is_read\n0,4096,8,y\n1,8192,4,n\n",
+        "address,size,load,store\n0x1000,8,1,0\n0x2000,4,0,1\n",
+        "address,op,write,bytes\n0x1000,R,0,8\n0x2000,W,1,4\n",
+    ] {
+        assert_eq!(rows(Format::Csv, text.as_bytes()), expected(), "{text}");
+    }
+    let both = rows(Format::Csv, b"addr,read,write\n1,1,1\n");
+    assert_eq!(both, Ok(vec![(1, 1, 2)]));
+    for (row, head) in [("1,load,1", "addr,op,write"), ("1,0,0", "addr,read,write")] {
+        let said = rows(Format::Csv, format!("{head}\n{row}\n").as_bytes()).expect_err(row);
+        assert!(said.starts_with("line 2: expected as many values"), "{said}");
+    }
+}
+
+#[test]
+fn a_column_of_unknown_name_is_refused_unless_others_tell_size_and_direction() {
+    for head in ["address,rhubarb", "address,size,rhubarb", "address,rhubarb,kind"] {
+        let said = rows(Format::Csv, format!("{head}\n1,1,1\n").as_bytes()).expect_err(head);
+        assert!(said.starts_with("line 1: the column 'rhubarb' is not known"), "{said}");
+        assert!(said.contains("size (or bytes, length, width), kind (or type, op"), "{said}");
+    }
+    let told = rows(Format::Csv, b"address,rhubarb,size,rw\n1,x,2,w\n");
+    assert_eq!(told, Ok(vec![(1, 2, 1)]));
+}
+
+#[test]
+fn a_table_is_read_however_its_values_are_set_apart() {
+    let expected = || Ok(vec![(0x1000, 8, 0), (0x2000, 4, 1)]);
+    for text in [
+        "# address,size,kind\n0x1000,8,load\n0x2000,4,store\n",
+        "#address size kind\n# more\n0x1000 8 load\n0x2000 4 store",
+        "# addresses of sort\n# address\naddress,size,kind\n0x1000,8,load\n0x2000,4,store\n",
+        "\u{feff}# made by x\naddress,size,kind\n0x1000,8,load\n0x2000,4,store\n",
+        "\u{feff}\r\naddress,size,kind\r\n0x1000,8,load\r\n0x2000,4,store\r\n",
+        "  address   size kind\n   0x1000   8   load\n   0x2000   4   store\n",
+        "address|size|kind\n0x1000|8|load\n0x2000|4|store\n",
+        "tid\taddress\tsize\tkind\n\t0x1000\t8\tload\n7\t0x2000\t4\tstore\n",
+        "sep=;\naddress;size;kind\n0x1000;8;load\n0x2000;4;store\n",
+        "address,size,kind\n0x1000,8,load,\n0x2000,4,store,\n",
+        "address,symbol,size,kind\n0x1000,\"f(a, \"\"b\"\")\",8,load\n0x2000,\"g\",4,store\n",
+    ] {
+        assert_eq!(rows(Format::Csv, text.as_bytes()), expected(), "{text}");
+    }
+    for text in ["address,size;kind\n", "address,size\n1,2,,\n", "# a word\nfrom,to\n"] {
+        let said = rows(Format::Csv, text.as_bytes()).expect_err(text);
+        assert!(said.contains(": expected "), "{said}");
+    }
+}
+
+#[test]
+fn what_stands_around_the_records_of_the_view_is_passed_over() {
+    let head = "Output format:\n<--record#-> <--instr#->: <---tid---> <record details>\n-----\n";
+    let body = "  94    68:   296231 ifetch  8 byte(s) @ 0x0000000000401012 48 8d 34 25 00 20 40 lea\n\
+        \x20 94    68:   296231                            00\n\
+        \x20 95    68:  T296231                            00 0f\n\
+        \x20 96    69:   296231 read  8 byte(s) @ 0x00007fdf64e2adc8 by PC 0x0000000000401012\n";
+    let tail =
+        "View tool results:\n    6 : total instructions\n\n=====\nTrace invariant checks passed\n";
+    let expected = || Ok(vec![(0x7fdf_64e2_adc8, 8, 0)]);
+    for text in [
+        format!("{head}{body}{tail}"),
+        format!("Hello there!\n1: 2\n{head}{body}{tail}"),
+        body.to_owned(),
+    ] {
+        assert_eq!(rows(Format::View, text.as_bytes()), expected(), "{text}");
+    }
+    for (text, line) in [
+        (format!("Hello there!\n{body}"), 1),
+        ("\nHello there!\n<marker: 1>\n".to_owned(), 2),
+        (format!("{head}Hello there!\n{body}"), 4),
+        (format!("{head}{body}Hello there!\n{tail}"), 8),
+    ] {
+        let said = rows(Format::View, text.as_bytes()).expect_err(&text);
+        assert!(said.starts_with(&format!("line {line}: expected a record such as")), "{said}");
+    }
+}
+
 /// A ChampSim record: an instruction, what it stores to and what it loads from.
 fn record(ip: u64, stores: [u64; 2], loads: [u64; 4]) -> Vec<u8> {
     let mut bytes = ip.to_le_bytes().to_vec();

@@ -180,6 +180,12 @@ impl Kernel {
         self.put_back(cpu, pfn);
     }
 
+    /// The same for a page that a migration gave up before it tried.
+    pub fn put_back_untried<M: Mode>(&mut self, me: Me, pfn: Pfn) {
+        self.put_back_isolated(me.cpu, pfn);
+        self.note::<M>(me, EventKind::PutBack, Some(pfn), 0, 0);
+    }
+
     /// The same for a page that a migration is done with (MP-5, UM-16).
     #[inline]
     pub fn put_back_migrated<M: Mode>(&mut self, me: Me, pfn: Pfn) {

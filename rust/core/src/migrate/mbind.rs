@@ -14,7 +14,6 @@ use crate::state::lock::{AtPause, Want};
 use crate::state::pagetable::LEAF_ENTRIES;
 use crate::state::policy::Policy;
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
-use crate::trace::EventKind;
 
 #[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 enum Phase {
@@ -144,8 +143,7 @@ impl Mbind {
                 Phase::PuttingBack(pages) => match pages.pop() {
                     None => self.phase = Phase::Leaving,
                     Some(page) => {
-                        kernel.put_back_isolated(me.cpu, page);
-                        kernel.note::<M>(me, EventKind::PutBack, Some(page), 0, 0);
+                        kernel.put_back_untried::<M>(me, page);
                         if kernel.pauses::<M>(1) {
                             return Progress::Ran;
                         }

@@ -185,10 +185,7 @@ impl Offline {
                     }
                 }
                 Phase::PuttingBack(pages) => match pages.pop() {
-                    Some(page) => {
-                        kernel.put_back_isolated(me.cpu, page);
-                        kernel.note::<M>(me, EventKind::PutBack, Some(page), 0, 0);
-                    }
+                    Some(page) => kernel.put_back_untried::<M>(me, page),
                     None => self.end_round(Err(Errno::Busy)),
                 },
                 Phase::Moving => match self.batch.advance::<M>(kernel, me) {

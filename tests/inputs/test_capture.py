@@ -125,8 +125,12 @@ def test_a_hand_made_process_shows_every_kind_of_area(proc: Path) -> None:
     assert (space.pid, space.name, space.source) == (4242, "mixed program", Source.PAGEMAP)
     name = "/opt/mixed/bin/mixed program"
     assert space.areas == (
-        Area(0x10000, 0x14000, "r-x", False, 0x2000, name, ((0, 4),), node_pages=((0, 3), (1, 1))),
-        Area(0x14000, 0x16000, "rw-", False, 0x6000, name, ((0, 2),), ((0, 1),), node_pages=((1, 2),)),
+        Area(
+            0x10000, 0x14000, "r-x", False, 0x2000, name, ((0, 4),), (), (), ((0, 3), (1, 1)), "fe:00", 1234
+        ),
+        Area(
+            0x14000, 0x16000, "rw-", False, 0x6000, name, ((0, 2),), ((0, 1),), (), ((1, 2),), "fe:00", 1234
+        ),
         Area(
             0x20000,
             0x30000,
@@ -138,10 +142,12 @@ def test_a_hand_made_process_shows_every_kind_of_area(proc: Path) -> None:
             node_pages=((0, 2), (1, 4)),
         ),
         Area(0x40000, 0x48000, "---", resident=((0, 2),), anonymous=((0, 2),)),
-        Area(0x50000, 0x54000, "rw-", True, 0, "/dev/zero (deleted)", ((0, 3),), swapped=((3, 1),)),
+        Area(
+            0x50000, 0x54000, "rw-", True, 0, "/dev/zero (deleted)", ((0, 3),), (), ((3, 1),), (), "00:01", 5
+        ),
         Area(0x60000, 0x62000, "r--", name="[vvar]", resident=((0, 1),)),
         Area(0x62000, 0x64000, "r-x", name="[vdso]", resident=((0, 1),)),
-        Area(0x70000, 0x72000, "rw-", True, 0, "/dev/mixed", ((0, 1),)),
+        Area(0x70000, 0x72000, "rw-", True, 0, "/dev/mixed", ((0, 1),), (), (), (), "00:06", 99),
     )
 
 

@@ -124,6 +124,90 @@ def test_shared_memory_is_put_on_the_machine_as_shmem(start: Start, code: str, n
     assert found is not None and pm.PageFlags.SWAPBACKED in found.flags
 
 
+SEGMENTS = """
+libc = ctypes.CDLL(None)
+libc.shmat.restype = ctypes.c_void_p
+starts = []
+for _ in range(2):
+    number = libc.shmget(0, 4 * 4096, 0o1600)
+    starts.append(libc.shmat(number, None, 0))
+    libc.shmctl(number, 0, None)
+    ctypes.memset(starts[-1], 1, 4 * 4096)
+tell(*starts)
+"""
+
+MEMORY_FILES = """
+kept = []
+for _ in range(2):
+    file = os.memfd_create('same')
+    os.ftruncate(file, 4 * 4096)
+    kept.append(mmap.mmap(file, 4 * 4096))
+    kept[-1][:] = b'x' * 4 * 4096
+tell(*map(start_of, kept))
+"""
+
+DELETED_FILES = """
+kept = []
+for _ in range(2):
+    file = os.open('same', os.O_RDWR | os.O_CREAT)
+    os.ftruncate(file, 4 * 4096)
+    kept.append(mmap.mmap(file, 4 * 4096))
+    kept[-1][:] = b'x' * 4 * 4096
+    os.unlink('same')
+tell(*map(start_of, kept))
+"""
+
+
+@pytest.mark.parametrize("code", [SEGMENTS, MEMORY_FILES, DELETED_FILES], ids=["shm", "memfd", "deleted"])
+def test_two_objects_of_one_name_stay_two_files(start: Start, code: str) -> None:
+    """Goal: no frame in common. Method: two of each kind, all four pages of each written."""
+    pid, (first, second) = start(code)
+    space = capture(pid)
+    areas = [area_at(space, at) for at in (first, second)]
+    assert areas[0].name == areas[1].name and areas[0].device == areas[1].device
+    assert areas[0].inode != areas[1].inode
+    task = put(AddressSpace.from_json(space.to_json()))
+    frames = {page.pfn for at in (first, second) if (page := task.page_at(at)) is not None}
+    assert len(frames) == 2
+
+
+def test_an_object_that_two_programs_map_is_one_file_of_the_machine(start: Start) -> None:
+    """Shared without a name, through a memfd, and a file that is deleted before the second is captured."""
+    pid, (child, *starts) = start(
+        "os.truncate(os.open('data', os.O_RDWR | os.O_CREAT), 4 * 4096)\n"
+        "memory = os.memfd_create('mine')\n"
+        "os.ftruncate(memory, 4 * 4096)\n"
+        "kept = [mmap.mmap(file, 4 * 4096) for file in (-1, memory, os.open('data', os.O_RDWR))]\n"
+        "for each in kept:\n"
+        "    each[:] = b'x' * len(each)\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    for each in kept:\n"
+        "        sum(each[::4096])\n"
+        "    sys.stdin.readline()\n"
+        "    os._exit(0)\n"
+        "tell(child, *map(start_of, kept))\n"
+    )
+    machine = pm.Machine(nodes=[512 * pm.MiB] * 2)
+    tasks = [load(machine, capture(pid))]
+    data = area_at(capture(pid), starts[2])
+    os.unlink(data.name)
+    space = capture(child)
+    assert area_at(space, starts[2]).name == f"{data.name} (deleted)"
+    free = sum(machine.zone_counters(node)["nr_free_pages"] for node in machine.nodes)
+    report = load_report(space, machine)
+    tasks.append(load(machine.clone(), space))
+    tasks.append(load(pm.Machine.restore(machine.snapshot()), space))
+    tasks.append(load(machine, space))
+    left = sum(machine.zone_counters(node)["nr_free_pages"] for node in machine.nodes)
+    assert 0 < free - left <= report.frames
+    for at in starts:
+        pages = [task.page_at(at) for task in tasks]
+        assert len({page.pfn for page in pages if page is not None}) == 1
+        assert pages[-1] is not None and pages[-1].mapcount == 2
+    assert machine.audit() == []
+
+
 def test_closed_and_locked_memory_is_seen(start: Start) -> None:
     """Two pages written and then closed to everybody; four locked, and so all in memory."""
     pid, (closed, locked) = start(

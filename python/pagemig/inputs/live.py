@@ -8,7 +8,8 @@ Start with `capture`. `proc_text` reads the lines, `pagemap` the pages.
 
 Source: proc(5), ``Documentation/admin-guide/mm/pagemap.rst``. Left out: what the zero page
 is mapped into: the host does not tell it from memory of its own, and it counts as such. A
-huge page counts as the small ones it is made of; pages of hugetlbfs do not count.
+huge page counts as the small ones it is made of; pages of hugetlbfs do not count. Whether two
+areas map the same object is told by device and inode, which are kept as ``maps`` shows them.
 """
 
 from __future__ import annotations

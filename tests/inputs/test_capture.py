@@ -195,6 +195,29 @@ def test_a_pagemap_that_ends_early_is_noticed(proc: Path) -> None:
         capture(4242, proc=proc)
 
 
+@pytest.mark.parametrize("shown", [b"", None], ids=["zombie", "waited for"])
+@pytest.mark.parametrize("missing", ["comm", "smaps", "last"])
+def test_a_process_that_ends_in_between_is_told_as_such(
+    proc: Path, monkeypatch: pytest.MonkeyPatch, shown: bytes | None, missing: str
+) -> None:
+    """Goal: neither a refusal nor a kernel thread. Method: from one file on, all are gone."""
+    read_bytes = Path.read_bytes
+    read: list[str] = []
+
+    def read_until_it_ends(path: Path) -> bytes:
+        read.append(path.name)
+        if missing not in read and read.count("maps") < 2:
+            return read_bytes(path)
+        (proc / "4242" / "pagemap").unlink(missing_ok=True)
+        if path.name == "maps" and shown is not None:
+            return shown
+        raise ProcessLookupError(3, "No such process")
+
+    monkeypatch.setattr(Path, "read_bytes", read_until_it_ends)
+    with pytest.raises(pm.UsageError, match=r"^process 4242 ended while it was captured$"):
+        capture(4242, proc=proc)
+
+
 def show(monkeypatch: pytest.MonkeyPatch, contents: list[bytes]) -> None:
     """Make ``maps`` hold something else each time it is read, as that of a busy process does."""
     read_bytes = Path.read_bytes

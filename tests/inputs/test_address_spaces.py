@@ -30,7 +30,8 @@ HEAP = Area(
     node_pages=((0, 5), (3, 1)),
 )
 CODE = Area(0x400000, 0x402000, "r-x", offset=0x1000, name="/bin/true (deleted)", resident=((0, 2),))
-SPACE = AddressSpace(7, "app", (HEAP, CODE), source=Source.SMAPS)
+DATA = dataclasses.replace(CODE, start=0x402000, end=0x403000, resident=(), device="fe:00", inode=1 << 40)
+SPACE = AddressSpace(7, "app", (HEAP, CODE, DATA), source=Source.SMAPS)
 
 
 @pytest.fixture
@@ -48,6 +49,26 @@ def test_json_holds_all_of_it(space: AddressSpace) -> None:
     assert AddressSpace.from_json(text).to_json() == text
     assert text.isascii()
     assert pickle.loads(pickle.dumps(space)) == space
+
+
+def test_a_capture_of_the_first_version_is_read_without_devices_and_inodes() -> None:
+    """Goal: what was saved before areas had them loads as ever. Method: its text, as it was written then."""
+    text = (
+        '{"format": "pagemig address space", "version": 1, "pid": 7, "name": "app", "page_size": 4096, '
+        '"source": "pagemap", "areas": [\n'
+        '{"start":65536,"end":73728,"protection":"r-x","shared":false,"offset":4096,"name":"/lib/x",'
+        '"resident":[[0,2]],"anonymous":[],"swapped":[],"nodes":{"0":2}}\n]}\n'
+    )
+    space = AddressSpace.from_json(text)
+    area = Area(0x10000, 0x12000, "r-x", False, 0x1000, "/lib/x", ((0, 2),), node_pages=((0, 2),))
+    assert space == AddressSpace(7, "app", (area,))
+    assert (area.device, area.inode) == ("", 0)
+    assert AddressSpace.from_json(space.to_json()) == space
+    machine = pm.Machine(nodes=[pm.MiB])
+    machine.load(space)
+    assert machine.file("/lib/x").cached == 2
+    with pytest.raises(pm.UsageError, match=r"areas\[0\]\.inode is not known here"):
+        AddressSpace.from_json(text.replace('"nodes"', '"inode":5,"nodes"'))
 
 
 def test_names_of_any_letters_survive() -> None:
@@ -108,7 +129,7 @@ def test_a_heap_is_private_writable_memory_of_no_file(area: Area, is_heap: bool)
 def test_paths_can_be_taken_out() -> None:
     """What is given away need not tell where things lie; names that are no paths stay."""
     names = [area.name for area in SPACE.without_paths().areas]
-    assert names == ["[heap]", "true (deleted)"]
+    assert names == ["[heap]", "true (deleted)", "true (deleted)"]
 
 
 def test_the_shipped_capture_is_a_real_program() -> None:
@@ -134,7 +155,7 @@ def spoil(document: dict[str, Any], where: tuple[str | int, ...], value: object)
     ("where", "value", "said"),
     [
         (("format",), "something", "format is not"),
-        (("version",), 2, "version is 2; this pagemig reads version 1"),
+        (("version",), 3, "version is 3; this pagemig reads versions 1 and 2"),
         (("version",), True, "version is true"),
         (("pid",), 0, "pid is 0; it must be an integer, 1 to"),
         (("pid",), "7", "pid is '7'"),
@@ -175,6 +196,16 @@ def spoil(document: dict[str, Any], where: tuple[str | int, ...], value: object)
             {"0": 100, "2": 1000},
             "areas[5].nodes: pages on node 2 is 1000; it must be 0 to 37",
         ),
+        (("areas", 5, "device"), 5, "areas[5].device is 5; it must be like 'fe:00', or empty"),
+        (("areas", 5, "device"), "disk", "areas[5].device is 'disk'; it must be like 'fe:00'"),
+        (
+            ("areas", 5, "device"),
+            "fe:00",
+            "areas[5]: device is 'fe:00' and inode 0; they name an object together",
+        ),
+        (("areas", 5, "inode"), 7, "areas[5]: device is '' and inode 7; they name an object together"),
+        (("areas", 5, "inode"), -1, "areas[5].inode is -1; it must be 0 to"),
+        (("areas", 5, "inode"), "7", "areas[5].inode is '7'; it must be a plain integer"),
         (("areas", 5, "extra"), 1, "areas[5].extra is not known here"),
     ],
 )

@@ -125,8 +125,12 @@ def test_a_hand_made_process_shows_every_kind_of_area(proc: Path) -> None:
     assert (space.pid, space.name, space.source) == (4242, "mixed program", Source.PAGEMAP)
     name = "/opt/mixed/bin/mixed program"
     assert space.areas == (
-        Area(0x10000, 0x14000, "r-x", False, 0x2000, name, ((0, 4),), node_pages=((0, 3), (1, 1))),
-        Area(0x14000, 0x16000, "rw-", False, 0x6000, name, ((0, 2),), ((0, 1),), node_pages=((1, 2),)),
+        Area(
+            0x10000, 0x14000, "r-x", False, 0x2000, name, ((0, 4),), (), (), ((0, 3), (1, 1)), "fe:00", 1234
+        ),
+        Area(
+            0x14000, 0x16000, "rw-", False, 0x6000, name, ((0, 2),), ((0, 1),), (), ((1, 2),), "fe:00", 1234
+        ),
         Area(
             0x20000,
             0x30000,
@@ -138,10 +142,12 @@ def test_a_hand_made_process_shows_every_kind_of_area(proc: Path) -> None:
             node_pages=((0, 2), (1, 4)),
         ),
         Area(0x40000, 0x48000, "---", resident=((0, 2),), anonymous=((0, 2),)),
-        Area(0x50000, 0x54000, "rw-", True, 0, "/dev/zero (deleted)", ((0, 3),), swapped=((3, 1),)),
+        Area(
+            0x50000, 0x54000, "rw-", True, 0, "/dev/zero (deleted)", ((0, 3),), (), ((3, 1),), (), "00:01", 5
+        ),
         Area(0x60000, 0x62000, "r--", name="[vvar]", resident=((0, 1),)),
         Area(0x62000, 0x64000, "r-x", name="[vdso]", resident=((0, 1),)),
-        Area(0x70000, 0x72000, "rw-", True, 0, "/dev/mixed", ((0, 1),)),
+        Area(0x70000, 0x72000, "rw-", True, 0, "/dev/mixed", ((0, 1),), (), (), (), "00:06", 99),
     )
 
 
@@ -186,6 +192,29 @@ def test_a_pagemap_that_ends_early_is_noticed(proc: Path) -> None:
     with (proc / "4242" / "pagemap").open("r+b") as pagemap:
         pagemap.truncate(0x28 * 8)
     with pytest.raises(pm.UsageError, match="ended while it was captured"):
+        capture(4242, proc=proc)
+
+
+@pytest.mark.parametrize("shown", [b"", None], ids=["zombie", "waited for"])
+@pytest.mark.parametrize("missing", ["comm", "smaps", "last"])
+def test_a_process_that_ends_in_between_is_told_as_such(
+    proc: Path, monkeypatch: pytest.MonkeyPatch, shown: bytes | None, missing: str
+) -> None:
+    """Goal: neither a refusal nor a kernel thread. Method: from one file on, all are gone."""
+    read_bytes = Path.read_bytes
+    read: list[str] = []
+
+    def read_until_it_ends(path: Path) -> bytes:
+        read.append(path.name)
+        if missing not in read and read.count("maps") < 2:
+            return read_bytes(path)
+        (proc / "4242" / "pagemap").unlink(missing_ok=True)
+        if path.name == "maps" and shown is not None:
+            return shown
+        raise ProcessLookupError(3, "No such process")
+
+    monkeypatch.setattr(Path, "read_bytes", read_until_it_ends)
+    with pytest.raises(pm.UsageError, match=r"^process 4242 ended while it was captured$"):
         capture(4242, proc=proc)
 
 

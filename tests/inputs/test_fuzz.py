@@ -99,6 +99,8 @@ def areas(draw: st.DrawFn) -> Area:
         tuple(told["r"]),
         () if shared else tuple(told["a"]),
         tuple(told["s"]),
+        (),
+        *draw(st.sampled_from([("", 0), ("fe:00", 5), ("fe:00", 6), ("00:1f", 5)])),
     )
 
 
@@ -109,7 +111,7 @@ def test_any_address_space_is_loaded_as_the_report_says(made: list[Area], gap: i
     for number, area in enumerate(made):
         start = (16 + number * (32 + gap)) * pm.PAGE_SIZE
         rest = (area.protection, area.shared, area.offset, area.name)
-        pages = (area.resident, area.anonymous, area.swapped)
+        pages = (area.resident, area.anonymous, area.swapped, (), area.device, area.inode)
         placed.append(Area(start, start + area.length, *rest, *pages))
     space = AddressSpace(7, "any", tuple(placed))
     machine = pm.Machine(nodes=[8 * pm.MiB, 8 * pm.MiB], swap=4 * pm.MiB)

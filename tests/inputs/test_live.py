@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 
 import pagemig as pm
 from pagemig.inputs import AddressSpace, Area, Source, capture, load, load_report
+from pagemig.inputs.pagemap import Pagemap
 
 Start = Callable[[str], tuple[int, list[int]]]
 
@@ -124,6 +126,90 @@ def test_shared_memory_is_put_on_the_machine_as_shmem(start: Start, code: str, n
     assert found is not None and pm.PageFlags.SWAPBACKED in found.flags
 
 
+SEGMENTS = """
+libc = ctypes.CDLL(None)
+libc.shmat.restype = ctypes.c_void_p
+starts = []
+for _ in range(2):
+    number = libc.shmget(0, 4 * 4096, 0o1600)
+    starts.append(libc.shmat(number, None, 0))
+    libc.shmctl(number, 0, None)
+    ctypes.memset(starts[-1], 1, 4 * 4096)
+tell(*starts)
+"""
+
+MEMORY_FILES = """
+kept = []
+for _ in range(2):
+    file = os.memfd_create('same')
+    os.ftruncate(file, 4 * 4096)
+    kept.append(mmap.mmap(file, 4 * 4096))
+    kept[-1][:] = b'x' * 4 * 4096
+tell(*map(start_of, kept))
+"""
+
+DELETED_FILES = """
+kept = []
+for _ in range(2):
+    file = os.open('same', os.O_RDWR | os.O_CREAT)
+    os.ftruncate(file, 4 * 4096)
+    kept.append(mmap.mmap(file, 4 * 4096))
+    kept[-1][:] = b'x' * 4 * 4096
+    os.unlink('same')
+tell(*map(start_of, kept))
+"""
+
+
+@pytest.mark.parametrize("code", [SEGMENTS, MEMORY_FILES, DELETED_FILES], ids=["shm", "memfd", "deleted"])
+def test_two_objects_of_one_name_stay_two_files(start: Start, code: str) -> None:
+    """Goal: no frame in common. Method: two of each kind, all four pages of each written."""
+    pid, (first, second) = start(code)
+    space = capture(pid)
+    areas = [area_at(space, at) for at in (first, second)]
+    assert areas[0].name == areas[1].name and areas[0].device == areas[1].device
+    assert areas[0].inode != areas[1].inode
+    task = put(AddressSpace.from_json(space.to_json()))
+    frames = {page.pfn for at in (first, second) if (page := task.page_at(at)) is not None}
+    assert len(frames) == 2
+
+
+def test_an_object_that_two_programs_map_is_one_file_of_the_machine(start: Start) -> None:
+    """Shared without a name, through a memfd, and a file that is deleted before the second is captured."""
+    pid, (child, *starts) = start(
+        "os.truncate(os.open('data', os.O_RDWR | os.O_CREAT), 4 * 4096)\n"
+        "memory = os.memfd_create('mine')\n"
+        "os.ftruncate(memory, 4 * 4096)\n"
+        "kept = [mmap.mmap(file, 4 * 4096) for file in (-1, memory, os.open('data', os.O_RDWR))]\n"
+        "for each in kept:\n"
+        "    each[:] = b'x' * len(each)\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    for each in kept:\n"
+        "        sum(each[::4096])\n"
+        "    sys.stdin.readline()\n"
+        "    os._exit(0)\n"
+        "tell(child, *map(start_of, kept))\n"
+    )
+    machine = pm.Machine(nodes=[512 * pm.MiB] * 2)
+    tasks = [load(machine, capture(pid))]
+    data = area_at(capture(pid), starts[2])
+    os.unlink(data.name)
+    space = capture(child)
+    assert area_at(space, starts[2]).name == f"{data.name} (deleted)"
+    free = sum(machine.zone_counters(node)["nr_free_pages"] for node in machine.nodes)
+    report = load_report(space, machine)
+    tasks.append(load(machine.clone(), space))
+    tasks.append(load(pm.Machine.restore(machine.snapshot()), space))
+    tasks.append(load(machine, space))
+    left = sum(machine.zone_counters(node)["nr_free_pages"] for node in machine.nodes)
+    assert 0 < free - left <= report.frames
+    for at in starts:
+        pages = [task.page_at(at) for task in tasks]
+        assert len({page.pfn for page in pages if page is not None}) == 1
+        assert pages[-1] is not None and pages[-1].mapcount == 2
+    assert machine.audit() == []
+
+
 def test_closed_and_locked_memory_is_seen(start: Start) -> None:
     """Two pages written and then closed to everybody; four locked, and so all in memory."""
     pid, (closed, locked) = start(
@@ -163,6 +249,82 @@ def test_a_huge_page_counts_as_the_small_ones_that_it_is_made_of(start: Start) -
     put(space)
 
 
+def test_terabytes_with_a_few_pages_are_captured_at_once(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Goal: what is not there costs no time. Method: 8 TiB with three pages; words would be 16 GiB."""
+    pid, (at,) = start(
+        "size, no_reserve = 8 << 40, 0x4000\n"
+        "memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | no_reserve)\n"
+        "memory.madvise(mmap.MADV_NOHUGEPAGE)\n"
+        "for at in (0, size // 2, size - 1):\n"
+        "    memory[at] = 42\n"
+        "tell(start_of(memory))\n"
+    )
+    pagemap = Pagemap.opened(Path(f"/proc/{pid}/pagemap"))
+    if pagemap is None:
+        return
+    with pagemap:
+        if not pagemap.tells_ranges:
+            return
+    read: list[int] = []
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda *wanted: read.append(wanted[1]) or pread(*wanted))
+    area = area_at(capture(pid), at)
+    assert sum(read) < 1 << 16
+    first = (at - area.start) // mmap.PAGESIZE
+    pages_of_it = (8 << 40) // mmap.PAGESIZE
+    for page in (first, first + pages_of_it // 2, first + pages_of_it - 1):
+        assert any(run <= page < run + length for run, length in area.anonymous)
+
+
+def test_ranges_and_words_tell_the_same(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Goal: the quick way is exact. Method: pages of every kind, and 40,000 runs, read both ways."""
+    (tmp_path / "data").write_bytes(bytes(64 * 4096))
+    pid, _ = start(
+        "import random\n"
+        "kept = [\n"
+        "    mmap.mmap(os.open('data', os.O_RDONLY), 64 * 4096, flags=mmap.MAP_PRIVATE, prot=3),\n"
+        "    mmap.mmap(-1, 4096 * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS),\n"
+        "    mmap.mmap(-1, 64 * 4096),\n"
+        "    mmap.mmap(-1, 80000 * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS),\n"
+        "]\n"
+        "kept[1].madvise(mmap.MADV_NOHUGEPAGE)\n"
+        "kept[3].madvise(mmap.MADV_NOHUGEPAGE)\n"
+        "chance = random.Random(7)\n"
+        "for memory in kept[:3]:\n"
+        "    for at in range(0, len(memory), 4096):\n"
+        "        kind = chance.randrange(3)\n"
+        "        if kind == 0:\n"
+        "            memory[at] = 42\n"
+        "        elif kind == 1:\n"
+        "            memory[at]\n"
+        "for at in range(0, len(kept[3]), 2 * 4096):\n"
+        "    kept[3][at] = 42\n"
+        "tell(0)\n"
+    )
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+    spaces = [capture(pid)]
+    monkeypatch.setattr("pagemig.inputs.pagemap.tells_ranges", lambda descriptor: False)
+    spaces.append(capture(pid))
+    assert spaces[0] == spaces[1]
+    assert spaces[0].anonymous > 40_000 * 4096 or spaces[0].source is Source.SMAPS
+
+
+def test_memory_that_is_gone_is_not_told_as_empty(start: Start) -> None:
+    """Method: a program that is killed between the opening of its pagemap and the question."""
+    with subprocess.Popen(["sleep", "60"]) as program:
+        pagemap = Pagemap.opened(Path(f"/proc/{program.pid}/pagemap"))
+        program.kill()
+        program.wait()
+    if pagemap is not None:
+        with pagemap, pytest.raises(pm.UsageError, match=f"{program.pid}.* ended while it was captured"):
+            pagemap.runs(0x10000, 1 << 40)
+
+
 def test_what_a_child_shares_after_a_fork_is_in_both(start: Start) -> None:
     """Neither has written since: the pages are there for parent and child."""
     pid, (child, at) = start(
@@ -181,7 +343,7 @@ def test_what_a_child_shares_after_a_fork_is_in_both(start: Start) -> None:
 
 def test_programs_that_end_while_they_are_captured_are_captured_or_named(start: Start) -> None:
     """Goal: no crash and no half. Method: programs that are killed at any moment of their capture."""
-    for delay in (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008):
+    for delay in (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008) * 4:
         program = subprocess.Popen(["sleep", str(delay)])
         said = ""
         try:
@@ -191,6 +353,7 @@ def test_programs_that_end_while_they_are_captured_are_captured_or_named(start: 
             said = str(error)
         program.wait()
         assert str(program.pid) in said and "\n" not in said
+        assert "refuses" not in said
 
 
 def test_a_program_that_maps_and_unmaps_all_the_time_is_captured_or_refused(start: Start) -> None:

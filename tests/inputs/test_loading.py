@@ -14,6 +14,7 @@ import pytest
 import pagemig as pm
 from pagemig.flags import USER_END
 from pagemig.inputs import AddressSpace, Area, Reason, capture, load, load_report, shipped_capture
+from pagemig.inputs.mapped_files import file_of
 from tests.inputs.conftest import DATA
 
 HEAP = Area(0x20000, 0x30000, "rw-", name="[heap]", resident=((0, 4), (8, 2)), anonymous=((0, 4), (8, 2)))
@@ -171,7 +172,9 @@ def test_a_file_that_this_process_maps_is_a_file_of_the_machine(tmp_path: Path) 
         page = task.page_at(area.start + pm.PAGE_SIZE * (area.anonymous or area.resident)[0][0])
         assert page is not None and page.owner is not None
         assert page.owner.kind is (pm.OwnerKind.FILE if area.shared else pm.OwnerKind.ANON)
-    assert machine.file(str(path)).size == 8 * pm.PAGE_SIZE
+    (name,) = {file_of(area) for area in mine}
+    assert name is not None and name.startswith(f"{path}@")
+    assert machine.file(name).size == 8 * pm.PAGE_SIZE
     shared.close()
     private.close()
 
@@ -208,6 +211,45 @@ def test_shared_memory_is_shared_memory_again(machine: pm.Machine) -> None:
     mine, theirs = task.page_at(0x69000), child.page_at(0x69000)
     assert mine is not None and theirs is not None and mine.pfn == theirs.pfn
     assert machine.audit() == []
+
+
+@pytest.mark.parametrize(
+    ("device", "names", "files"),
+    [
+        ("fe:00", ("/bin/perl", "/bin/perl"), 1),
+        ("fe:00", ("/bin/perl", "/bin/perl5"), 1),
+        ("fe:00", ("/bin/perl", "/bin/perl (deleted)"), 1),
+        ("00:1f", ("/bin/perl", "/bin/perl (deleted)"), 1),
+        ("00:1f", ("/bin/perl", "/bin/perl5"), 2),
+    ],
+)
+def test_an_inode_is_one_file_also_by_another_name_where_inodes_are_unique(
+    machine: pm.Machine, device: str, names: tuple[str, str], files: int
+) -> None:
+    """Goal: hard links are one, two trees of one btrfs are not. Method: in one space, and in two."""
+    areas = [
+        Area(at, at + 0x2000, "r-x", name=name, resident=((0, 2),), device=device, inode=9)
+        for at, name in zip((0x60000, 0x64000), names, strict=True)
+    ]
+    report = load_report(AddressSpace(7, "app", tuple(areas)))
+    load(machine, AddressSpace(7, "app", tuple(areas)))
+    assert [(file.name.partition("@")[2], file.cached) for file in machine.files] == [
+        (f"{device}:9", 2)
+    ] * files
+    assert report.frames == 2 * files
+    apart = pm.Machine(nodes=[pm.MiB])
+    for area in areas:
+        load(apart, AddressSpace(7, "app", (area,)))
+    assert [file.name for file in apart.files] == [file.name for file in machine.files]
+
+
+def test_a_file_of_unknown_inode_is_none_that_has_one(machine: pm.Machine) -> None:
+    """Method: a library of three captures: of no inode, and of two; the names say which is which."""
+    for inode in (0, 5, 6):
+        device = "fe:00" if inode else ""
+        load(machine, AddressSpace(7, "app", (dataclasses.replace(READ_ONLY, device=device, inode=inode),)))
+    assert [file.name for file in machine.files] == ["/lib/x", "/lib/x@fe:00:5", "/lib/x@fe:00:6"]
+    assert [file.filesystem for file in machine.files] == [pm.filesystems.EXT] * 3
 
 
 def test_what_was_in_swap_is_in_swap_again_where_there_is_room() -> None:

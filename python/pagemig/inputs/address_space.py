@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from ..task import Task
 
 FORMAT = "pagemig address space"
-VERSION = 1
+VERSION = 2
+"""What `AddressSpace.to_json` writes. Version 1, which is read too, had no device and inode."""
 
 _SHIPPED = "python-program.json.gz"
 _DOCUMENT = ("format", "version", "pid", "name", "page_size", "source", "areas")
@@ -43,6 +44,8 @@ _AREA = (
     "swapped",
     "nodes",
 )
+_RUNS = ("resident", "anonymous", "swapped")
+_AREAS = {1: _AREA, 2: (*_AREA, "device", "inode")}
 _PAGE_SIZES = tuple(size * KiB for size in (4, 8, 16, 32, 64))
 _PID_MAX = (1 << 31) - 1
 
@@ -129,7 +132,7 @@ class AddressSpace:
         Returns
         -------
         AddressSpace
-            The same otherwise.
+            The same otherwise: devices and inodes stay, and tell files of one name apart.
         """
         areas = tuple(dataclasses.replace(area, name=area.name.rpartition("/")[2]) for area in self.areas)
         return dataclasses.replace(self, areas=areas)
@@ -180,7 +183,7 @@ class AddressSpace:
 
     @staticmethod
     def from_json(text: str | bytes) -> AddressSpace:
-        """Read what `to_json` wrote.
+        """Read what `to_json` wrote, also before areas had a device and an inode.
 
         Parameters
         ----------
@@ -203,16 +206,20 @@ class AddressSpace:
         document = space_file.parse(text)
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise UsageError(f'format is not "{FORMAT}": this is no capture')
-        if document.get("version") != VERSION or type(document["version"]) is not int:
-            found = space_file.quoted(document.get("version"))
-            raise UsageError(f"version is {found}; this pagemig reads version {VERSION}")
+        version = document.get("version")
+        if type(version) is not int or version not in _AREAS:
+            known = " and ".join(map(str, _AREAS))
+            raise UsageError(f"version is {space_file.quoted(version)}; this pagemig reads versions {known}")
         members = space_file.Members(document, "", _DOCUMENT)
         sources = {source.value: source for source in Source}
         source = members["source"] if isinstance(members["source"], str) else None
         if source not in sources:
             found = space_file.quoted(members["source"])
             raise UsageError(f"source is {found}; it must be one of {', '.join(sources)}")
-        areas = tuple(_area(value, f"areas[{number}]") for number, value in enumerate(members.array("areas")))
+        areas = tuple(
+            _area(value, f"areas[{number}]", _AREAS[version])
+            for number, value in enumerate(members.array("areas"))
+        )
         return AddressSpace(members["pid"], members["name"], areas, members["page_size"], sources[source])
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -277,11 +284,11 @@ def _row(area: Area) -> dict[str, Any]:
     return row
 
 
-def _area(value: object, where: str) -> Area:
+def _area(value: object, where: str, names: tuple[str, ...]) -> Area:
     """Return the area that a member of ``areas`` describes, its numbers not checked yet."""
-    members = space_file.Members(value, where, _AREA)
-    plain = {name: members[name] for name in ("start", "end", "protection", "shared", "offset", "name")}
-    runs: dict[str, Any] = {name: _runs(members, name) for name in ("resident", "anonymous", "swapped")}
+    members = space_file.Members(value, where, names)
+    plain = {name: members[name] for name in names if name not in (*_RUNS, "nodes")}
+    runs: dict[str, Any] = {name: _runs(members, name) for name in _RUNS}
     nodes = []
     for node, pages in members.table("nodes").items():
         if not (node.isascii() and node.isdecimal() and len(node) <= 4 and str(int(node)) == node):

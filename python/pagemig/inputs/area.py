@@ -32,6 +32,8 @@ SPACE_END = 1 << 47
 
 _NODE_MAX = 1023
 _KERNELS_OWN = re.compile(r"\[(vvar\w*|vdso|vsyscall|vectors|sigpage|uprobes)\]")
+_DEVICE = re.compile(r"[0-9a-f]{2,8}:[0-9a-f]{2,8}")
+_INODE_MAX = (1 << 64) - 1
 _NO_FILE = re.compile(r"|\[heap\]|\[stack(:\d+)?\]|\[anon:.*\]")
 
 
@@ -59,6 +61,9 @@ class Area:
         Runs of pages that are in swap.
     node_pages
         (Node id, pages on it) of the host, ascending; empty where the host does not say.
+    device, inode
+        Which object of the host it maps, as ``maps`` tells: the device as major and minor number,
+        ``"fe:00"``, and the inode there. ``""`` and 0 where it maps none, or it is not known.
     """
 
     start: int
@@ -71,6 +76,8 @@ class Area:
     anonymous: Runs = ()
     swapped: Runs = ()
     node_pages: tuple[tuple[int, int], ...] = ()
+    device: str = ""
+    inode: int = 0
 
     @property
     def length(self) -> int:
@@ -194,6 +201,7 @@ def check(area: Area, where: str, page_size: int) -> None:
     if not _is_apart(area.swapped, area.resident):
         raise UsageError(f"{where}.swapped names pages that are in resident, too")
     _check_nodes(area.node_pages, f"{where}.nodes", pages)
+    _check_object(area, where)
 
 
 def _check_runs(runs: object, where: str, pages: int) -> None:
@@ -214,6 +222,18 @@ def _check_nodes(node_pages: object, where: str, pages: int) -> None:
     for node, on_node in node_pages:
         next_node = _plain_integer(node, f"{where}: node id", next_node, _NODE_MAX) + 1
         pages -= _plain_integer(on_node, f"{where}: pages on node {node}", 0, pages)
+
+
+def _check_object(area: Area, where: str) -> None:
+    """Refuse half of what names an object, and what names none."""
+    inode = _plain_integer(area.inode, f"{where}.inode", 0, _INODE_MAX)
+    if not isinstance(area.device, str) or (area.device and not _DEVICE.fullmatch(area.device)):
+        raise UsageError(f"{where}.device is {area.device!r}; it must be like 'fe:00', or empty")
+    if bool(inode) != bool(area.device):
+        raise UsageError(
+            f"{where}: device is {area.device!r} and inode {inode}; "
+            "they name an object together or not at all"
+        )
 
 
 def _plain_integer(value: object, what: str, low: int, high: int) -> int:

@@ -8,7 +8,8 @@ Start with `capture`. `proc_text` reads the lines, `pagemap` the pages.
 
 Source: proc(5), ``Documentation/admin-guide/mm/pagemap.rst``. Left out: what the zero page
 is mapped into: the host does not tell it from memory of its own, and it counts as such. A
-huge page counts as the small ones it is made of; pages of hugetlbfs do not count.
+huge page counts as the small ones it is made of; pages of hugetlbfs do not count. Whether two
+areas map the same object is told by device and inode, which are kept as ``maps`` shows them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from .proc_text import Counts, Mapped, counts_in, mapped_in, nodes_in
 
 _ROUNDS = 5
 _PID_MAX = (1 << 31) - 1
+_GONE = (FileNotFoundError, ProcessLookupError, NotADirectoryError)
 
 
 def capture(pid: int, *, proc: str | os.PathLike[str] = "/proc") -> AddressSpace:
@@ -53,7 +55,8 @@ def capture(pid: int, *, proc: str | os.PathLike[str] = "/proc") -> AddressSpace
     ------
     UsageError
         There is no such process, it has no memory (a kernel thread, or ended and not yet
-        waited for), the host refuses to tell, or its areas changed each time they were read.
+        waited for), it ended while it was captured, the host refuses to tell, or its areas
+        changed each time they were read.
     """
     number = integer(pid, "pid", 1, _PID_MAX)
     try:
@@ -82,18 +85,19 @@ class _Process:
     def __init__(self, directory: Path, pid: int) -> None:
         self.directory = directory
         self.pid = pid
+        self.had_memory = False
 
     def look(self, maps: bytes) -> AddressSpace:
         """Return its memory, given its areas as ``maps`` lists them."""
-        areas = [area for area in mapped_in(maps) if area.end <= SPACE_END]
-        if not areas:
-            raise UsageError(f"process {self.pid} has no memory: it is a kernel thread, or a zombie")
+        areas = self.areas_in(maps)
         name = self.read("comm").decode("utf-8", "backslashreplace").removesuffix("\n")
         counts = counts_in(self.read_if_allowed("smaps") or b"")
         nodes = nodes_in(self.read_if_allowed("numa_maps") or b"")
         pagemap = Pagemap.opened(self.directory / "pagemap")
         if pagemap is None:
             if not counts:
+                # One that has just ended shows neither, and no areas any more.
+                self.areas_in(self.read("maps"))
                 self.refuse("pagemap and smaps", "neither can be read")
             source, filled = Source.SMAPS, [_counted(area, counts.get(area.start)) for area in areas]
         else:
@@ -108,14 +112,22 @@ class _Process:
         )
         return AddressSpace(self.pid, name, placed, mmap.PAGESIZE, source)
 
+    def areas_in(self, maps: bytes) -> list[Mapped]:
+        """Return its areas, of which it must have some."""
+        areas = [area for area in mapped_in(maps) if area.end <= SPACE_END]
+        if not areas:
+            self.miss(f"process {self.pid} has no memory: it is a kernel thread, or a zombie")
+        self.had_memory = True
+        return areas
+
     def read(self, what: str) -> bytes:
         """Return the whole of one of its files, which must be there."""
         try:
             return (self.directory / what).read_bytes()
         except PermissionError as error:
             self.refuse(what, str(error.strerror))
-        except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
-            raise UsageError(f"there is no process {self.pid}") from None
+        except _GONE:
+            self.miss(f"there is no process {self.pid}")
         except OSError as error:
             raise UsageError(f"process {self.pid}: {self.directory / what}: {error.strerror}") from None
 
@@ -125,6 +137,11 @@ class _Process:
             return (self.directory / what).read_bytes()
         except OSError:
             return None
+
+    def miss(self, why: str) -> NoReturn:
+        """Say why nothing of it can be seen: it ended, if it had memory a moment ago."""
+        ended = f"process {self.pid} ended while it was captured"
+        raise UsageError(ended if self.had_memory else why) from None
 
     def refuse(self, what: str, why: str) -> NoReturn:
         raise UsageError(

@@ -6,18 +6,19 @@ so that the page cache holds what is under it, too; a page that is neither is th
 read. What was in swap is written out again where the machine has swap. Start with `load`;
 `load_report` says beforehand what will come of it.
 
-A file is made for each name that the areas have, as long as they reach into it; a file of that name
-that the machine has already is taken, so two captured programs share their libraries. Files below
-``/dev/shm``, ``memfd`` and System V segments are of tmpfs, all others of ext.
+A file is made for each object that the areas map, as long as they reach into it; one that the machine
+has already is taken, so two captured programs share their libraries. What it is called, and when two are
+the same, says `mapped_files`. Files below ``/dev/shm``, ``memfd``, System V segments and shared memory
+without a name are of tmpfs, all others of ext.
 
 Areas that are opened while they are filled (``mprotect``) come first, each in ascending order, while
 their neighbours are not mapped yet: two that only their file told apart must not be joined. All others
 follow, in ascending order, and ``mmap`` joins nothing.
 
 Below: `address_space`, `mapped_files`; the verbs of `pagemig.Task`. Left out, because a capture does
-not know it: which pages of files were dirty, who else maps them, what else of a file was cached, and
-whether two areas of shared memory without a name are one. Which of the host's nodes a page was on is
-left out because the machine has nodes of its own.
+not know it: which pages of files were dirty, who else maps them, what else of a file was cached; and, in
+captures without inodes, whether two areas of shared memory without a name are one. Which of the host's
+nodes a page was on is left out because the machine has nodes of its own.
 """
 
 from __future__ import annotations
@@ -320,7 +321,7 @@ def _place_area(
     machine: Machine, task: Task, area: Area, files: MappedFiles, swapped: npt.NDArray[np.uint64]
 ) -> None:
     """Map one area and fault its pages in, in ascending order; then those that go to swap."""
-    region = task.mmap(area.length, at=area.start, protection=area.permits, **files.mapping(area, machine))
+    region = task.mmap(area.length, at=area.start, protection=area.permits, **files.mapping(area))
     opened = _opened(area, swapped)
     if opened:
         task.mprotect(region, area.permits | opened)

@@ -1,7 +1,9 @@
 """``/proc/PID/pagemap``: one 64-bit word for each page of a process.
 
-Start with `Pagemap.runs`. Words are read in blocks, so that an area of many terabytes takes
-no memory. Frame numbers are neither needed nor read: the kernel shows them to root only.
+Start with `Pagemap.runs`. Where the kernel tells ranges instead of words (`page_scan`), it is asked
+for those. Otherwise words are read in blocks, so that an area of many terabytes takes no memory,
+but time: a word tells of its own page only, and none can be skipped. Frame numbers are neither
+needed nor read: the kernel shows them to root only.
 
 Source: ``Documentation/admin-guide/mm/pagemap.rst``.
 """
@@ -12,11 +14,13 @@ import mmap
 import os
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 import numpy as np
 
 from ..errors import UsageError
 from .area import Run, Runs, joined, runs_in
+from .page_scan import OF_FILE, PRESENT, scan, tells_ranges
 
 _PRESENT = np.uint64(1 << 63)
 _SWAPPED = np.uint64(1 << 62)
@@ -32,6 +36,7 @@ class Pagemap:
     def __init__(self, descriptor: int, path: Path) -> None:
         self._descriptor = descriptor
         self._path = path
+        self.tells_ranges = tells_ranges(descriptor)
 
     @staticmethod
     def opened(path: Path) -> Pagemap | None:
@@ -69,12 +74,37 @@ class Pagemap:
         UsageError
             The process ended meanwhile, or the host stopped telling.
         """
+        if self.tells_ranges:
+            return self._runs_from_ranges(start, length)
+        return self._runs_from_words(start // mmap.PAGESIZE, length // mmap.PAGESIZE)
+
+    def _runs_from_ranges(self, start: int, length: int) -> tuple[Runs, Runs, Runs]:
         resident: list[Run] = []
         anonymous: list[Run] = []
         swapped: list[Run] = []
-        pages = length // mmap.PAGESIZE
+        try:
+            for first, end, kind in scan(self._descriptor, start, start + length):
+                run = (first - start) // mmap.PAGESIZE, (end - first) // mmap.PAGESIZE
+                if not kind & PRESENT:
+                    swapped.append(run)
+                    continue
+                resident.append(run)
+                if not kind & OF_FILE:
+                    anonymous.append(run)
+        except OSError as error:
+            self._refuse(error)
+        # Of memory that is gone no range is told, which would look like an empty one.
+        self._words(start // mmap.PAGESIZE, 1)
+        return joined(resident), joined(anonymous), joined(swapped)
+
+    def _runs_from_words(self, start: int, pages: int) -> tuple[Runs, Runs, Runs]:
+        resident: list[Run] = []
+        anonymous: list[Run] = []
+        swapped: list[Run] = []
         for first in range(0, pages, _BLOCK_PAGES):
-            words = self._words(start // mmap.PAGESIZE + first, min(_BLOCK_PAGES, pages - first))
+            words = self._words(start + first, min(_BLOCK_PAGES, pages - first))
+            if words.max() < _SWAPPED:
+                continue
             is_present = (words & _PRESENT) != 0
             is_swapped = ~is_present & ((words & _SWAPPED) != 0)
             is_anonymous = is_present & ((words & _FILE_OR_SHARED) == 0)
@@ -88,8 +118,11 @@ class Pagemap:
             try:
                 more = os.pread(self._descriptor, pages * _WORD - len(data), page * _WORD + len(data))
             except OSError as error:
-                raise UsageError(f"{self._path}: {error.strerror}") from None
+                self._refuse(error)
             if not more:
                 raise UsageError(f"{self._path}: the process ended while it was captured")
             data += more
         return np.frombuffer(data, dtype=np.uint64)
+
+    def _refuse(self, error: OSError) -> NoReturn:
+        raise UsageError(f"{self._path}: {error.strerror}") from None

@@ -16,7 +16,7 @@ from ..flags import KiB
 from .area import Area
 
 _LINE = re.compile(
-    rb"([0-9a-f]+)-([0-9a-f]+) ([r-][w-][x-])([ps]) ([0-9a-f]+) [0-9a-f]+:[0-9a-f]+ \d+(?: +(.*))?"
+    rb"([0-9a-f]+)-([0-9a-f]+) ([r-][w-][x-])([ps]) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) (\d+)(?: +(.*))?"
 )
 _COUNT = re.compile(rb"(\w+): +(\d+) kB")
 _ON_NODE = re.compile(rb"N(\d+)=(\d+)")
@@ -33,6 +33,8 @@ class Mapped:
     shared: bool
     offset: int
     name: str
+    device: str
+    inode: int
 
     @property
     def length(self) -> int:
@@ -41,7 +43,16 @@ class Mapped:
 
     def bare(self) -> Area:
         """Return the area without any page."""
-        return Area(self.start, self.end, self.protection, self.shared, self.offset, self.name)
+        return Area(
+            self.start,
+            self.end,
+            self.protection,
+            self.shared,
+            self.offset,
+            self.name,
+            device=self.device,
+            inode=self.inode,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +94,19 @@ def mapped_in(maps: bytes) -> list[Mapped]:
 
 
 def _mapped(match: re.Match[bytes]) -> Mapped:
-    start, end, protection, share, offset, name = match.groups()
-    text = (name or b"").decode("utf-8", "backslashreplace")
-    return Mapped(int(start, 16), int(end, 16), protection.decode(), share == b"s", int(offset, 16), text)
+    start, end, protection, share, offset, device, inode, name = match.groups()
+    # An area of no object has inode 0.
+    number = int(inode)
+    return Mapped(
+        int(start, 16),
+        int(end, 16),
+        protection.decode(),
+        share == b"s",
+        int(offset, 16),
+        (name or b"").decode("utf-8", "backslashreplace"),
+        device.decode() if number else "",
+        number,
+    )
 
 
 def counts_in(smaps: bytes) -> dict[int, Counts]:

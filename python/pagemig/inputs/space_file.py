@@ -4,7 +4,7 @@ This room knows files and the shape of JSON, not what the fields mean: `address_
 Start with `read` and `write`; `Members` takes an object apart and says where in the file
 something is not as it should be.
 
-Left out: other versions of the format; there is one.
+Left out: what the versions of the format differ in.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,10 +42,16 @@ def integer(value: object, what: str, low: int = 0, high: int = (1 << 64) - 1) -
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise UsageError(f"{what} is {value!r}; it must be an integer") from None
+        raise UsageError(f"{what} is {value!r}; it must be an integer{_as_bytes(value)}") from None
     if not low <= number <= high:
         raise UsageError(f"{what} is {number}; it must be {low} to {high}")
     return number
+
+
+def _as_bytes(value: object) -> str:
+    """Say how Python code writes a size that a scenario and the command line take as text."""
+    size = re.fullmatch("([0-9]+) ?([KMG])(iB)?", value) if isinstance(value, str) else None
+    return "" if size is None else f", such as {size[1]} * pm.{size[2]}iB"
 
 
 def register(value: object, what: str) -> int:
@@ -95,12 +102,25 @@ def page_multiple(value: object, what: str) -> int:
     return number
 
 
+def listed(values: object) -> list[Any] | None:
+    """Return what a list or another iterable holds; None of what is none, or is text.
+
+    An array without a dimension looks like one and holds nothing that could be listed.
+    """
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        return None
+    if isinstance(values, np.ndarray) and values.ndim == 0:
+        return None
+    return list(values)
+
+
 def node_mask(nodes: object, what: str) -> int:
     """Return a set of node ids as a mask, bit n for node n."""
-    if isinstance(nodes, (str, bytes)) or not isinstance(nodes, Iterable):
+    ids = listed(nodes)
+    if ids is None:
         raise UsageError(f"{what} is {nodes!r}; it must be node ids, such as [0, 1]")
     mask = 0
-    for node in nodes:
+    for node in ids:
         mask |= 1 << integer(node, f"a node of {what}", high=NODES_MAX - 1)
     return mask
 
@@ -136,7 +156,7 @@ def wanted_nodes(nodes: object, count: int) -> Nodes | int:
     Whether such nodes exist is for the simulated kernel to say; here they must only fit
     into the 32 bits that it reads.
     """
-    if not isinstance(nodes, np.ndarray) and not isinstance(nodes, Iterable):
+    if not isinstance(nodes, Iterable) or (isinstance(nodes, np.ndarray) and nodes.ndim == 0):
         return integer(nodes, "nodes", -(1 << 31), (1 << 31) - 1)
     array = integers(nodes, "nodes")
     if array.size != count:
@@ -158,12 +178,12 @@ def integers(values: object, what: str) -> npt.NDArray[np.integer]:
     """Return a list of integers as a one-dimensional array of some integer type."""
     if isinstance(values, (str, bytes)):
         raise UsageError(f"{what} is {values!r}; it must be integers")
-    listed = list(values) if isinstance(values, Iterable) and not isinstance(values, np.ndarray) else values
+    items = list(values) if isinstance(values, Iterable) and not isinstance(values, np.ndarray) else values
     try:
-        array = np.asarray(listed)
-        if array.dtype.kind == "f" and isinstance(listed, list) and all(type(n) is int for n in listed):
+        array = np.asarray(items)
+        if array.dtype.kind == "f" and isinstance(items, list) and all(type(n) is int for n in items):
             # numpy finds no common type for numbers on both sides of 2**63.
-            array = np.array(listed, dtype=np.uint64)
+            array = np.array(items, dtype=np.uint64)
     except (ValueError, TypeError, OverflowError):
         raise UsageError(f"{what} is not a list of integers") from None
     if array.ndim == 0:

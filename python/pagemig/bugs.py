@@ -11,9 +11,9 @@ modelled: `pagemig.Profile.EXACT` has it, ``REPAIRED`` has not.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
 from typing import NamedTuple
 
+from .arguments import listed
 from .errors import UsageError
 
 
@@ -203,10 +203,9 @@ BITS = {bug: 1 << number for number, bug in enumerate(Bug)}
 
 def bits_of(bugs: object) -> int:
     """Return some bugs as the core has them; `UsageError` for anything else."""
-    if isinstance(bugs, str) or not isinstance(bugs, Iterable):
-        bugs = (bugs,)
+    items = listed(bugs)
     bits = 0
-    for bug in bugs:
+    for bug in [bugs] if items is None else items:
         if not isinstance(bug, Bug):
             known = ", ".join(f"Bug.{other.name}" for other in Bug)
             raise UsageError(f"bugs has {bug!r}; each must be one of {known}")

@@ -12,11 +12,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from . import _core
-from .errors import OutOfMemoryError, PagemigError, SyscallError, UsageError
+from .errors import OutOfMemoryError, PagemigError, SyscallError, UsageError, said_by
 
 if TYPE_CHECKING:
     from .system import System
@@ -37,6 +37,46 @@ class CallValue(Protocol):
 
     def _for_clone(self) -> CallValue:
         """The same, with user memory of its own."""
+
+
+class HandleNumber(int):
+    """The number of a handle that a person gave to a call, which remembers the handle until it is started.
+
+    It is equal to its number, and it is pickled and copied as that.
+    """
+
+    handle: Any
+
+    @staticmethod
+    def of(handle: object, number: int) -> int:
+        """Return the number of a handle; of a plain number itself."""
+        if not hasattr(handle, "_system"):
+            return number
+        made = HandleNumber(number)
+        made.handle = handle
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, (int(self),)
+
+
+def for_machine(system: System, what: CallValue) -> CallValue:
+    """Return what a call shall do with plain numbers for the handles in it.
+
+    Raises
+    ------
+    UsageError
+        One of them is of another machine.
+    """
+    value: Any = what
+    plain = {}
+    for field in fields(value) if is_dataclass(value) else ():
+        number = getattr(value, field.name)
+        if isinstance(number, HandleNumber):
+            if number.handle._system is not system:
+                raise UsageError(f"{number.handle!r} belongs to another machine; look it up on this one")
+            plain[field.name] = int(number)
+    return replace(value, **plain) if plain else what
 
 
 class Holder(enum.IntEnum):
@@ -206,7 +246,7 @@ class Call:
         self._system = system
         self._number = number
         self._pid = pid
-        self._what = what
+        self._what = for_machine(system, what)
         self._asked = ""
         self._delivered = 0
         self._ended: _Ended | None = None
@@ -336,7 +376,7 @@ class Call:
             self._drive(lambda core: core.finish(self._number))
 
     def __repr__(self) -> str:
-        place = "done" if self._ended is not None else f"at {self.at}"
+        place = "done" if self._ended is not None else said_by(lambda: f"at {self.at}")
         return f"<Call {self._number} by task {self._pid}: {type(self._what).__name__}, {place}>"
 
     def _drive(self, how: Callable[[_core.Machine], Any]) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import calls
 from .arguments import nodes_in, require_bool
 from .calls.value import run_now
+from .errors import said_by
 from .region import HasPid
 from .system import System
 
@@ -135,7 +136,7 @@ class Cpuset:
         return Cpuset, (self._system, self._number)
 
     def __repr__(self) -> str:
-        return f"<Cpuset {self._number} {self.name!r}>"
+        return f"<Cpuset {self._number} {said_by(lambda: repr(self.name))}>"
 
     @property
     def _row(self) -> tuple[Any, ...]:

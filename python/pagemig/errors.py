@@ -12,6 +12,7 @@ picklable.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -149,19 +150,21 @@ class SyscallError(OSError):
     Attributes
     ----------
     call
-        The name of the system call.
+        The name of the system call; empty if nobody said it.
     statuses
-        What it had written to its status array until then: an int32 array, one entry a
+        What it had written to its status array until then: a read-only int32 array, one entry a
         page, possibly empty; None for a call that has no such array.
     """
 
-    call: str
-    statuses: npt.NDArray[np.int32] | None
+    call: str = ""
+    statuses: npt.NDArray[np.int32] | None = None
 
     def __str__(self) -> str:
-        return f"{self.call}: {super().__str__()}"
+        return f"{self.call}: {super().__str__()}" if self.call else super().__str__()
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if type(self) is SyscallError and not self.call:
+            return SyscallError, self.args
         return syscall_error, (self.errno, self.call, self.statuses, self.strerror)
 
 
@@ -198,7 +201,25 @@ def syscall_error(
     error = _class_for(type(OSError(code, "")))(code, os.strerror(code) if text is None else text)
     error.call = call
     error.statuses = statuses
+    if statuses is not None:
+        statuses.setflags(write=False)
     return error
+
+
+def said_by(machine: Callable[[], object]) -> str:
+    """Return what a machine is asked for the repr of a handle, which must never raise, or why it cannot say.
+
+    >>> def asked():
+    ...     raise MachineBusyError("another thread is running this machine")
+    >>> said_by(asked)
+    'busy'
+    """
+    try:
+        return str(machine())
+    except MachineBusyError:
+        return "busy"
+    except PagemigError:
+        return "broken"
 
 
 def _class_for(builtin: type[OSError]) -> type[SyscallError]:

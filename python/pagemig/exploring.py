@@ -99,6 +99,9 @@ def explore(
     >>> pm.explore(machine, race, pm.Exhaustive(preemptions=0)).complete
     True
     """
+    for name, asked in (("check", check), ("observe", observe), ("progress", progress)):
+        if asked is not None and not callable(asked):
+            raise UsageError(f"{name} is {asked!r}; it must be a function or None")
     stage = Stage.prepare(machine, calls, granularity)
     limits = _limits(memory, transitions, steps)
     search = _begin(stage, strategy, **limits, stop_at_first=stop_at_first, reduction=reduction)
@@ -241,9 +244,11 @@ class _Judge:
 def _failure(check: Check, end: Replay) -> str | None:
     """Return what a check says is wrong, None if nothing is."""
     try:
-        answer = check(end)
+        answer: Any = check(end)
     except AssertionError as error:
         return str(error) or "the check's assertion failed"
+    if isinstance(answer, np.bool_):
+        answer = bool(answer)
     if answer is False:
         return "the check said False"
     if isinstance(answer, str):

@@ -17,7 +17,7 @@ from . import calls
 from .arguments import integer, read_only, require_bool
 from .calls.files import file_page
 from .calls.value import run_now
-from .errors import UsageError
+from .errors import UsageError, said_by
 from .filesystems import TMPFS, FileSystem
 from .flags import BufferState, MappingFlags, Written
 from .region import HasPid, Region
@@ -366,7 +366,7 @@ class File:
         return File, (self._system, self._number)
 
     def __repr__(self) -> str:
-        return f"<File {self._number} {self.name!r}>"
+        return f"<File {self._number} {said_by(lambda: repr(self.name))}>"
 
     @property
     def _row(self) -> tuple[int, str, int, int, int, bool]:

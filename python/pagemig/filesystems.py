@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .arguments import integer
+from .arguments import integer, listed
 from .errors import UsageError
 from .flags import PAGE_SIZE
 
@@ -237,9 +237,10 @@ def _buffer_bytes(value: object) -> int:
 
 
 def _script(outcomes: object) -> tuple[WriteOutcome | int, ...]:
-    if isinstance(outcomes, (str, bytes)) or not isinstance(outcomes, Iterable):
+    items = listed(outcomes)
+    if items is None:
         raise UsageError(f"write_script is {outcomes!r}; it must be a list of WriteOutcome and errnos")
-    return tuple(_outcome(outcome) for outcome in outcomes)
+    return tuple(map(_outcome, items))
 
 
 def _outcome(value: object) -> WriteOutcome | int:

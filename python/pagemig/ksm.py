@@ -13,6 +13,7 @@ from typing import Any
 
 from . import calls
 from .calls.value import run_now
+from .errors import said_by
 from .region import HasPid
 from .system import System
 
@@ -123,5 +124,8 @@ class Ksm:
         return Ksm, (self._system,)
 
     def __repr__(self) -> str:
+        return f"<Ksm: {said_by(self._counts)}>"
+
+    def _counts(self) -> str:
         shared, sharing, unshared = self._system.core.ksm()
-        return f"<Ksm: {shared} pages shared, {sharing} sharing, {unshared} unshared>"
+        return f"{shared} pages shared, {sharing} sharing, {unshared} unshared"

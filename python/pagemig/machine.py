@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from . import _core, calls, snapshot
 from .arguments import integer, page_multiple, require_bool, require_name
 from .bugs import Bug, bits_of
-from .call import Call, CallValue, drive
+from .call import Call, CallValue, drive, for_machine
 from .errors import UsageError
 from .flags import PAGE_SIZE, Capability, Granularity, Profile
 from .machine_kernel import MachineKernel
@@ -27,7 +27,7 @@ from .task_view import require_capabilities
 from .topology import NodeSizes, Topology, plan
 
 _ID_MAX = (1 << 32) - 1
-SWAP_PAGES_MAX = (1 << 27) - 1
+SWAP_BYTES_MAX = ((1 << 27) - 1) * PAGE_SIZE
 
 
 class Loadable(Protocol):
@@ -96,7 +96,7 @@ class Machine(MachineKernel):
             raise UsageError(f"contents is {contents!r}; it must be True or False")
         if not isinstance(profile, Profile):
             raise UsageError(f"profile is {profile!r}; it must be Profile.EXACT or Profile.REPAIRED")
-        swap_pages = integer(page_multiple(swap, "swap") // PAGE_SIZE, "pages of swap", high=SWAP_PAGES_MAX)
+        swap_pages = integer(page_multiple(swap, "swap"), "swap", high=SWAP_BYTES_MAX) // PAGE_SIZE
         block = integer(pageblock_frames, "pageblock_frames", 1, 1 << 31)
         if block & (block - 1):
             raise UsageError(f"pageblock_frames is {block}; it must be a power of two")
@@ -280,11 +280,12 @@ class Machine(MachineKernel):
             raise UsageError(f"call is {call!r}; it must be a value of pagemig.calls")
         if not isinstance(granularity, Granularity):
             raise UsageError(f"granularity is {granularity!r}; it must be Granularity.FINE or COARSE")
-        pid = system.pid_of(by)
-        request = call._request(system, pid)
+        pid = system.pid_of(by, "by")
+        what = for_machine(system, call)
+        request = what._request(system, pid)
         with system.alone():
             number = system.core.start(pid, request, granularity is Granularity.FINE)
-            return Call(system, number, pid, call)
+            return Call(system, number, pid, what)
 
     def run(self) -> None:
         """Step all calls in flight, round robin, until all are done.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .arguments import integer
-from .errors import UsageError, syscall_error
+from .errors import UsageError, said_by, syscall_error
 from .flags import PAGE_SIZE
 from .region import HasPid
 from .system import System
@@ -145,7 +145,7 @@ class Memcg:
         return Memcg, (self._system, self._number)
 
     def __repr__(self) -> str:
-        return f"<Memcg {self._number} {self.name!r}>"
+        return f"<Memcg {self._number} {said_by(lambda: repr(self.name))}>"
 
     @property
     def _row(self) -> tuple[Any, ...]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from .arguments import integer
 from .errors import UsageError
@@ -83,7 +84,13 @@ class SecurityHook:
                 raise UsageError(f"a veto is for {pair!r}; it must be for (caller pid, target pid)")
             caller, target = (integer(pid, "a pid of a veto", high=(1 << 31) - 1) for pid in pair)
             checked[caller, target] = integer(code, "the errno of a veto", 1, 4095)
-        object.__setattr__(self, "vetoes", checked)
+        object.__setattr__(self, "vetoes", MappingProxyType(checked))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SecurityHook, (dict(self.vetoes),)
+
+    def __repr__(self) -> str:
+        return f"SecurityHook(vetoes={dict(self.vetoes)})"
 
     def __hash__(self) -> int:
         return hash(tuple(sorted(self.vetoes.items())))

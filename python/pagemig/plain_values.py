@@ -108,7 +108,7 @@ def _plain(value: Any) -> Any:
         return value
     if type(value) is tuple:
         return [_plain(each) for each in value]
-    if type(value) is dict:
+    if type(value) in (dict, types.MappingProxyType):
         return {"map": [[_plain(key), _plain(each)] for key, each in value.items()]}
     if type(value) is bytes:
         return {"bytes": b64encode(value).decode()}

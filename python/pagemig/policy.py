@@ -12,7 +12,7 @@ import errno
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .arguments import node_mask, nodes_in
+from .arguments import listed, node_mask, nodes_in, require_bool
 from .errors import UsageError
 from .flags import MPOL_F_RELATIVE_NODES, MPOL_F_STATIC_NODES, PolicyMode
 
@@ -34,8 +34,8 @@ class Policy:
     Raises
     ------
     UsageError
-        ``mode`` is no `pagemig.PolicyMode`, or ``nodes`` holds what is no node id. What the kernel would
-        refuse is not refused here.
+        ``mode`` is no `pagemig.PolicyMode`, ``nodes`` holds what is no node id, or a flag is no bool. What
+        the kernel would refuse is not refused here.
 
     Examples
     --------
@@ -51,8 +51,12 @@ class Policy:
     def __post_init__(self) -> None:
         if not isinstance(self.mode, PolicyMode):
             raise UsageError(f"mode is {self.mode!r}; it must be a PolicyMode, such as PolicyMode.BIND")
-        nodes = self.nodes if isinstance(self.nodes, Iterable) else (self.nodes,)
+        nodes = listed(self.nodes)
+        if nodes is None:
+            nodes = [self.nodes]
         object.__setattr__(self, "nodes", nodes_in(node_mask(nodes, "nodes")))
+        for name in ("static", "relative"):
+            object.__setattr__(self, name, require_bool(getattr(self, name), name))
 
     @property
     def mask(self) -> int:

@@ -6,6 +6,7 @@ is asked through the `pagemig.Task`.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -34,7 +35,8 @@ class HasPid(Protocol):
 class Region:
     """A run of pages in one task's memory.
 
-    Slicing, by page, gives a smaller region; nothing is copied.
+    Slicing, by page, gives a smaller region; nothing is copied. ``in`` tells whether an address, an
+    integer of any kind, lies in it, or whether all of another region of the same task does.
 
     Parameters
     ----------
@@ -100,18 +102,28 @@ class Region:
 
     def __getitem__(self, pages: int | slice) -> Region:
         if isinstance(pages, slice):
-            first, stop, stride = pages.indices(len(self))
+            try:
+                first, stop, stride = pages.indices(len(self))
+            except (TypeError, ValueError):
+                raise UsageError(f"{pages!r} is no slice of pages; its ends must be integers") from None
             if stride != 1:
                 raise UsageError("a region is contiguous: slice it without a step")
             return Region(self.task, self.start + first * PAGE_SIZE, max(0, stop - first) * PAGE_SIZE)
+        if not len(self):
+            raise UsageError(f"the region is empty; it has no page {pages!r}")
         page = integer(pages, "page", -len(self), len(self) - 1) % len(self)
         return Region(self.task, self.start + page * PAGE_SIZE, PAGE_SIZE)
 
     def __iter__(self) -> Iterator[Region]:
         return (self[page] for page in range(len(self)))
 
-    def __contains__(self, address: object) -> bool:
-        return isinstance(address, int) and self.start <= address < self.end
+    def __contains__(self, where: object) -> bool:
+        if isinstance(where, Region):
+            return where.task == self.task and self.start <= where.start and where.end <= self.end
+        try:
+            return self.start <= operator.index(where) < self.end  # type: ignore[arg-type]
+        except TypeError:
+            return False
 
     def __repr__(self) -> str:
         return f"Region(task={self.task}, start={self.start:#x}, length={self.length:#x})"

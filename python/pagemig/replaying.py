@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from .call import Call, CallValue, drive
+from .arguments import integer
+from .call import Call, CallValue, drive, for_machine
 from .errors import InternalError, UsageError
 from .flags import Granularity
 from .machine import Machine
@@ -112,9 +113,10 @@ def replay(
     """
     if not isinstance(schedule, str):
         raise UsageError(f"schedule is {schedule!r}; it must be text such as '3a1b2a'")
+    kept = integer(record, "record", high=1 << 32)
     stage = Stage.prepare(machine, calls, granularity)
-    if record:
-        stage.machine.record(record)
+    if kept:
+        stage.machine.record(kept)
     return _run(stage.machine, stage.calls, schedule)
 
 
@@ -140,6 +142,8 @@ class Stage:
             raise UsageError(f"machine is {machine!r}; it must be a pagemig.Machine")
         if not isinstance(granularity, Granularity):
             raise UsageError(f"granularity is {granularity!r}; it must be Granularity.FINE or COARSE")
+        if not isinstance(calls, Iterable):
+            raise UsageError(f"calls is {calls!r}; it must be calls in flight or pairs (call, task)")
         items = tuple(calls)
         if not 1 <= len(items) <= CALLS_MAX:
             raise UsageError(f"{len(items)} calls; a schedule names 1 to 26 of them, a to z")
@@ -188,4 +192,5 @@ def _in_flight(machine: Machine, twin: Machine, item: Runnable, granularity: Gra
         raise UsageError(f"{item!r} is neither a call in flight nor a pair (call, task)")
     what, by = item
     pid = by.pid if isinstance(by, Task) and by._system is machine._system else by
+    what = for_machine(machine._system, what)
     return twin.start(what, by=pid, granularity=granularity)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -306,7 +307,13 @@ class ByPage:
     def __post_init__(self) -> None:
         if not isinstance(self.nodes, Mapping):
             raise UsageError(f"nodes is {self.nodes!r}; it must be {{pfn: node}}")
-        object.__setattr__(self, "nodes", dict(self.nodes))
+        object.__setattr__(self, "nodes", MappingProxyType(dict(self.nodes)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ByPage, (dict(self.nodes),)
+
+    def __repr__(self) -> str:
+        return f"ByPage(nodes={dict(self.nodes)})"
 
     def node_of(self, pfn: int) -> int:
         """Tell the node for one page.

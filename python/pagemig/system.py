@@ -149,7 +149,7 @@ class System:
 
     def acting(self, by: HasPid | None) -> int:
         """Return the pid of who does something: a task of this machine, or the kernel for None."""
-        return KERNEL if by is None else self.pid_of(by)
+        return KERNEL if by is None else self.pid_of(by, "by")
 
     @contextmanager
     def kernel_on(self, cpu: int, by: HasPid | None) -> Iterator[None]:
@@ -166,11 +166,14 @@ class System:
             with suppress(PagemigError):
                 self.core.set_kernel_cpu(0)
 
-    def pid_of(self, task: HasPid | int) -> int:
+    def pid_of(self, task: HasPid | int, what: str = "task") -> int:
         """Return the pid of a task of this machine, given by its handle or its number."""
         if getattr(task, "_system", self) is not self:
             raise UsageError(f"{task!r} belongs to another machine; use machine.task(...) of this one")
-        number = integer(getattr(task, "pid", task), "task", high=PID_MAX)
+        named = getattr(task, "pid", task)
+        if not hasattr(named, "__index__"):
+            raise UsageError(f"{what} is {task!r}; it must be a task of this machine, or its pid")
+        number = integer(named, what, high=PID_MAX)
         self.facts(number)
         return number
 
@@ -248,6 +251,8 @@ class System:
         A call that Ctrl-C interrupts and that cannot end early is in flight afterwards: ``what`` says
         what its handle is told that it does.
         """
+        if progress is not None and not callable(progress):
+            raise UsageError(f"progress is {progress!r}; it must be a function or None")
         try:
             return self.core.do(pid, request, progress)
         except BaseException:

@@ -110,7 +110,7 @@ class Task(TaskMemory):
         OSError
             EIO: the disk failed; ENOMEM: no frame, or a refused charge.
         """
-        return file.read(offset, size, by=self)
+        return _file(file).read(offset, size, by=self)
 
     def write_file(
         self, file: File, offset: int, data: bytes | None = None, *, size: int | None = None
@@ -138,7 +138,7 @@ class Task(TaskMemory):
         OSError
             EIO: the disk failed; ENOMEM: no frame, or a refused charge.
         """
-        return file.write(offset, data, size=size, by=self)
+        return _file(file).write(offset, data, size=size, by=self)
 
     # its life ---------------------------------------------------------------------------
 
@@ -317,3 +317,10 @@ class Task(TaskMemory):
         if getattr(target, "_system", self._system) is not self._system:
             raise UsageError(f"{target!r} belongs to another machine; use machine.task(...) of this one")
         return target_pid(target)
+
+
+def _file(file: File) -> File:
+    """Return ``file`` if it is one."""
+    if not isinstance(file, File):
+        raise UsageError(f"file is {file!r}; it must be a File, such as machine.file('name')")
+    return file

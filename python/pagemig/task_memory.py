@@ -17,7 +17,7 @@ from typing import Any
 import numpy.typing as npt
 
 from . import calls
-from .arguments import page_multiple, require_bool
+from .arguments import listed, page_multiple, require_bool
 from .calls.accesses import access_request, accesses_of
 from .calls.files import FILE_BYTES_MAX
 from .calls.memory import require_protection, whole_pages
@@ -271,8 +271,9 @@ class TaskMemory(TaskView):
         write
             Whether to store (the byte that is there already) or to load.
         progress
-            Called now and then during a long call with the pages done and the pages asked for; what it
-            raises ends the call there, as Ctrl-C does. The machine refuses it, being busy.
+            Called now and then during a long call with the pages done and the pages asked for. The
+            machine refuses it, being busy. What it raises ends the call there, as Ctrl-C does; beside
+            other calls in flight, or while events are recorded, the call stays in flight instead.
 
         Returns
         -------
@@ -405,10 +406,9 @@ class TaskMemory(TaskView):
 
 
 def _area_flags(flags: VmFlags | Iterable[VmFlags]) -> VmFlags:
-    listed = [flags] if isinstance(flags, VmFlags) else flags
-    if not isinstance(listed, Iterable) or isinstance(listed, (str, bytes)):
+    kept = [flags] if isinstance(flags, VmFlags) else listed(flags)
+    if kept is None:
         raise UsageError(f"flags is {flags!r}; it must be VmFlags")
-    kept = list(listed)
     for flag in kept:
         if not isinstance(flag, VmFlags):
             raise UsageError(f"flags holds {flag!r}; it must be VmFlags, such as VmFlags.LOCKED")

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from .arguments import integer, page_multiple
+from .arguments import integer, listed, page_multiple
 from .errors import UsageError
 from .flags import NODES_MAX, PAGE_SIZE, GiB, ZoneKind
 
@@ -100,9 +100,9 @@ class Node:
     zones: Sequence[Zone] = ()
 
     def __post_init__(self) -> None:
-        zones = tuple(self.zones)
-        kinds = [zone.kind for zone in zones if isinstance(zone, Zone)]
-        if len(kinds) != len(zones) or len(set(kinds)) != len(kinds):
+        zones = listed(self.zones)
+        kinds = [zone.kind for zone in zones or () if isinstance(zone, Zone)]
+        if zones is None or len(kinds) != len(zones) or len(set(kinds)) != len(kinds):
             raise UsageError("zones of a node must be Zone(...) values, each of another kind")
         total = sum(zone.memory for zone in zones)
         if self.memory is None and not zones:

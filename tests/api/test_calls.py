@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import pickle
 
 import numpy as np
 import pytest
@@ -373,3 +374,57 @@ def test_a_verb_does_the_same_whoever_else_is_there(beside: str) -> None:
     assert read.pfn_of(0) is not None
     app.touch(area, write=False)
     assert machine.now == 0
+
+
+def test_a_call_with_a_handle_of_another_machine_is_refused_when_it_is_started(
+    machine: pm.Machine, app: pm.Task, heap: pm.Region
+) -> None:
+    """As by the verbs; though this machine has a file, a task and a cpuset with the same numbers."""
+    abroad = machine.clone()
+    file, group = abroad.create_file("data", pm.PAGE_SIZE), abroad.create_cpuset("all", mems=[0, 1])
+    mine = machine.create_file("data", pm.PAGE_SIZE)
+    machine.create_cpuset("all", mems=[0, 1])
+    (foreign,) = abroad.tasks
+    for call in (
+        pm.calls.truncate(file, 0),
+        pm.calls.lookup(file, 0),
+        pm.calls.move_pages(heap, 1, target=foreign),
+        pm.calls.migrate_pages(foreign, [0], [1]),
+        pm.calls.set_cpuset_mems(group, [0]),
+        pm.calls.attach_cpuset(group, app),
+        pm.calls.attach_cpuset(machine.cpuset("all"), foreign),
+    ):
+        with pytest.raises(pm.UsageError, match="belongs to another machine; look it up on this one"):
+            machine.start(call, by=app)
+        with pytest.raises(pm.UsageError, match="belongs to another machine"):
+            pm.explore(machine, [(call, app)])
+    assert (machine.calls, mine.size) == ((), pm.PAGE_SIZE)
+
+
+def test_a_call_with_handles_is_equal_to_one_with_their_numbers(machine: pm.Machine, app: pm.Task) -> None:
+    """As a value, in a pickle, once it is in flight, and where a race is tried out on copies."""
+    file = machine.create_file("data", pm.PAGE_SIZE)
+    call = pm.calls.truncate(file, 0)
+    assert call == pickle.loads(pickle.dumps(call)) == pm.calls.truncate(file.number, 0)
+    assert repr(call) == "Truncate(file=1, size=0)"
+    assert pm.explore(machine, [(call, app)]).complete
+    flight = machine.start(call, by=app)
+    assert type(flight.what.file) is int
+    assert pm.Machine.restore(machine.snapshot()).calls[0].what == call
+    flight.run()
+    assert file.size == 0
+
+
+def test_what_an_exploration_is_told_is_checked_before_it_begins(machine: pm.Machine, app: pm.Task) -> None:
+    """Functions that are none, calls that are no list; and False of numpy is False."""
+    race = [(pm.calls.touch(app.mmap(pm.PAGE_SIZE)), app)]
+    for name in ("check", "observe", "progress"):
+        with pytest.raises(pm.UsageError, match=f"{name} is 5; it must be a function or None"):
+            pm.explore(machine, race, **{name: 5})
+    with pytest.raises(pm.UsageError, match="calls is None; it must be calls in flight or pairs"):
+        pm.explore(machine, None)  # type: ignore[arg-type]
+    for record in (-1, [], "x"):
+        with pytest.raises(pm.UsageError, match="record is "):
+            pm.replay(machine, race, "", record=record)  # type: ignore[arg-type]
+    (finding,) = pm.explore(machine, race, check=lambda end: np.False_).findings  # type: ignore[arg-type,return-value]
+    assert finding.detail == "the check said False"

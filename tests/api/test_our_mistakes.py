@@ -111,3 +111,17 @@ def test_the_command_line_says_it_in_one_line_and_ends_with_70(tmp_path: Path) -
     assert line.startswith("pagemig: ")
     assert REPORT in line
     assert made.stdout == ""
+
+
+def test_a_handle_of_a_broken_machine_has_a_repr() -> None:
+    """What is known of it is its number; a replay that ended so can be printed, too."""
+    machine = pm.Machine.restore(broken())
+    file, other = machine.create_file("data", 0), machine.spawn("other")
+    flight = machine.start(pm.calls.drain(), by=other)
+    ran = pm.replay(machine, [flight], "")
+    for broken_one in (machine, ran.machine):
+        with pytest.raises(pm.InternalError):
+            broken_one.task(1).exit()
+    assert (repr(file), repr(machine.ksm)) == ("<File 1 broken>", "<Ksm: broken>")
+    assert repr(flight) == "<Call 1 by task 2: Drain, broken>"
+    assert "Drain, broken" in repr(ran)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+import numpy as np
 import pytest
 
 import pagemig as pm
@@ -164,3 +165,13 @@ def test_what_is_no_policy_is_refused(app: pm.Task) -> None:
     for act in wrong:
         with pytest.raises(pm.UsageError):
             act()
+
+
+def test_the_flags_of_a_policy_are_bools() -> None:
+    """Those of numpy become Python's; nothing else is taken for one."""
+    made = pm.Policy(BIND, [1], static=np.True_, relative=np.False_)  # type: ignore[arg-type]
+    assert made == pm.Policy(BIND, [1], static=True)
+    assert type(made.static) is type(made.relative) is bool
+    for flag in ("static", "relative"):
+        with pytest.raises(pm.UsageError, match=f"{flag} is 'no'; it must be True or False"):
+            pm.Policy(BIND, [1], **{flag: "no"})

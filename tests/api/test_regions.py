@@ -65,3 +65,25 @@ def test_a_region_is_not_cut_with_a_step_nor_beyond_its_end() -> None:
         region[2]
     with pytest.raises(AttributeError):
         region.start = 0  # type: ignore[misc]
+
+
+def test_an_address_of_any_kind_of_integer_lies_in_a_region_and_so_may_a_region() -> None:
+    """Those of numpy, too; a region does if all of it does, in the same task."""
+    heap = pm.Region(1, 0x10000, 4 * pm.PAGE_SIZE)
+    assert heap.addresses[1] in heap
+    assert np.uint64(0x10FFF) in heap[0]
+    assert np.int64(heap.end) not in heap
+    assert float(heap.start) not in heap
+    assert heap[1] in heap
+    assert heap[1:4] in heap
+    assert heap not in heap[1:]
+    assert pm.Region(2, 0x10000, pm.PAGE_SIZE) not in heap
+
+
+def test_what_is_no_number_of_a_page_is_refused_in_words() -> None:
+    """A slice with fractions, and any page of a region that has none."""
+    heap = pm.Region(1, 0x10000, 4 * pm.PAGE_SIZE)
+    with pytest.raises(pm.UsageError, match="ends must be integers"):
+        heap[1.0:2]  # type: ignore[misc]
+    with pytest.raises(pm.UsageError, match="the region is empty; it has no page 0"):
+        heap[2:2][0]

@@ -213,7 +213,7 @@ def test_every_call_there_is_can_be_kept() -> None:
     heap = app.mmap(2 * PAGE_SIZE)
     app.touch(heap)
     app.pin(heap.start)
-    made = every_call(heap, machine.file("log"), machine.cpuset("set"))
+    made = every_call(heap, machine.file("log").number, machine.cpuset("set").number)
     assert set(made) == set(pm.calls.__all__)
     for name, what in made.items():
         ours = machine.clone()

@@ -86,3 +86,31 @@ def test_reports_of_one_scenario_are_the_same_from_every_thread() -> None:
     once = race.run()
     with ThreadPoolExecutor(THREADS) as threads:
         assert all(report == once for report in threads.map(lambda _: race.run(), range(24)))
+
+
+def test_a_handle_says_what_it_knows_while_another_thread_runs_the_machine() -> None:
+    """A repr never raises: it is what a debugger and a message of an error ask for."""
+    machine = pm.Machine(nodes=[32 * pm.MiB] * 2, contents=True)
+    app = machine.spawn("app")
+    heap = app.mmap(4000 * pm.PAGE_SIZE)
+    flight = machine.start(pm.calls.drain(), by=machine.spawn("other"))
+    handles = [
+        machine.create_file("data", 0),
+        machine.create_memcg("batch"),
+        machine.create_cpuset("all", mems=[0]),
+        machine.ksm,
+        flight,
+        machine,
+        app,
+    ]
+    said: list[list[str]] = []
+    app.touch(heap, progress=lambda done, pages: said.append([repr(handle) for handle in handles]))
+    assert said
+    assert said[0][:5] == [
+        "<File 1 busy>",
+        "<Memcg 1 busy>",
+        "<Cpuset 1 busy>",
+        "<Ksm: busy>",
+        "<Call 1 by task 2: Drain, busy>",
+    ]
+    assert repr(handles[0]) == "<File 1 'data'>"

@@ -6,6 +6,7 @@ import copy
 import errno
 import inspect
 import pickle
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -325,3 +326,93 @@ def test_names_have_the_kernels_numbers() -> None:
     assert pm.RW == pm.R | pm.W
     assert (pm.KiB, pm.MiB, pm.GiB, pm.PAGE_SIZE) == (2**10, 2**20, 2**30, 4096)
     assert pm.build_profile in ("debug", "release")
+
+
+ZERO = np.array(1)
+"""An array without a dimension: it looks like a list, and cannot be listed."""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda app, heap: app.read_file(5, 0, 1), "file is 5; it must be a File"),
+        (lambda app, heap: app.write_file(None, 0, b"x"), "file is None; it must be a File"),
+        (lambda app, heap: app.migrate_pages(app, ZERO, [1]), "old_nodes is array"),
+        (lambda app, heap: app.migrate_pages(app, [1], ZERO), "new_nodes is array"),
+        (lambda app, heap: app.mmap(4096, flags=ZERO), "flags is array"),
+        (
+            lambda app, heap: app.mmap("64KiB"),
+            r"'64KiB'; it must be an integer, such as 64 \* pm.KiB",
+        ),
+        (lambda app, heap: app.access(heap, heap), "writes holds a Region"),
+        (lambda app, heap: app.access(heap, pm.Region(app, 0, 1 << 40)), "writes holds a Region"),
+        (lambda app, heap: app.access(heap, [[True], [True, False]]), "rows differ in length"),
+        (lambda app, heap: pm.calls.access(heap, [heap, heap]), "writes holds a Region"),
+        (lambda app, heap: app.touch(heap, progress=5), "progress is 5; it must be a function or None"),
+        (lambda app, heap: pm.Node(zones=5), "zones of a node must be Zone"),
+        (lambda app, heap: pm.Machine(nodes=[4096], bugs=ZERO), "bugs has array"),
+        (
+            lambda app, heap: pm.Machine(nodes=[4096], swap=1 << 50),
+            "swap is 1125899906842624; it must be",
+        ),
+        (lambda app, heap: pm.FileSystem("odd", write_script=ZERO), "write_script is array"),
+    ],
+)
+def test_what_no_verb_can_use_is_refused_in_words_before_anything_changes(
+    machine: pm.Machine, app: pm.Task, wrong: Callable[[pm.Task, pm.Region], object], said: str
+) -> None:
+    """No error of numpy or of Python, and no gigabytes for a large region."""
+    heap = app.mmap(2 * pm.PAGE_SIZE)
+    before = machine.snapshot()
+    with pytest.raises(pm.UsageError, match=said):
+        wrong(app, heap)
+    assert machine.snapshot() == before
+
+
+def test_one_node_may_be_an_array_without_a_dimension(app: pm.Task, heap: pm.Region) -> None:
+    """It is a number, and holds for all pages."""
+    assert app.move_pages(heap, ZERO).tolist() == [1] * 4
+
+
+def test_who_does_it_must_be_a_task(machine: pm.Machine, heap: pm.Region) -> None:
+    """The message names the argument and what would be right."""
+    with pytest.raises(pm.UsageError, match="by is None; it must be a task of this machine, or its pid"):
+        machine.start(pm.calls.touch(heap), by=None)  # type: ignore[arg-type]
+
+
+def test_a_security_hook_and_the_nodes_of_pages_cannot_be_changed_behind_the_machines_back(
+    machine: pm.Machine,
+) -> None:
+    """They are read-only; equality, copies, pickles and snapshots go on to work."""
+    machine.security_hook = hook = pm.SecurityHook({(1, 2): 13})
+    with pytest.raises(TypeError):
+        machine.security_hook.vetoes[1, 3] = 1  # type: ignore[index]
+    with pytest.raises(TypeError):
+        pm.ByPage({7: 1}).nodes[7] = 0  # type: ignore[index]
+    for value in (hook, pm.ByPage({7: 1})):
+        for twin in (pickle.loads(pickle.dumps(value)), copy.deepcopy(value)):
+            assert (twin, hash(twin), repr(twin)) == (value, hash(value), repr(value))
+    assert pm.Machine.restore(machine.snapshot()).security_hook == hook
+    assert repr(hook) == "SecurityHook(vetoes={(1, 2): 13})"
+
+
+def test_the_statuses_of_an_error_are_read_only_wherever_they_come_from(
+    app: pm.Task, heap: pm.Region
+) -> None:
+    """From a check before the first page, from the call, out of a pickle."""
+    for pages, node, target, error in (
+        (heap.addresses, 1, 99, "No such process"),
+        (heap, 5, None, "No such dev"),
+    ):
+        with pytest.raises(OSError, match=error) as caught:
+            app.move_pages(pages, node, target=target)
+        for raised in (caught.value, pickle.loads(pickle.dumps(caught.value))):
+            assert isinstance(raised, pm.SyscallError)
+            assert raised.statuses is not None
+            assert not raised.statuses.flags.writeable
+
+
+def test_a_syscall_error_that_a_person_makes_can_be_printed_and_pickled() -> None:
+    """It names no call, and has no statuses."""
+    error = pickle.loads(pickle.dumps(pm.SyscallError(1, "no")))
+    assert (str(error), error.call, error.statuses) == ("[Errno 1] no", "", None)

@@ -223,3 +223,14 @@ def test_what_is_no_file_is_written_to_and_not_replaced(here: Path) -> None:
     assert len(os.read(reader, 1 << 16)) > 100
     os.close(reader)
     assert (here / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verb"), [(("run", "x.toml", "--html"), "pagemig run"), (("--html",), "pagemig")]
+)
+def test_an_option_without_its_value_points_to_the_help_of_its_verb(
+    arguments: tuple[str, ...], verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not to that of the whole, which does not have the option."""
+    assert main(list(arguments)) == 2
+    assert f"(see '{verb} --help')" in capsys.readouterr().err

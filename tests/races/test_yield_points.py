@@ -132,7 +132,7 @@ OTHERS: dict[str, Callable[[Scene], object]] = {
     "store": lambda at: pm.calls.write(at.heap.start, b"!"),
     "load": lambda at: pm.calls.read(at.heap.start, 1),
     "fork": lambda at: pm.calls.fork("late"),
-    "lookup": lambda at: pm.calls.lookup(at.machine.files[0], 0),
+    "lookup": lambda at: pm.calls.lookup(at.machine.files[0].number, 0),
 }
 
 

@@ -298,3 +298,10 @@ def test_what_cannot_name_a_file_names_no_scenario(name: object) -> None:
     """Whatever the host would say of such a name, it is one sentence here."""
     with pytest.raises(pm.UsageError, match=r"it must name a file|File name too long"):
         pm.Scenario.load(name)  # type: ignore[arg-type]
+
+
+def test_a_file_may_begin_with_the_mark_of_utf_8(tmp_path: Path) -> None:
+    """As some editors write it."""
+    page = tmp_path / "marked.toml"
+    page.write_text("title = 'x'\nmachine = { nodes = ['1MiB'] }\ntasks.app = {}\n", encoding="utf-8-sig")
+    assert pm.Scenario.load(page).title == "x"

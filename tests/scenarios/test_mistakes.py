@@ -422,3 +422,11 @@ def test_what_only_a_host_knows_is_told_when_it_runs(plain: dict[str, Any]) -> N
     told = pm.Scenario(**plain)
     with pytest.raises(pm.UsageError, match=r"machine: .* this host has"):
         told.run()
+
+
+def test_a_flag_that_is_no_word_is_refused_with_the_words_that_are(mistakes: Mistakes) -> None:
+    """A list or a table inside the list of flags of a region."""
+    for odd in (["LOCKED"], {"LOCKED": True}):
+        wrong = {"title": "Flags", **machine(), "tasks": {"app": {}}, **region(flags=[odd])}
+        (said,) = mistakes(wrong | {"calls": []})
+        assert said.startswith(f"regions.x.flags: it holds {odd!r}; there is: MAYREAD, ")

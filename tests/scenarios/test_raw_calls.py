@@ -41,6 +41,25 @@ def test_a_mask_of_two_words_may_have_no_bit_in_the_second(plain: dict[str, Any]
         assert report.regions[0].moved == (0 if errno else 4)
 
 
+def test_a_raw_call_may_fail_with_any_errno_and_the_report_says_which(plain: dict[str, Any]) -> None:
+    """EPERM with flags that are numbers, EINVAL with a null pointer for a mask (syscalls 1, 5.1 and 6.1)."""
+    plain["tasks"]["other"] = {"uid": 5}
+    other = {"id": "raw", "by": "other"}
+    for call, errno in (
+        (RAW | other | {"target": "app"}, "EPERM"),
+        (RAW | other | {"target": 1, "pages": 4096}, "EPERM"),
+        (RAW | other | {"flags": 4, "pages": 4096}, "EPERM"),
+        (
+            other | {"do": "raw_mbind", "start": 4096, "length": 4096, "mode": 2, "nodes": [2], "flags": 4},
+            "EPERM",
+        ),
+        (other | {"do": "raw_migrate_pages", "old_nodes": [1], "maxnode": 32770}, "EINVAL"),
+        (other | {"do": "raw_migrate_pages", "target": "app", "old_nodes": [1], "new_nodes": [2]}, "EPERM"),
+    ):
+        report = pm.Scenario(**plain | {"calls": [call]}).run()
+        assert (report.calls[0].errno, report.why_not) == (errno, ()), call
+
+
 def test_raw_calls_are_for_calls_one_after_the_other(
     plain: dict[str, Any], mistakes: Callable[[dict[str, Any]], list[str]]
 ) -> None:

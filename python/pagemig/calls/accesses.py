@@ -102,7 +102,14 @@ def access_request(where: Where, writes: npt.ArrayLike, pid: int) -> _core.Reque
 
 
 def _stores(writes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    stores = np.asarray(writes)
+    items = [writes] if isinstance(writes, Region) else writes
+    if isinstance(items, (list, tuple)) and Region in set(map(type, items)):
+        # numpy would look into it for ever smaller regions.
+        raise UsageError("writes holds a Region; it must be one bool or a list")
+    try:
+        stores = np.asarray(items)
+    except ValueError:
+        raise UsageError("writes is not a list of bools: its rows differ in length") from None
     if stores.dtype != np.bool_ or stores.ndim > 1:
         raise UsageError(f"writes is {stores.ndim}-dimensional {stores.dtype}; it must be one bool or a list")
     return stores

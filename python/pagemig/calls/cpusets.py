@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from ..arguments import integer, node_mask
+from ..call import HandleNumber
 from ..region import HasPid
 from .value import HasNumber, Plain, refuse
 
@@ -26,7 +27,7 @@ _PID_MAX = (1 << 31) - 1
 
 def cpuset_number(cpuset: HasNumber | int) -> int:
     """Return the number of a cpuset; 0 is the root."""
-    return integer(getattr(cpuset, "number", cpuset), "cpuset", high=_CPUSET_MAX)
+    return HandleNumber.of(cpuset, integer(getattr(cpuset, "number", cpuset), "cpuset", high=_CPUSET_MAX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,5 +102,5 @@ def attach_cpuset(cpuset: HasNumber | int, task: HasPid | int) -> AttachCpuset:
     UsageError
         An argument is not of its kind.
     """
-    pid = integer(getattr(task, "pid", task), "task", 1, _PID_MAX)
+    pid = HandleNumber.of(task, integer(getattr(task, "pid", task), "task", 1, _PID_MAX))
     return AttachCpuset(cpuset_number(cpuset), pid)

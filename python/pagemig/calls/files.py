@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from ..arguments import integer
+from ..call import HandleNumber
 from ..errors import UsageError
 from ..flags import FILE_PAGES_MAX, PAGE_SIZE, GiB, Written
 from .value import HasNumber, Plain, refuse
@@ -30,7 +31,7 @@ _FILE_MAX = (1 << 32) - 1
 
 def file_number(file: HasNumber | int) -> int:
     """Return the number of a file; 0 would be the swap cache, which is none."""
-    return integer(getattr(file, "number", file), "file", 1, _FILE_MAX)
+    return HandleNumber.of(file, integer(getattr(file, "number", file), "file", 1, _FILE_MAX))
 
 
 def file_page(page: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from .. import _core
-from ..call import CallValue
+from ..call import CallValue, HandleNumber
 from ..errors import UsageError, syscall_error
 from ..region import HasPid
 from ..syscalls.move_pages import signed_pid
@@ -69,4 +69,4 @@ def checked(made: _core.Request | int, call: str) -> _core.Request:
 
 def target_pid(target: HasPid | int | None) -> int:
     """Return the pid that a system call is given: 0 for the caller."""
-    return 0 if target is None else signed_pid(getattr(target, "pid", target))
+    return 0 if target is None else HandleNumber.of(target, signed_pid(getattr(target, "pid", target)))

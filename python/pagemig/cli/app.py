@@ -85,7 +85,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except typer.TyperException as error:
         words = error.format_message().rstrip(".").replace(_NO_INTEGER, "it must be a whole number")
-        complain(f"{words} (see {_help_of(error)})")
+        complain(f"{words} (see {_help_of(error, sys.argv[1:] if arguments is None else arguments)})")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         return 130
@@ -142,6 +142,10 @@ def _say_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _help_of(error: typer.TyperException) -> str:
+def _help_of(error: typer.TyperException, arguments: Sequence[str]) -> str:
+    """Say whose help is meant: an option without its value knows no verb, so the first argument does."""
     context = getattr(error, "ctx", None)
-    return f"'{context.command_path} --help'" if context is not None else "'pagemig --help'"
+    if context is not None:
+        return f"'{context.command_path} --help'"
+    verbs = {command.name for command in app.registered_commands}
+    return f"'pagemig {arguments[0]} --help'" if arguments and arguments[0] in verbs else "'pagemig --help'"

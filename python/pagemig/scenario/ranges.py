@@ -19,7 +19,7 @@ from pydantic_core import CoreSchema, core_schema
 from ..calls.accesses import READ_MAX
 from ..calls.files import FILE_BYTES_MAX, TRANSFER_MAX
 from ..flags import FILE_PAGES_MAX, NODES_MAX, PAGE_SIZE, USER_END
-from ..machine import SWAP_PAGES_MAX
+from ..machine import SWAP_BYTES_MAX
 from ..memcg import LIMIT_MAX
 from ..topology import CPUS_MAX, FRAMES_MAX
 from . import naming
@@ -237,7 +237,7 @@ _WRITE_SIZE = PlainSerializer(naming.told, return_type=str)
 Size = Annotated[int, Bytes(), _WRITE_SIZE]
 NodeMemory = Annotated[int, Bytes(0, FRAMES_MAX * PAGE_SIZE, whole_pages=True), _WRITE_SIZE]
 ZoneMemory = Annotated[int, Bytes(PAGE_SIZE, FRAMES_MAX * PAGE_SIZE, whole_pages=True), _WRITE_SIZE]
-SwapSize = Annotated[int, Bytes(0, SWAP_PAGES_MAX * PAGE_SIZE, whole_pages=True), _WRITE_SIZE]
+SwapSize = Annotated[int, Bytes(0, SWAP_BYTES_MAX, whole_pages=True), _WRITE_SIZE]
 Limit = Annotated[int, Bytes(0, LIMIT_MAX), _WRITE_SIZE]
 RegionSize = Annotated[int, Bytes(1, USER_END), _WRITE_SIZE]
 MapOffset = Annotated[int, Bytes(0, FILE_BYTES_MAX, whole_pages=True), _WRITE_SIZE]

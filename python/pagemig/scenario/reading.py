@@ -42,6 +42,7 @@ def page_from_toml(text: str, source: str) -> Page:
     source
         What to call it in messages: the name of the file.
     """
+    text = text.removeprefix("\ufeff")  # Some editors begin a file with a mark that says it is UTF-8.
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -222,6 +222,8 @@ class _Run:
         for flight in flights:
             mine = -1 if flight.call is None else flight.call.number
             others = {number: name for number, name in calls.items() if number != mine}
+            if getattr(flight.part, "do", "") in RAW:
+                continue  # Nobody listened: it ran at once.
             own = tried[mine] if mine in tried else Tried()
             flight.why_not = why_not(world, flight, own, Blame(world, others, tried))
         world.released.clear()

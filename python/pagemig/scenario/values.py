@@ -340,9 +340,11 @@ class OneOf:
 
     def _hint(self, value: Any) -> str:
         listed = f"; there is: {', '.join(self.words)}"
+        if not isinstance(value, str):
+            return listed
         if self.others and self.kind is not None and value in self.kind.__members__:
             return f"; {self.others}"
-        return nearest(value, self.words) if isinstance(value, str) else listed
+        return nearest(value, self.words)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self.read)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-from .arguments import listed
 from .errors import UsageError
 
 
@@ -203,9 +202,12 @@ BITS = {bug: 1 << number for number, bug in enumerate(Bug)}
 
 def bits_of(bugs: object) -> int:
     """Return some bugs as the core has them; `UsageError` for anything else."""
-    items = listed(bugs)
+    try:
+        items = [bugs] if isinstance(bugs, str) else list(bugs)  # type: ignore[call-overload]
+    except TypeError:
+        items = [bugs]
     bits = 0
-    for bug in [bugs] if items is None else items:
+    for bug in items:
         if not isinstance(bug, Bug):
             known = ", ".join(f"Bug.{other.name}" for other in Bug)
             raise UsageError(f"bugs has {bug!r}; each must be one of {known}")

@@ -209,6 +209,18 @@ def syscall_error(
 def said_by(machine: Callable[[], object]) -> str:
     """Return what a machine is asked for the repr of a handle, which must never raise, or why it cannot say.
 
+    Parameters
+    ----------
+    machine
+        Asks it.
+
+    Returns
+    -------
+    str
+        What it said; ``busy`` or ``broken`` if it cannot.
+
+    Examples
+    --------
     >>> def asked():
     ...     raise MachineBusyError("another thread is running this machine")
     >>> said_by(asked)

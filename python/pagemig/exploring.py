@@ -99,9 +99,6 @@ def explore(
     >>> pm.explore(machine, race, pm.Exhaustive(preemptions=0)).complete
     True
     """
-    for name, asked in (("check", check), ("observe", observe), ("progress", progress)):
-        if asked is not None and not callable(asked):
-            raise UsageError(f"{name} is {asked!r}; it must be a function or None")
     stage = Stage.prepare(machine, calls, granularity)
     limits = _limits(memory, transitions, steps)
     search = _begin(stage, strategy, **limits, stop_at_first=stop_at_first, reduction=reduction)
@@ -111,6 +108,12 @@ def explore(
     except KeyboardInterrupt:
         raise ExplorationInterrupted(judge.verdict(Stop.INTERRUPTED)) from None
     return judge.verdict(stopped)
+
+
+def _require_functions(**given: object) -> None:
+    for name, function in given.items():
+        if function is not None and not callable(function):
+            raise UsageError(f"{name} is {function!r}; it must be a function or None")
 
 
 def _limits(memory: int, transitions: int | None, steps: int) -> dict[str, int | None]:
@@ -138,6 +141,7 @@ def _run(
     progress: Callable[[ExplorationStatistics], object] | None,
 ) -> Stop:
     """Advance a search to its end and judge every end that it met."""
+    _require_functions(progress=progress)
     size, judged = _SLICE, _SLICE
     while True:
         made = search.statistics()[1]
@@ -174,6 +178,9 @@ class _Judge:
     """What is wrong with an end, by its state."""
     seen: dict[int, tuple[tuple[Any, ...], Any]] = field(default_factory=dict)
     """Results and what was observed, by state."""
+
+    def __post_init__(self) -> None:
+        _require_functions(check=self.check, observe=self.observe)
 
     def judge_ends(self) -> None:
         """Judge every end that is new."""

@@ -179,7 +179,7 @@ def test_swapping_can_be_started_as_a_call(machine: pm.Machine, app: pm.Task) ->
         (-PAGE, "swap is -4096"),
         (100, "0x0 or 0x1000 would be"),
         ("1MiB", "must be an integer"),
-        ((1 << 27) * PAGE, "pages of swap"),
+        ((1 << 27) * PAGE, "swap is 549755813888; it must be 0 to"),
     ],
 )
 def test_swap_space_that_cannot_be_is_refused(swap: object, words: str) -> None:

@@ -83,6 +83,8 @@ _BETWEEN_NAMES = (",", ";", "|", "\t")
 _SEPARATOR_TOLD = re.compile(rb"sep=.", re.IGNORECASE)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
+_UTF_16_SEEN = 66
+"""Bytes that UTF-16 is known by: a mark, and a zero in every letter of a trace."""
 _LINES = 40
 """Lines that a text is known by, comments aside."""
 _CHAMPSIM_SEEN = 64 * RECORD_BYTES
@@ -137,7 +139,8 @@ def unreadable(beginning: bytes, found: TraceFormat | None) -> str | None:
     """
     if found in (TraceFormat.CHAMPSIM, TraceFormat.NPZ):
         return None
-    if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
+    marked = {b"\xff\xfe": 1, b"\xfe\xff": 0}.get(beginning[:2])
+    if marked is not None and len(beginning) > 2 and not any(beginning[2:_UTF_16_SEEN][marked::2]):
         return "this is text in UTF-16; save it in UTF-8"
     if found is not None and b"\r" in beginning and b"\n" not in beginning:
         return "its lines end with a carriage return alone; end them with a newline"

@@ -10,14 +10,16 @@ import operator
 import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import UsageError
-from .flags import NODES_MAX, PAGE_SIZE
+from .flags import FILE_BYTES_MAX, FILE_PAGES_MAX, NODES_MAX, PAGE_SIZE, USER_END, MoveScope, Protection
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Addresses: TypeAlias = npt.NDArray[np.uint64]
 Nodes: TypeAlias = npt.NDArray[np.int32]
@@ -77,6 +79,8 @@ def require_name(name: str) -> str:
 
 def host_path(path: object) -> Path:
     """Return ``path`` as a path of the host, if it can be one."""
+    from pathlib import Path  # a twentieth of the time that importing us takes
+
     try:
         place = Path(path)  # type: ignore[arg-type]
     except TypeError:
@@ -196,3 +200,32 @@ def integers(values: object, what: str) -> npt.NDArray[np.integer]:
             "it must be integers of up to 64 bits, with one dimension"
         )
     return array
+
+
+def whole_pages(length: int) -> int:
+    """Return the length of a mapping, rounded up to pages as ``mmap(2)`` does."""
+    return -(-integer(length, "length", 1, USER_END) // PAGE_SIZE) * PAGE_SIZE
+
+
+def file_page(page: int) -> int:
+    """Return the offset of a page in a file, counted in pages."""
+    return integer(page, "page", high=FILE_PAGES_MAX - 1)
+
+
+def file_size(size: int, what: str = "size") -> int:
+    """Return the size of a file, bytes."""
+    return integer(size, what, high=FILE_BYTES_MAX)
+
+
+def require_protection(protection: Protection) -> Protection:
+    """Return ``protection`` if it is one."""
+    if not isinstance(protection, Protection):
+        raise UsageError(f"protection is {protection!r}; it must be a Protection, such as pm.RW")
+    return protection
+
+
+def require_scope(scope: MoveScope) -> MoveScope:
+    """Return ``scope`` if it is one."""
+    if not isinstance(scope, MoveScope):
+        raise UsageError(f"scope is {scope!r}; it must be MoveScope.EXCLUSIVE or MoveScope.SHARED")
+    return scope

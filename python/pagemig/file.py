@@ -14,8 +14,7 @@ from typing import Any
 import numpy.typing as npt
 
 from . import calls
-from .arguments import integer, read_only, require_bool
-from .calls.files import file_page
+from .arguments import file_page, integer, read_only, require_bool
 from .calls.value import run_now
 from .errors import UsageError, said_by
 from .filesystems import TMPFS, FileSystem

@@ -20,8 +20,14 @@ PAGE_SIZE: Final = 4096
 FILE_PAGES_MAX: Final = 1 << 39
 """Pages that a file may reach to: their index has 39 bits."""
 
+FILE_BYTES_MAX: Final = FILE_PAGES_MAX * PAGE_SIZE
+"""Bytes that a file may reach to."""
+
 USER_END: Final = (1 << 47) - PAGE_SIZE
 """First address beyond user space."""
+
+OFFLINE_TICKS: Final = 120_000
+"""After so many ticks an operator gives up by default: 120 s."""
 
 NODES_MAX: Final = 64
 """Node ids are below this number (``MAX_NUMNODES``)."""

@@ -14,10 +14,9 @@ from typing import Any
 from . import calls
 from .arguments import require_bool
 from .call import CallValue
-from .calls.kernel import OFFLINE_TICKS
 from .calls.value import Progress, run_now
 from .errors import UsageError, syscall_error
-from .flags import PageFamily, PageFlags
+from .flags import OFFLINE_TICKS, PageFamily, PageFlags
 from .machine_stores import MachineStores
 from .region import HasPid
 from .results import Anywhere, ByPage, MigrationResult, ToNode

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from .arguments import integer, node_mask, require_bool, require_name
-from .calls.files import file_size
+from .arguments import file_size, integer, node_mask, require_bool, require_name
 from .cpuset import Cpuset
 from .errors import UsageError, syscall_error
 from .file import File

@@ -128,3 +128,10 @@ def mask_suits_mode(policy: Policy) -> int:
         return errno.EINVAL if policy.mask else 0
     is_local = policy.mode is PolicyMode.PREFERRED and not (policy.static or policy.relative)
     return 0 if policy.mask or is_local else errno.EINVAL
+
+
+def require_policy(policy: Policy) -> Policy:
+    """Return ``policy`` if it is one."""
+    if not isinstance(policy, Policy):
+        raise UsageError(f"policy is {policy!r}; it must be a Policy")
+    return policy

@@ -15,18 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from . import calls
-from .arguments import Nodes, require_bool, wanted_nodes
-from .calls.moving import require_scope, statuses_of
-from .calls.placement import require_policy
+from .arguments import Nodes, require_bool, require_scope, wanted_nodes
 from .calls.value import Progress, refuse, run_now, target_pid
 from .cpuset import Cpuset
 from .errors import UsageError, syscall_error
 from .file import File
 from .flags import MPOL_MF_MOVE, MbindFlags, MoveScope
 from .memcg import Memcg
-from .policy import Policy
+from .policy import Policy, require_policy
 from .region import HasPid, Region, Where, pages_in
-from .syscalls.move_pages import prepare
+from .syscalls.move_pages import prepare, statuses_of
 from .syscalls.set_mempolicy import replace as replace_policy
 from .system import System
 from .task_memory import TaskMemory

@@ -17,14 +17,12 @@ from typing import Any
 import numpy.typing as npt
 
 from . import calls
-from .arguments import listed, page_multiple, require_bool
-from .calls.accesses import access_request, accesses_of
-from .calls.files import FILE_BYTES_MAX
-from .calls.memory import require_protection, whole_pages
+from .arguments import listed, page_multiple, require_bool, require_protection, whole_pages
+from .calls.batch import access_request, accesses_of
 from .calls.value import Progress, run_now
 from .errors import UsageError
 from .file import File
-from .flags import USER_END, Advice, Protection, VmFlags
+from .flags import FILE_BYTES_MAX, USER_END, Advice, Protection, VmFlags
 from .region import Region, Where, addresses_in
 from .results import AccessResult
 from .task_view import TaskView

@@ -35,6 +35,19 @@ def test_a_script_that_only_moves_pages_opens_no_room_for_searches_and_reports()
     assert not loaded & {f"pagemig.{room}" for room in LATER}
 
 
+def test_values_of_calls_are_made_ready_when_one_is_first_asked_for() -> None:
+    loaded = loaded_after("import pagemig as pm; pm.Machine(nodes=[pm.MiB]).spawn()")
+    assert not loaded & {"pagemig.calls.moving", "pagemig.calls.files", "pagemig.calls.life"}
+    assert "pagemig.calls.moving" in loaded_after("import pagemig as pm; pm.calls.move_pages")
+
+
+def test_every_call_is_found_and_listed() -> None:
+    assert set(pm.calls.__all__) <= set(dir(pm.calls))
+    assert all(getattr(pm.calls, name) is getattr(pm.calls, name) for name in pm.calls.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'move_everything'"):
+        pm.calls.move_everything  # noqa: B018
+
+
 @pytest.mark.parametrize("room", LATER)
 def test_a_room_is_an_attribute_although_nobody_imported_it(room: str) -> None:
     assert f"pagemig.{room}" in loaded_after(f"import pagemig; pagemig.{room}")

@@ -18,15 +18,18 @@ Source: architecture "Steps"; errors and order of checks as in each verb.
 
 from __future__ import annotations
 
-from .accesses import access, pin, read, touch, unpin, write
-from .cpusets import attach_cpuset, set_cpuset_mems
-from .engine import migrate_frames
-from .files import complete_io, invalidate, lookup, read_file, truncate, write_file, writeback
-from .kernel import drain, ksm_scan, offline, reclaim, soft_offline
-from .life import exit, fork
-from .memory import madvise, mlock, mprotect, mremap, munlock, munmap, swap_out
-from .moving import move_pages
-from .placement import mbind, migrate_pages
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .accesses import access, pin, read, touch, unpin, write
+    from .cpusets import attach_cpuset, set_cpuset_mems
+    from .engine import migrate_frames
+    from .files import complete_io, invalidate, lookup, read_file, truncate, write_file, writeback
+    from .kernel import drain, ksm_scan, offline, reclaim, soft_offline
+    from .life import exit, fork
+    from .memory import madvise, mlock, mprotect, mremap, munlock, munmap, swap_out
+    from .moving import move_pages
+    from .placement import mbind, migrate_pages
 
 __all__ = [
     "access",
@@ -63,3 +66,31 @@ __all__ = [
     "write_file",
     "writeback",
 ]
+
+_ROOMS = {
+    "accesses": ("access", "pin", "read", "touch", "unpin", "write"),
+    "cpusets": ("attach_cpuset", "set_cpuset_mems"),
+    "engine": ("migrate_frames",),
+    "files": ("complete_io", "invalidate", "lookup", "read_file", "truncate", "write_file", "writeback"),
+    "kernel": ("drain", "ksm_scan", "offline", "reclaim", "soft_offline"),
+    "life": ("exit", "fork"),
+    "memory": ("madvise", "mlock", "mprotect", "mremap", "munlock", "munmap", "swap_out"),
+    "moving": ("move_pages",),
+    "placement": ("mbind", "migrate_pages"),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Open the room of a call when it is first asked for."""
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f".{_ROOM_OF[name]}", __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from .. import _core
 from ..arguments import address_array, integer, read_only, require_bool
-from ..errors import OutOfMemoryError, UsageError, syscall_error
+from ..errors import UsageError, syscall_error
 from ..flags import USER_END, GiB
-from ..region import Region, Where, addresses_in, require_own
+from ..region import Region, Where
 from ..results import AccessResult, ArrayValue
+from .batch import access_request, accesses_of, stores_in
 from .value import Plain
 
 if TYPE_CHECKING:
@@ -84,48 +85,12 @@ def access(addresses: Where, writes: npt.ArrayLike) -> Touch:
     UsageError
         An argument is not of its kind.
     """
-    stores = _stores(writes)
+    stores = stores_in(writes)
     return Touch(_kept(addresses), read_only(np.array(stores)) if stores.ndim else bool(stores))
-
-
-def access_request(where: Where, writes: npt.ArrayLike, pid: int) -> _core.Request:
-    """Check a batch of accesses and make the request for it; ``where`` is not copied."""
-    stores = _stores(writes)
-    if isinstance(where, Region) and stores.ndim == 0 and len(where):
-        require_own(where, pid)
-        return _core.Request.touch_range(where.start, len(where), bool(stores))
-    addresses = addresses_in(where, pid, "addresses")
-    if stores.shape not in ((), addresses.shape):
-        raise UsageError(f"writes has shape {stores.shape}; it must be one bool, or {addresses.size} of them")
-    stores = np.ascontiguousarray(np.broadcast_to(stores, addresses.shape))
-    return _core.Request.touch_list(addresses, stores)
-
-
-def _stores(writes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    items = [writes] if isinstance(writes, Region) else writes
-    if isinstance(items, (list, tuple)) and Region in set(map(type, items)):
-        # numpy would look into it for ever smaller regions.
-        raise UsageError("writes holds a Region; it must be one bool or a list")
-    try:
-        stores = np.asarray(items)
-    except ValueError:
-        raise UsageError("writes is not a list of bools: its rows differ in length") from None
-    if stores.dtype != np.bool_ or stores.ndim > 1:
-        raise UsageError(f"writes is {stores.ndim}-dimensional {stores.dtype}; it must be one bool or a list")
-    return stores
 
 
 def _kept(where: Where) -> Region | npt.NDArray[np.uint64]:
     return where if isinstance(where, Region) else address_array(where, "addresses").copy()
-
-
-def accesses_of(outcome: Any) -> AccessResult:
-    """Return what the core says of a batch of accesses; raise if a page found no frame."""
-    hits, minor, major, cow, spurious, sigsegv, sigbus, out_of_memory = outcome
-    result = AccessResult(hits, minor, major, cow, spurious, sigsegv, sigbus)
-    if out_of_memory:
-        raise OutOfMemoryError("no frame for a page that was touched; what happened before stays", result)
-    return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ..arguments import integer
+from ..arguments import file_page, file_size, integer
 from ..call import HandleNumber
 from ..errors import UsageError
-from ..flags import FILE_PAGES_MAX, PAGE_SIZE, GiB, Written
+from ..flags import FILE_BYTES_MAX, GiB, Written
 from .value import HasNumber, Plain, refuse
 
 if TYPE_CHECKING:
     from ..system import System
-
-FILE_BYTES_MAX = FILE_PAGES_MAX * PAGE_SIZE
-"""Bytes that a file may reach to."""
 
 TRANSFER_MAX = GiB
 """Bytes of the longest read or write: the host must hold them."""
@@ -32,16 +29,6 @@ _FILE_MAX = (1 << 32) - 1
 def file_number(file: HasNumber | int) -> int:
     """Return the number of a file; 0 would be the swap cache, which is none."""
     return HandleNumber.of(file, integer(getattr(file, "number", file), "file", 1, _FILE_MAX))
-
-
-def file_page(page: int) -> int:
-    """Return the offset of a page in a file, counted in pages."""
-    return integer(page, "page", high=FILE_PAGES_MAX - 1)
-
-
-def file_size(size: int, what: str = "size") -> int:
-    """Return the size of a file, bytes."""
-    return integer(size, what, high=FILE_BYTES_MAX)
 
 
 def _file_span(offset: int, size: int) -> tuple[int, int]:

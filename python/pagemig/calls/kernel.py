@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING, Any
 from .. import _core
 from ..arguments import integer
 from ..errors import UsageError
-from ..flags import PageFamily
+from ..flags import OFFLINE_TICKS, PageFamily
 from .value import Plain, refuse
 
 if TYPE_CHECKING:
     from ..system import System
-
-OFFLINE_TICKS = 120_000
-"""After so many ticks an operator gives up by default: 120 s."""
 
 _FRAMES_MAX = (1 << 32) - 1
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ..arguments import integer, page_multiple
+from ..arguments import integer, page_multiple, require_protection, whole_pages
 from ..errors import UsageError
-from ..flags import PAGE_SIZE, USER_END, Advice, Protection
+from ..flags import USER_END, Advice, Protection
 from ..region import Region, require_own
 from .value import Plain, refuse
 
@@ -85,13 +85,6 @@ def mprotect(region: Region, protection: Protection) -> Mprotect:
         ``protection`` is no `pagemig.Protection`.
     """
     return Mprotect(region, require_protection(protection))
-
-
-def require_protection(protection: Protection) -> Protection:
-    """Return ``protection`` if it is one."""
-    if not isinstance(protection, Protection):
-        raise UsageError(f"protection is {protection!r}; it must be a Protection, such as pm.RW")
-    return protection
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +182,6 @@ def mremap(region: Region, length: int | None = None, *, to: int | None = None) 
     if start is not None and start + size > USER_END:
         raise UsageError(f"{size:#x} bytes at {start:#x} leave user space, which ends at {USER_END:#x}")
     return Mremap(region, size, start)
-
-
-def whole_pages(length: int) -> int:
-    """Return the length of a mapping, rounded up to pages as ``mmap(2)`` does."""
-    return -(-integer(length, "length", 1, USER_END) // PAGE_SIZE) * PAGE_SIZE
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from ..arguments import address_array, read_only, wanted_nodes
-from ..errors import UsageError, syscall_error
+from ..arguments import address_array, read_only, require_scope, wanted_nodes
+from ..errors import syscall_error
 from ..flags import MoveScope
 from ..region import HasPid, Region, Where, pages_in
 from ..results import ArrayValue
-from ..syscalls.move_pages import prepare
+from ..syscalls.move_pages import prepare, statuses_of
 from ..user_memory import UserMemory, UserPointer, writable_bytes, write_bytes
 from .value import target_pid
 
@@ -111,18 +111,3 @@ def move_pages(
     if isinstance(wanted, np.ndarray):
         wanted = read_only(wanted.copy())
     return MovePages(where, wanted, target_pid(target), require_scope(scope), status)
-
-
-def require_scope(scope: MoveScope) -> MoveScope:
-    """Return ``scope`` if it is one."""
-    if not isinstance(scope, MoveScope):
-        raise UsageError(f"scope is {scope!r}; it must be MoveScope.EXCLUSIVE or MoveScope.SHARED")
-    return scope
-
-
-def statuses_of(outcome: tuple[int, npt.NDArray[np.int32], int]) -> npt.NDArray[np.int32]:
-    """Return the statuses of a ``move_pages`` call, or raise its failure with those written."""
-    result, statuses, written = outcome
-    if result < 0:
-        raise syscall_error(-result, "move_pages", read_only(statuses[: written // 4]))
-    return statuses

@@ -13,7 +13,7 @@ from .. import _core
 from ..arguments import node_mask
 from ..errors import UsageError
 from ..flags import MbindFlags
-from ..policy import Policy
+from ..policy import Policy, require_policy
 from ..region import HasPid, Region, require_own
 from ..syscalls.mbind import prepare as prepare_mbind
 from ..syscalls.migrate_pages import prepare as prepare_migrate
@@ -118,10 +118,3 @@ def mbind(region: Region, policy: Policy, *, flags: MbindFlags = MbindFlags.NONE
     if not isinstance(flags, MbindFlags):
         raise UsageError(f"flags is {flags!r}; it must be MbindFlags")
     return Mbind(region, require_policy(policy), flags)
-
-
-def require_policy(policy: Policy) -> Policy:
-    """Return ``policy`` if it is one."""
-    if not isinstance(policy, Policy):
-        raise UsageError(f"policy is {policy!r}; it must be a Policy")
-    return policy

@@ -33,11 +33,11 @@ import numpy.typing as npt
 
 from ..arguments import integer, node_mask, nodes_in
 from ..errors import OutOfMemoryError, PagemigError, UsageError
-from ..flags import PAGE_SIZE, USER_END, PolicyMode, Protection
+from ..flags import FILE_BYTES_MAX, PAGE_SIZE, USER_END, PolicyMode, Protection
 from ..policy import Policy
 from .address_space import AddressSpace
 from .area import Area, count, page_numbers
-from .mapped_files import FILE_BYTES_MAX, MappedFiles, file_pages_of, is_device, read_pages, written_pages
+from .mapped_files import MappedFiles, file_pages_of, is_device, read_pages, written_pages
 
 if TYPE_CHECKING:
     from ..machine import Machine

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..calls.files import FILE_BYTES_MAX
 from ..filesystems import EXT, TMPFS
 from ..flags import PAGE_SIZE
 from .area import Area, Runs, count, page_numbers
@@ -37,7 +36,6 @@ _DELETED = " (deleted)"
 _KERNEL_OBJECTS = ("anon_inode:", "socket:", "pipe:", "/dmabuf:", "/dev/")
 
 __all__ = [
-    "FILE_BYTES_MAX",
     "MappedFiles",
     "file_of",
     "file_pages_of",

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
-from ..calls.files import FILE_BYTES_MAX
 from ..errors import UsageError
-from ..flags import PAGE_SIZE, USER_END
+from ..flags import FILE_BYTES_MAX, PAGE_SIZE, USER_END
 from ..machine import Machine
 from ..region import Region
 from ..topology import Node, Topology, cpu_homes, require_frames

@@ -17,8 +17,8 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer
 from pydantic_core import CoreSchema, core_schema
 
 from ..calls.accesses import READ_MAX
-from ..calls.files import FILE_BYTES_MAX, TRANSFER_MAX
-from ..flags import FILE_PAGES_MAX, NODES_MAX, PAGE_SIZE, USER_END
+from ..calls.files import TRANSFER_MAX
+from ..flags import FILE_BYTES_MAX, FILE_PAGES_MAX, NODES_MAX, PAGE_SIZE, USER_END
 from ..machine import SWAP_BYTES_MAX
 from ..memcg import LIMIT_MAX
 from ..topology import CPUS_MAX, FRAMES_MAX

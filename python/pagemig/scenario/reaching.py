@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-from ..calls.files import FILE_BYTES_MAX
-from ..flags import PAGE_SIZE, USER_END
+from ..flags import FILE_BYTES_MAX, PAGE_SIZE, USER_END
 from ..machine import Machine
 from . import naming
 from .call_steps import MigrateFrames, Mremap, Offline, Pin, Read, ReadFile, SwapOut, Write, WriteFile

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .._core import Request
-from ..arguments import Addresses, Nodes, integer, register
+from ..arguments import Addresses, Nodes, integer, read_only, register
 from ..call import SystemCall
-from ..errors import UsageError
+from ..errors import UsageError, syscall_error
 from ..flags import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, NODES_MAX
 from ..permissions import (
     TaskFacts,
@@ -245,3 +245,11 @@ def _bytes_of(pointer: UserPointer) -> npt.NDArray[Any] | None:
 def signed_pid(value: object) -> int:
     """Return a pid as a person may give it, which need not name a task."""
     return integer(value, "pid", -(1 << 31), (1 << 31) - 1)
+
+
+def statuses_of(outcome: tuple[int, npt.NDArray[np.int32], int]) -> npt.NDArray[np.int32]:
+    """Return the statuses of a ``move_pages`` call, or raise its failure with those written."""
+    result, statuses, written = outcome
+    if result < 0:
+        raise syscall_error(-result, "move_pages", read_only(statuses[: written // 4]))
+    return statuses

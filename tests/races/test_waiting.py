@@ -5,6 +5,8 @@ Source: data-model 11 and 12, concurrency 1 and 6.
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 import pagemig as pm
@@ -206,11 +208,11 @@ def test_running_everything_never_ends_in_a_deadlock_while_somebody_can_go_on() 
     assert stage.parent.regions == ()
 
 
-def test_a_sleeper_of_a_list_that_is_free_is_always_woken() -> None:
-    """A woken ``munlock`` that then sleeps for the page lock must not keep the list's next sleeper asleep.
+def test_munlock_keeps_the_page_locked_and_isolated_while_it_waits_to_search_a_list() -> None:
+    """supporting-paths 15: mark and list go first, then the reverse map is searched.
 
-    Method: M1 holds the list in its restoring walk; ``munlock`` and M2 sleep for the list, M2 with the
-    page locked that ``munlock`` needs first.
+    Method: M1 holds the list in its restoring walk for another page; meanwhile M2 wants the page and finds
+    it isolated.
     """
     machine = pm.Machine(nodes=[64 * pm.PAGE_SIZE] * 2)
     parent = machine.spawn("parent", stack=False)
@@ -220,22 +222,32 @@ def test_a_sleeper_of_a_list_that_is_free_is_always_woken() -> None:
     child = parent.fork("child")
     machine.drain()
     shared = child.same(heap)
+    pfn = child.page_at(shared[1].start).pfn
     unlock = machine.start(pm.calls.munlock(heap[1]), by=parent)
     assert unlock.run_until("SP15-munlock")
     first = machine.start(pm.calls.move_pages(shared[0], 1, scope=SHARED), by=child)
     assert first.run_until("RP-1")
     first.step()
     first.step()
+    unlock.step()
+    assert (unlock.at, unlock.waiting_for is not None) == ("SP15-search", True)
+    frame = machine.frame(pfn)
+    assert (
+        frame.flags & (pm.PageFlags.LOCKED | pm.PageFlags.LRU | pm.PageFlags.MLOCKED) == pm.PageFlags.LOCKED
+    )
+    assert frame.count == 2 + 1 + 1
+    assert machine.vmstat()["nr_mlock"] == 0
+    machine.check()
     second = machine.start(pm.calls.move_pages(shared[1], 1, scope=SHARED), by=child)
-    for call in (unlock, second):
+    for call in (second, first):
         while call.step() and not call.done:
             machine.check()
-    while unlock.waiting_for is not None and not first.done:
-        assert first.step()
-    unlock.step()
-    machine.run()
+    while unlock.step() and not unlock.done:
+        machine.check()
     assert machine.calls == ()
-    assert (statuses(first), statuses(second)) == ([1], [1])
+    assert (statuses(first), statuses(second)) == ([1], [-errno.EBUSY])
+    machine.drain()
+    assert machine.frame(pfn).lru is not pm.LruList.UNEVICTABLE
     machine.check()
 
 
@@ -275,3 +287,34 @@ def test_what_changes_the_locked_address_space_waits_for_the_whole_call(verb: st
     in_turn(stage)
     assert statuses(mover) == [1]
     assert writer.error is None
+
+
+def test_ksm_keeps_the_page_that_is_left_locked_and_isolated_while_it_waits_to_search_a_list() -> None:
+    """supporting-paths 16 and 15: in a VM_LOCKED area the page that is left is no longer mlocked."""
+    machine = pm.Machine(nodes=[64 * pm.PAGE_SIZE] * 2, contents=True)
+    parent = machine.spawn("parent", stack=False)
+    heap = parent.mmap(3 * pm.PAGE_SIZE, flags=[pm.VmFlags.MERGEABLE])
+    for page, byte in zip(heap, (b"a", b"b", b"b"), strict=True):
+        parent.write(page.start, byte)
+    parent.mlock(heap)
+    other = parent.fork("other")
+    other.munmap(other.same(heap[1:]))
+    machine.drain()
+    scan = machine.start(pm.calls.ksm_scan(), by=parent)
+    assert scan.run_until("SP16-munlock")
+    left = [pfn for pfn in range(128) if machine.frame(pfn).flags & pm.PageFlags.LOCKED]
+    assert len(left) == 1
+    mover = machine.start(pm.calls.move_pages(other.same(heap[0]), 1, scope=SHARED), by=other)
+    assert mover.run_until("RP-1")
+    mover.step()
+    mover.step()
+    scan.step()
+    assert (scan.at, scan.waiting_for is not None) == ("SP15-search", True)
+    assert not machine.frame(left[0]).flags & (pm.PageFlags.LRU | pm.PageFlags.MLOCKED)
+    machine.check()
+    while mover.step() and not mover.done:
+        machine.check()
+    while scan.step() and not scan.done:
+        machine.check()
+    machine.check()
+    assert scan.result == 1

@@ -117,6 +117,7 @@ PATHS = {
     "SP15-mlock": "Marks the areas as locked and faults their pages in.",
     "SP15-page": "Locks the next page and marks it as mlocked.",
     "SP15-munlock": "Takes the mlocked mark off the next page; migration entries are passed over.",
+    "SP15-search": "Looks whether another locked area maps the isolated page, and puts it back by that.",
     # KSM
     "SP16-scan": "Turns to the next page that may be merged.",
     "SP16-follow": "Looks the page up, with a reference.",

@@ -124,6 +124,9 @@ impl KsmScan {
         let hands = [self.current, self.other].into_iter().flatten().map(|hand| hand.page);
         let mut pages: Vec<Pfn> = hands.chain(self.shared).collect();
         match &self.phase {
+            Phase::Joining(_, merge) | Phase::Upgrading(merge) | Phase::Merging(_, merge) => {
+                pages.extend(merge.isolated());
+            }
             Phase::Breaking(breaks) => pages.extend(breaks.held_pages().into_iter().flatten()),
             Phase::Parting(Some(release)) | Phase::Leaving(release) => {
                 pages.extend(release.held_pages());

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{AnonVmaId, MmId, Pfn, RmapItemId, TableId, VmaId};
 use crate::kernel::Kernel;
-use crate::mmap::{mlock_page, munlock_page};
+use crate::mmap::{clear_mlocked, keep_if_locked_elsewhere, mlock_page};
 use crate::state::frame::{Owner, PageFlags};
 use crate::state::lock::Want;
 use crate::state::lru;
@@ -20,7 +20,8 @@ use crate::unmap::mapcount;
 ///   Entering    nothing                     takes mmap_sem, tries the page lock
 ///   Protecting  mmap_sem, page lock         write-protects the entry; upgrades
 ///   Replacing   mmap_sem, page lock         compares, and maps the shared page instead
-///   Munlocking  mmap_sem, page lock         clears PG_mlocked of the page
+///   Munlocking  mmap_sem, page lock         clears PG_mlocked of the page, isolates it
+///   Searching   the same, page isolated     looks for who else keeps it, puts it back
 ///   Mlocking    mmap_sem                    sets it on the shared page
 /// ```
 #[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
@@ -29,6 +30,7 @@ enum Phase {
     Protecting(VmaId),
     Replacing(VmaId, Entry),
     Munlocking(VmaId),
+    Searching(VmaId),
     Mlocking(VmaId),
     Done(Option<AnonVmaId>),
 }
@@ -69,6 +71,14 @@ impl Merge {
         }
     }
 
+    /// The page, while it is isolated, which is a reference more.
+    pub(super) const fn isolated(&self) -> Option<Pfn> {
+        match self.phase {
+            Phase::Searching(_) => Some(self.page),
+            _ => None,
+        }
+    }
+
     /// The steps that the next advance makes.
     pub(super) const fn labels(&self) -> &'static [Label] {
         match self.phase {
@@ -76,6 +86,7 @@ impl Merge {
             Phase::Protecting(_) => &["SP16-protect"],
             Phase::Replacing(..) => &["SP16-replace"],
             Phase::Munlocking(_) => &["SP16-munlock"],
+            Phase::Searching(_) => &["SP15-search"],
             Phase::Mlocking(_) => &["SP16-mlock"],
             Phase::Done(_) => &[],
         }
@@ -88,7 +99,14 @@ impl Merge {
                 Phase::Entering => self.enter::<M>(kernel, me),
                 Phase::Protecting(vma) => self.protect::<M>(kernel, me, vma),
                 Phase::Replacing(vma, seen) => self.replace::<M>(kernel, me, vma, seen),
-                Phase::Munlocking(vma) => self.munlock::<M>(kernel, me, vma),
+                Phase::Munlocking(vma) => {
+                    if clear_mlocked(kernel, self.page) {
+                        self.phase = Phase::Searching(vma);
+                        continue;
+                    }
+                    Ok(self.munlocked::<M>(kernel, me, vma))
+                }
+                Phase::Searching(vma) => self.search::<M>(kernel, me, vma),
                 Phase::Mlocking(vma) => self.mlock::<M>(kernel, me, vma),
                 Phase::Done(_) => return Progress::Done,
             };
@@ -206,22 +224,26 @@ impl Merge {
         })
     }
 
-    /// In a VM_LOCKED area the shared page must stay, and the other need not any more. The one page
-    /// lock is dropped before the other is taken (data-model 11).
-    fn munlock<M: Mode>(
+    fn search<M: Mode>(
         &mut self,
         kernel: &mut Kernel,
         me: Me,
         vma: VmaId,
     ) -> Result<Phase, LockId> {
-        munlock_page::<M>(kernel, me, self.page, None)?;
+        keep_if_locked_elsewhere::<M>(kernel, me, self.page, None)?;
+        Ok(self.munlocked::<M>(kernel, me, vma))
+    }
+
+    /// In a VM_LOCKED area the shared page must stay, and the other need not any more. The one page
+    /// lock is dropped before the other is taken (data-model 11).
+    fn munlocked<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, vma: VmaId) -> Phase {
         kernel.unlock_page::<M>(me, self.page);
         let into = self.into.expect("merged into something");
-        Ok(if kernel.frames[into].has(PageFlags::MLOCKED) {
+        if kernel.frames[into].has(PageFlags::MLOCKED) {
             self.succeed::<M>(kernel, me, vma)
         } else {
             Phase::Mlocking(vma)
-        })
+        }
     }
 
     fn mlock<M: Mode>(&mut self, kernel: &mut Kernel, me: Me, vma: VmaId) -> Result<Phase, LockId> {

@@ -20,7 +20,7 @@ use crate::state::rmap::complete_lists;
 /// How every snapshot begins.
 const MAGIC: &[u8; 8] = b"pagemig\0";
 /// What the bytes after the header mean. Any change of what a machine keeps is another version.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Magic, version, length, checksum.
 const HEADER_BYTES: usize = 8 + 4 + 8 + 4;
 

@@ -57,7 +57,7 @@ impl MmRelease {
     /// Pages that it holds one reference each to.
     pub fn held_pages(&self) -> Vec<Pfn> {
         match &self.phase {
-            ReleasePhase::Munlocking(_, Some(munlock)) => munlock.held_page().into_iter().collect(),
+            ReleasePhase::Munlocking(_, Some(munlock)) => munlock.held_pages(),
             ReleasePhase::TearingDown(teardown) => teardown.held_pages(),
             _ => Vec::new(),
         }

@@ -103,7 +103,7 @@ impl Mlock {
         let mut pages = self.batch.clone();
         match &self.phase {
             Phase::Pinning { pin, .. } => pages.extend(pin.held_pages().into_iter().flatten()),
-            Phase::Munlocking(munlock, _) => pages.extend(munlock.held_page()),
+            Phase::Munlocking(munlock, _) => pages.extend(munlock.held_pages()),
             _ => {}
         }
         pages

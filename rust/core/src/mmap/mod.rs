@@ -32,7 +32,7 @@ pub use munmap::Munmap;
 pub use unmerge::Unmerge;
 
 pub(crate) use mlock::mlock_page;
-pub(crate) use munlock::munlock_page;
+pub(crate) use munlock::{clear_mlocked, keep_if_locked_elsewhere};
 
 use crate::base::VmaId;
 use crate::kernel::Kernel;

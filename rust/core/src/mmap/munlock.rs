@@ -25,6 +25,8 @@ pub(super) struct Munlock {
     is_held: bool,
     has_drained: bool,
     page: Option<Pfn>,
+    /// The page is locked and isolated, and nobody has asked yet who else keeps it.
+    is_searching: bool,
 }
 
 impl Munlock {
@@ -33,16 +35,18 @@ impl Munlock {
     pub(super) fn new(kernel: &Kernel, mm: MmId, start: u64, end: u64, is_held: bool) -> Munlock {
         let area = kernel.mms[mm].area_at(&kernel.vmas, start);
         let has_fault_method = area.is_some_and(|id| kernel.vmas[id].file.is_some());
-        Munlock { mm, next: start, end, has_fault_method, is_held, has_drained: false, page: None }
+        let (has_drained, page, is_searching) = (false, None, false);
+        Munlock { mm, next: start, end, has_fault_method, is_held, has_drained, page, is_searching }
     }
 
     pub(super) const fn labels(&self) -> &'static [Label] {
-        &["SP15-munlock"]
+        if self.is_searching { &["SP15-search"] } else { &["SP15-munlock"] }
     }
 
-    /// The page that it holds a reference to.
-    pub(super) const fn held_page(&self) -> Option<Pfn> {
-        self.page
+    /// Pages that it holds one reference each to: the one in hand, and again while that is isolated.
+    pub(super) fn held_pages(&self) -> Vec<Pfn> {
+        let isolated = self.page.filter(|_| self.is_searching);
+        self.page.into_iter().chain(isolated).collect()
     }
 
     /// Makes one step: one page, at most.
@@ -52,15 +56,19 @@ impl Munlock {
         }
         loop {
             if let Some(page) = self.page {
-                if !kernel.lock_page::<M>(me, page) {
-                    return Progress::Waiting(LockId::Page(page));
+                if !self.is_searching {
+                    if !kernel.lock_page::<M>(me, page) {
+                        return Progress::Waiting(LockId::Page(page));
+                    }
+                    self.is_searching =
+                        !kernel.frames[page].is_unowned() && clear_mlocked(kernel, page);
                 }
-                if !kernel.frames[page].is_unowned() {
+                if self.is_searching {
                     let held = self.is_held.then_some(self.mm);
-                    if let Err(lock) = munlock_page::<M>(kernel, me, page, held) {
-                        kernel.unlock_page::<M>(me, page);
+                    if let Err(lock) = keep_if_locked_elsewhere::<M>(kernel, me, page, held) {
                         return Progress::Waiting(lock);
                     }
+                    self.is_searching = false;
                 }
                 kernel.unlock_page::<M>(me, page);
                 kernel.put_page(page);
@@ -97,30 +105,35 @@ impl Munlock {
     }
 }
 
-/// `munlock_vma_page`: the page is evictable again, unless another VM_LOCKED area maps it.
+/// `munlock_vma_page`, first half, of a locked page: PG_mlocked is cleared. Returns whether the page
+/// could be isolated then; if not, whoever has it isolated puts it back by its flags.
+pub(crate) fn clear_mlocked(kernel: &mut Kernel, page: Pfn) -> bool {
+    if !kernel.frames[page].has(PageFlags::MLOCKED) {
+        return false;
+    }
+    kernel.frames[page].clear(PageFlags::MLOCKED);
+    kernel.zones.counters_of(page).add(Counter::Mlock, -1);
+    let Kernel { frames, zones, lru, .. } = kernel;
+    lru::isolate(frames, zones, lru, page).is_ok()
+}
+
+/// Second half, of the locked page that the first isolated: it is evictable again, unless another
+/// VM_LOCKED area maps it.
 ///
 /// # Errors
 /// The lock to wait for, if somebody walks the page's areas; nothing has changed then.
-pub(crate) fn munlock_page<M: Mode>(
+pub(crate) fn keep_if_locked_elsewhere<M: Mode>(
     kernel: &mut Kernel,
     me: Me,
     page: Pfn,
     held: Option<MmId>,
 ) -> Result<(), LockId> {
-    if !kernel.frames[page].has(PageFlags::MLOCKED) {
-        return Ok(());
-    }
     walk_is_free::<M>(kernel, me, page)?;
-    kernel.frames[page].clear(PageFlags::MLOCKED);
-    kernel.zones.counters_of(page).add(Counter::Mlock, -1);
-    let Kernel { frames, zones, lru, .. } = kernel;
-    if lru::isolate(frames, zones, lru, page).is_ok() {
-        if is_locked_elsewhere::<M>(kernel, me, page, held) {
-            kernel.frames[page].set(PageFlags::MLOCKED);
-            kernel.zones.counters_of(page).add(Counter::Mlock, 1);
-        }
-        kernel.put_back(me.cpu, page);
+    if is_locked_elsewhere::<M>(kernel, me, page, held) {
+        kernel.frames[page].set(PageFlags::MLOCKED);
+        kernel.zones.counters_of(page).add(Counter::Mlock, 1);
     }
+    kernel.put_back(me.cpu, page);
     Ok(())
 }
 

@@ -58,7 +58,7 @@ impl Munmap {
     /// Pages that it holds one reference each to.
     pub fn held_pages(&self) -> Vec<Pfn> {
         match &self.phase {
-            Phase::MunlockingArea(munlock, _) => munlock.held_page().into_iter().collect(),
+            Phase::MunlockingArea(munlock, _) => munlock.held_pages(),
             Phase::TearingDown(teardown) => teardown.held_pages(),
             _ => Vec::new(),
         }

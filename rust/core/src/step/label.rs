@@ -272,7 +272,8 @@ pub const LABELS: &[Label] = &[
     "SP15-drain",
     "SP15-mlock",
     "SP15-page",
-    "SP15-munlock", //
+    "SP15-munlock",
+    "SP15-search", //
     "SP16-scan",
     "SP16-follow",
     "SP16-search",

@@ -197,6 +197,9 @@ class MachineKernel(MachineStores):
     ) -> MigrationResult:
         """Isolate pages and move them, in up to ten passes: the engine itself.
 
+        All pagevecs are drained first, as every caller of the engine does (migration 1), so a page that
+        was only just touched can be isolated.
+
         Parameters
         ----------
         pfns

@@ -135,6 +135,41 @@ def test_a_read_that_fails_is_an_error_and_may_be_tried_again(machine: pm.Machin
     assert file.read(0, 1) == b"\0"
 
 
+def test_a_whole_page_written_over_one_that_could_not_be_read_is_up_to_date_with_its_buffers(
+    machine: pm.Machine,
+) -> None:
+    """Data-model 5.3: a page that is up to date has buffers that are."""
+    worn = dataclasses.replace(EXT, failing_reads=1, buffer_bytes=1024)
+    file = machine.create_file("worn", PAGE, filesystem=worn)
+    with pytest.raises(OSError, match="read"):
+        file.read(0, 1)
+    file.write(0, bytes(PAGE))
+    (pfn,) = file.pages["pfn"].tolist()
+    assert machine.frame(pfn).flags & pm.PageFlags.UPTODATE
+    assert all(buffer.state & pm.BufferState.UPTODATE for buffer in machine.buffers(pfn))
+    assert machine.audit() == []
+
+
+def test_writing_a_mapped_page_of_shmem_cleans_its_entries_before_it_is_sent_back(
+    machine: pm.Machine,
+) -> None:
+    """supporting-paths 10: ``clear_page_dirty_for_io`` comes first; ``writepage`` then dirties it again."""
+    counting = dataclasses.replace(TMPFS, accounts_dirty=True, dirtying=pm.DirtyMethod.NO_BUFFERS)
+    file = machine.create_file("shm", PAGE, filesystem=counting)
+    app = machine.spawn("app", stack=False)
+    region = app.mmap(PAGE, file=file, shared=True)
+    app.touch(region)
+    machine.drain()
+    (pfn,) = file.pages["pfn"].tolist()
+    machine.set_page_flag(pfn, pm.PageFlags.RECLAIM)
+    assert file.writeback(0) is pm.Written.ACTIVATE
+    entry = app.entry_at(region.start)
+    assert (entry.writable, entry.dirty) == (False, False)
+    flags = machine.frame(pfn).flags
+    assert (bool(flags & pm.PageFlags.DIRTY), bool(flags & pm.PageFlags.RECLAIM)) == (True, False)
+    assert machine.audit() == []
+
+
 def test_a_shared_mapping_and_the_file_are_the_same_bytes(machine: pm.Machine, file: pm.File) -> None:
     """Stores reach the file, and other tasks that map it."""
     app, other = machine.spawn(), machine.spawn()

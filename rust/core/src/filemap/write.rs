@@ -149,10 +149,15 @@ impl WriteFile {
             let bytes = &data[start..start + len];
             kernel.contents.page_mut(page)[from..from + len].copy_from_slice(bytes);
         }
+        let had_all = kernel.frames[page].has(PageFlags::UPTODATE);
         kernel.frames[page].set(PageFlags::UPTODATE);
-        let has_buffers = kernel.mappings[self.file].kind.buffer_bytes > 0;
-        if has_buffers && buffers::ring_of(kernel, page).is_none() {
-            buffers::attach(kernel, page, BufferState::MAPPED | BufferState::UPTODATE);
+        match buffers::ring_of(kernel, page) {
+            // A whole page over one that could not be read.
+            Some(ring) if !had_all => buffers::set_uptodate(kernel, ring),
+            None if kernel.mappings[self.file].kind.buffer_bytes > 0 => {
+                buffers::attach(kernel, page, BufferState::MAPPED | BufferState::UPTODATE);
+            }
+            _ => {}
         }
         dirty::set_page_dirty(kernel, page);
         self.done += len as u64;

@@ -127,10 +127,6 @@ impl WritePage {
         }
         match write {
             Write::Never => self.end::<M>(kernel, me, page, Err(Errno::Invalid)),
-            // A page of shmem goes to swap when nobody maps it, not before.
-            Write::ToSwap if kernel.frames[page].is_mapped() => {
-                self.end::<M>(kernel, me, page, Ok(PageWritten::Activated))
-            }
             _ if accounts => Phase::Cleaning(page),
             _ => Phase::Writing(page),
         }

@@ -8,6 +8,7 @@ use crate::kernel::Kernel;
 use crate::state::frame::Owner;
 use crate::state::ksm::StableNode;
 use crate::state::pagetable::{Entry, leaf_index};
+use crate::step::LockId;
 
 /// `get_ksm_page`: the page of a node, with a reference. A node whose frame is somebody else's by
 /// now is forgotten, and its places with it.
@@ -72,7 +73,7 @@ fn find(kernel: &mut Kernel, page: Pfn) -> Result<(StableNodeId, Pfn), usize> {
 
 /// Notes at which addresses areas map a page just entered where the item that it was upgraded
 /// through does not lead (I-72): areas that are not on its list, or moved by `mremap` since they
-/// were forked. `family` is what the page belonged to before.
+/// were forked, or just now. `family` is what the page belonged to before.
 pub(super) fn note_strays(
     kernel: &mut Kernel,
     node: StableNodeId,
@@ -90,7 +91,10 @@ pub(super) fn note_strays(
             let is_found = |at: &u64| *at == item.address && led.contains(vma);
             let address = area.address_of(index).filter(|at| !is_found(at))?;
             let leaf = kernel.tables.find_leaf(kernel.mms[area.mm].root, address)?;
-            maps(&kernel.tables.get(leaf, leaf_index(address))).then_some(address)
+            let entry = kernel.tables.get(leaf, leaf_index(address));
+            // Who has locked a leaf without an entry may be carrying it there.
+            let may_come = entry.is_none() && kernel.locks.is_exclusive(LockId::Leaf(leaf));
+            (maps(&entry) || may_come).then_some(address)
         });
         places.collect()
     } else {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{MmId, PAGE_SIZE, Profile, TableId, VmaId};
 use crate::kernel::Kernel;
+use crate::state::frame::Owner;
 use crate::state::lock::Want;
 use crate::state::pagetable::{Entry, LEAF_ENTRIES, leaf_index, leaf_span_end};
 use crate::step::{Label, LockId, Me, Mode, Point, Progress};
@@ -98,7 +99,7 @@ impl MoveEntries {
                     Err(lock) => return Progress::Waiting(lock),
                 },
                 Phase::Lifting(chunk) => {
-                    if !self.lift(kernel, chunk) {
+                    if !self.lift::<M>(kernel, chunk) {
                         self.give_back::<M>(kernel, me, &self.locks(kernel, chunk));
                         self.phase = Phase::Opening;
                         point = Point::Open;
@@ -149,7 +150,7 @@ impl MoveEntries {
     }
 
     /// Takes the next entry of the chunk out of its table; false if there is none.
-    fn lift(&mut self, kernel: &mut Kernel, chunk: Chunk) -> bool {
+    fn lift<M: Mode>(&mut self, kernel: &mut Kernel, chunk: Chunk) -> bool {
         while self.moved < chunk.end {
             let at = leaf_index(self.from + self.moved);
             let entry = kernel.tables.get(chunk.from, at);
@@ -159,6 +160,9 @@ impl MoveEntries {
                     kernel.shadow.carry(self.mm, self.from + self.moved, self.to + self.moved);
                 }
                 kernel.cost.flushes += u64::from(entry.is_present());
+                if M::STEPS {
+                    note_merged(kernel, entry, self.to + self.moved);
+                }
                 self.phase = Phase::Carrying(chunk, entry);
                 return true;
             }
@@ -187,6 +191,17 @@ impl MoveEntries {
     fn give_back<M: Mode>(&self, kernel: &mut Kernel, me: Me, locks: &[LockId]) {
         for &lock in locks.iter().rev() {
             kernel.unlock::<M>(me, lock);
+        }
+    }
+}
+
+/// An entry that leaves for `address`: a page that was merged through another address space since the
+/// source was unmerged is not found there by KSM's walk (I-72).
+fn note_merged(kernel: &mut Kernel, entry: Entry, address: u64) {
+    let Some(page) = entry.normal_page().filter(|_| entry.is_present()) else { return };
+    if let Owner::Ksm(Some(node)) = kernel.frames[page].owner() {
+        if kernel.ksm.nodes.find(node).is_some() {
+            kernel.ksm.nodes[node].strays.insert(address);
         }
     }
 }

@@ -106,6 +106,13 @@ pub fn release_by_hand(kernel: &mut Kernel, ring: RingId, at: usize) -> bool {
     true
 }
 
+/// What all buffers are for is in memory: somebody has written it.
+pub fn set_uptodate(kernel: &mut Kernel, ring: RingId) {
+    for buffer in &mut kernel.rings[ring].buffers {
+        buffer.state |= BufferState::UPTODATE;
+    }
+}
+
 /// Locks the buffers that are to be read, and marks them.
 pub(super) fn submit_read(kernel: &mut Kernel, ring: RingId) {
     for buffer in &mut kernel.rings[ring].buffers {

@@ -323,9 +323,22 @@ fn every_form_of_damos_raw_report_says_the_same() {
     let expected = Ok(vec![(0x2000, 0), (0x4000, 0)]);
     assert_eq!(rows(Format::Damon, old), expected);
     assert_eq!(rows(Format::Damon, new), expected);
-    for bad in
-        ["1000-5000 (16 KiB) 2 1 7", "1000-5000 (16 KiB)", "1000- 5000 7 (16 KiB) 2", "WARNING: x"]
-    {
+    for more in ["   -1", "    5 ", "   -1 ", "    5 3", "    5 3,4"] {
+        let text = format!(
+            "# start_addr     end_addr        length  nr_accesses   age probe_hits\n\
+             1000-5000 (  16.000 KiB)           2 {more}\n6000-7000 (   4.000 KiB)           0 {more}\n"
+        );
+        assert_eq!(rows(Format::Damon, &text), expected, "{more}");
+    }
+    for bad in [
+        "1000-5000 (16 KiB) 2 1 7 9",
+        "1000-5000 (16 KiB) 2 -2",
+        "1000-5000 (16 KiB) 2 1 3,",
+        "1000-5000 (16 KiB) -1",
+        "1000-5000 (16 KiB)",
+        "1000- 5000 7 (16 KiB) 2",
+        "WARNING: x",
+    ] {
         rows(Format::Damon, &format!("{bad}\n")).expect_err(bad);
     }
 }

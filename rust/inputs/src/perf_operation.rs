@@ -18,9 +18,13 @@ use crate::words::{find, hexadecimal, spans};
 pub(crate) struct Source<'a> {
     /// Where its number begins in the text behind the event.
     pub(crate) start: usize,
-    number: u64,
-    /// The operation in words, where perf writes it.
-    told: Option<&'a [u8]>,
+    told: Told<'a>,
+}
+
+/// How a source tells the operation.
+enum Told<'a> {
+    Words(&'a [u8]),
+    Number(u64),
 }
 
 /// What is known of an operation.
@@ -37,18 +41,25 @@ impl<'a> Source<'a> {
     pub(crate) fn find(rest: &'a [u8]) -> Option<Source<'a>> {
         const OPERATION: &[u8] = b"OP ";
         const SNOOP: &[u8] = b"SNP ";
-        let mut bars = (0..rest.len()).filter(|&at| rest[at] == b'|');
-        let bar = bars.find(|&at| {
-            let after = &rest[at + 1..];
-            after.starts_with(OPERATION) || after.starts_with(SNOOP)
-        })?;
-        // Old words begin with a level, none of which is a number: `L1 hit|SNP None`.
-        let numbers = spans(&rest[..bar])
-            .filter_map(|(start, word)| hexadecimal(word).map(|number| (start, number)));
-        let (start, number) = numbers.last()?;
-        let told = rest[bar + 1..].strip_prefix(OPERATION);
-        let told = told.and_then(|told| told.split(|&byte| byte == b'|').next());
-        Some(Source { start, number, told })
+        let mut from = 0;
+        loop {
+            let bar = from + rest[from..].iter().position(|&byte| byte == b'|')?;
+            let (before, after) = (&rest[..bar], &rest[bar + 1..]);
+            if let Some(told) = after.strip_prefix(OPERATION) {
+                let word = before.trim_ascii_end();
+                let start = word.iter().rposition(u8::is_ascii_whitespace).map_or(0, |at| at + 1);
+                let end = told.iter().position(|&byte| byte == b'|').unwrap_or(told.len());
+                return Some(Source { start, told: Told::Words(&told[..end]) });
+            }
+            if after.starts_with(SNOOP) {
+                // Before it stands a level, of which no word is a number: `L1 hit|SNP None`.
+                let numbers =
+                    spans(before).filter_map(|(start, word)| Some((start, hexadecimal(word)?)));
+                let (start, number) = numbers.last()?;
+                return Some(Source { start, told: Told::Number(number) });
+            }
+            from = bar + 1;
+        }
     }
 
     fn operation(&self) -> Operation {
@@ -67,7 +78,10 @@ impl<'a> Source<'a> {
 
     /// Returns whether the operation is one, by its word or by its bit of the number.
     fn is(&self, bit: u64, name: &[u8]) -> bool {
-        self.told.map_or(self.number & bit != 0, |told| find(told, name).is_some())
+        match self.told {
+            Told::Words(words) => find(words, name).is_some(),
+            Told::Number(number) => number & bit != 0,
+        }
     }
 }
 

@@ -6,8 +6,9 @@
 //!           55       37771:     2765543 <marker: timestamp 13335...>
 //! ```
 //!
-//! Threads are called `2765543`, `T2765543`, `W0.T2765543` or by a hexadecimal number. Up to version
-//! 4 of traces there is one number before them, and an instruction of version 3 has no size:
+//! Threads are called `2765543`, `T2765543`, `Wn.T2765543` behind the number of a workload, or by a
+//! hexadecimal number. Up to version 4 of traces there is one number before them, and an instruction
+//! of version 3 has no size:
 //!
 //! ```text
 //!      343: T2538939 read   8 byte(s) @ 0x00007fa9eaf07b70 by PC 0x00007fa9eaed7f52
@@ -155,8 +156,8 @@ fn is_no_access(line: &[u8]) -> bool {
     is_rule || is_sum || is_continued(line)
 }
 
-/// Returns whether a line holds bytes of an instruction, or words of four bytes, as traces without
-/// the instructions themselves have; before them may stand the numbers of its record.
+/// Returns whether a line holds bytes of an instruction, or words of four bytes, as REGDEPS has
+/// them; before them may stand the numbers of its record.
 fn is_continued(line: &[u8]) -> bool {
     let is_encoding = |word: &[u8]| is_byte(word) || word.len() == 8 && hexadecimal(word).is_some();
     let is_last_number =
@@ -173,7 +174,7 @@ fn is_byte(word: &[u8]) -> bool {
     word.len() == 2 && hexadecimal(word).is_some()
 }
 
-/// Returns whether a word is the name of a thread: `872894`, `d51be`, `T872894` or `W0.T872894`.
+/// Returns whether a word is the name of a thread: `872894`, `d51be`, `T872894` or `Wn.T872894`.
 fn is_thread(word: &[u8]) -> bool {
     let in_workload = word.strip_prefix(b"W").and_then(|rest| {
         let point = rest.iter().position(|&byte| byte == b'.')?;

@@ -196,12 +196,14 @@ fn a_long_instruction_goes_on_in_a_second_line_whatever_threads_are_called() {
     for record in [
         "         343         320:      872894 ",
         "         343         320:     T872894 ",
-        "         343         320:  W0.T872894 ",
-        "         343         320:       W12.T3 ",
+        "         343         320:   W#.T872894 ",
+        "         343         320:       W1#.T3 ",
         "         343         320:       d51be ",
         "      343: T2538939 ",
-        "343: W0.T25 ",
+        "343: W#.T25 ",
     ] {
+        // The number of a workload.
+        let record = record.replace('#', "0");
         for (first, second) in [bytes, ten, words] {
             let text = format!(
                 "{record}ifetch       8 byte(s) @ 0x00007fa9eaed7f52 {first}\n\

@@ -204,7 +204,8 @@ fn an_operation_that_perf_prints_once_a_group_is_one_access() {
     let load = "    aaaac17d0040";
     let one = vec![(0xaaaa_c17d_0040, 1)];
     let two = vec![(0xaaaa_c17d_0040, 0); 2];
-    assert_eq!(perf(&of(&all, 4, store)), Ok(one));
+    assert_eq!(perf(&of(&all, 4, store)), Ok(one.clone()));
+    assert_eq!(perf(&of(&["tlb-access:u", "memory:u"], 4, store)), Ok(one));
     for (text, why) in [
         (of(&all, 4, load) + &of(&all, 5, load), "at another time"),
         (of(&all, 4, load).repeat(2), "under the same names again"),

@@ -292,6 +292,8 @@ def test_arrays_that_hold_code_are_not_run(tmp_path: Path) -> None:
         (b" L 1000,8\n", "yaml", "it must be a TraceFormat or one of"),
         (b" L 1000,8\n", 3, "it must be a TraceFormat or one of"),
         (CHAMPSIM[:-1], None, "record 200: expected 64 bytes, found 63 and the end"),
+        (CHAMPSIM[:24].ljust(96, b"\0") * 64, None, "record 2: expected the address of an instruction"),
+        (bytes(640), None, "record 1: expected the address of an instruction at bytes 0 to 7 of each 64"),
         (CHAMPSIM[:64], "csv", "line 1: expected a first line that names the columns"),
         (b"size,address\n", None, "it holds no access to data; there is nothing below"),
         (b"size,address\n1,0x10\n1,main\n", None, "line 3: expected as many values"),

@@ -46,6 +46,46 @@ intervals: sample 5000 aggr 100000 (max access hz 200.000000)
             "perf script -F comm,tid,time,event,addr,data_src",
         ),
         (b"\n0x1a8@x.data [0x90]: event: 69\n.\n. ... raw event: size 144 bytes\n", 2, "print it without -D"),
+        (
+            b"7 0x1a8 [0x90]: PERF_RECORD_SAMPLE(IP, 0x2): 9/9: 0x40 period: 1 addr: 0\n",
+            1,
+            "print it without",
+        ),
+        (
+            b"$ ./perf script|grep ldlat=|head\n" + SAMPLE,
+            1,
+            "this is the command, not what it prints; take the",
+        ),
+        (b"[me@host ~]# perf script\n" + SAMPLE, 1, "this is the command, not what it prints; take the line"),
+        (b"me@host:~/x$ sudo /usr/bin/perf script -F addr\n" + SAMPLE, 1, "this is the command"),
+        (b"[ perf record: Woken up 1 times to write data ]\n" + SAMPLE, 1, "take the line out"),
+        (SAMPLE + b"[ perf mem: Captured and wrote 0.1 MB perf.data (9 samples) ]\n", 2, "take the line out"),
+        (
+            b" 1 88000142 |OP LOAD|LVL L1 hit|SNP None|TLB L1 or L2 hit|LCK No    47\n",
+            1,
+            "fields event and addr; print with 'perf script -F comm,tid,time,event,addr,data_src'",
+        ),
+        (b"sve 9 65.714341:   288100144 |OP STORE|LVL L1 hit|SNP None\n", 1, "without the fields event and"),
+        (
+            b"   88000142 L3 or L3 hit|SNP None|TLB Walker hit|LCK No\n",
+            1,
+            "without the fields event and addr",
+        ),
+        (b" 2)   0.764 us    |  exit_to_user_mode_prepare();\n", 1, "ftrace's function_graph; record with"),
+        (b"heatmap: 88\n0   4.000 GiB    8.000 KiB    200 hz 700 ms\n", 1, "damo convert_record_format"),
+        (b"0   4.000 GiB    8.000 KiB    200 hz 700 ms\n", 1, "damo's report for people"),
+        (
+            b"total number of regions: 2\n  0 addr [4.000 KiB, 8.000 KiB) (4.000 KiB) access 0 % age 1 s\n",
+            1,
+            "damo's report for people",
+        ),
+        (b"  0 addr [4.000 KiB, 8.000 KiB) (4.000 KiB) access 0 % age 1 s\n", 1, "damo's report for people"),
+        (b"\x19\0\0\0\1" + bytes(7) + b"\x16\0\4\0" + bytes(8), 1, "-tool view -indir DIRECTORY"),
+        (
+            b"sort.champsim".ljust(257, b"\0") + b"ustar  \0".ljust(255, b"\0"),
+            1,
+            "this is a tar archive; unpack",
+        ),
         (b"     7fd5ac544024\n     7fd5ac541020\n", 1, "'perf script' without the field event"),
         (b" 2412 70471.952204:     7fe7121ddb70\n", 1, "'perf script' without the field event"),
     ],
@@ -60,6 +100,24 @@ def test_output_that_is_no_trace_says_what_to_ask_for(
     assert str(refused.value).startswith(f"{path}: line {line}: not a trace: this is ")
     assert "\n" not in str(refused.value)
     assert read_trace(path, format="csv").format is TraceFormat.CSV
+
+
+def test_the_tracepoint_of_riscv_is_found(written: Write) -> None:
+    """It has words before the address, and a cause instead of x86's error code."""
+    line = b"ls 8 [007] 894.795520:   exceptions:page_fault_user: user page fault, address=0x%x cause=0x%x\n"
+    trace = read_trace(written("t", line % (0x1000, 13) + line % (0x2008, 15)))
+    assert trace.format is TraceFormat.PERF
+    assert trace.columns().writes.tolist() == [False, True]
+
+
+def test_a_sample_in_the_words_of_an_older_perf_is_found(written: Write) -> None:
+    """The operation is in the number alone: 4 is a store."""
+    line = (
+        b"ls 8 [011] 3678.072400:  1  l1d-access:     ffffa7c22b40         8800018%d L1 hit|SNP N/A|LCK No\n"
+    )
+    trace = read_trace(written("t", line % 2 + line % 4))
+    assert trace.format is TraceFormat.PERF
+    assert trace.columns().writes.tolist() == [False, True]
 
 
 def test_an_odd_record_far_on_does_not_hide_what_a_trace_is(written: Write) -> None:

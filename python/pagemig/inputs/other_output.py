@@ -2,8 +2,8 @@
 
 Start with `advice`. Beside it: `trace_format`, which knows what can be read. Used by `trace`.
 
-Sources: perf-script(1), perf-trace(1), perf-mem(1), damo's usage guide, and output that was recorded
-with perf 6.1 and damo 2.7 and 3.4.
+Sources: perf-script(1), perf-trace(1), perf-mem(1), damo's usage guide, the kernel's documentation of ftrace,
+DynamoRIO's on its traces, tar(5), and output that was recorded with perf 6.1 and damo 2.7 and 3.4.
 """
 
 from __future__ import annotations
@@ -27,11 +27,23 @@ _BINARY = (
     _Other(
         re.compile(rb"\APERFILE2|\A2ELIFREP"), "perf's recording, not its text", f"print it with '{_PRINT}'"
     ),
+    _Other(
+        re.compile(rb"\A[^\0].{256}ustar", re.DOTALL), "a tar archive", "unpack it, and read what was in it"
+    ),
+    _Other(
+        # A record of twelve bytes with the version, and one with the thread or a marker.
+        re.compile(rb"\A\x19\0\0\0[^\0]\0{7}[\x16\x1c]\0"),
+        "DynamoRIO's trace itself, not its text",
+        "print it with 'drrun -t drcachesim -tool view -indir DIRECTORY'",
+    ),
 )
 
 _IN_FIRST_LINE = (
     _Other(
-        re.compile(rb"^\s*(?:[$%>]\s+)?(?:sudo\s+)?(?:perf|damo|valgrind|drrun)\s+[a-z-](?!.*:\s)"),
+        re.compile(
+            rb"^\s*(?:(?:\[[^]]*\]|[\w.-]{1,64}@\S{1,200})?[$#%>]\s+)?(?:sudo\s+)?(?:[\w.~-]*/)*"
+            rb"(?:perf|damo|valgrind|drrun)\s+[a-z-](?!.*:\s)"
+        ),
         "the command, not what it prints",
         "take the line out",
     ),
@@ -42,11 +54,20 @@ _IN_FIRST_LINE = (
         "'perf script' without the field event",
         f"print with '{_PRINT}'",
     ),
+    _Other(
+        re.compile(rb"^(?:.*\s\d+\.\d{6,9}:)?\s*(?:\d+\s+)?[0-9a-f]+\s+(?:\|OP |[^|:]+\|SNP )"),
+        "'perf script' without the fields event and addr",
+        f"print with '{_PRINT},data_src'",
+    ),
 )
 
 _IN_LINE = (
     _Other(
-        re.compile(rb"^kdamond \d+ / context |^snapshot time: \[|^\d+\s+addr \S.* size \S.* access "),
+        re.compile(
+            rb"^kdamond \d+ / context |^snapshot time: \[|^heatmap: \d|^total number of regions: \d"
+            rb"|^intervals: sample \S.* aggr |^\s*\d+\s+addr (?:\S.* size \S|\[).* access "
+            rb"|^\s*\d+\s+(?:[\d.]+ (?:B|[KMGTP]iB)\s+){2}[\d.]+ hz "
+        ),
         "damo's report for people, which rounds addresses and tells rates instead of counts",
         f"convert the record with '{_CONVERT}'",
     ),
@@ -61,9 +82,15 @@ _IN_LINE = (
         f"print with '{_PRINT},data_src'",
     ),
     _Other(
-        re.compile(rb"^0x[0-9a-f]+(?:@\S+)? \[0x[0-9a-f]+\]: (?:event: \d+|PERF_RECORD_)"),
+        re.compile(rb"^(?:\d+ )*0x[0-9a-f]+(?:@\S+)? \[0x[0-9a-f]+\]: (?:event: \d+|PERF_RECORD_)"),
         "a dump of perf's recording",
         f"print it without -D, with '{_PRINT}'",
+    ),
+    _Other(re.compile(rb"^\[ perf \w+: .*\]"), "what perf says while it records", "take the line out"),
+    _Other(
+        re.compile(rb"^\s*\d+\)[^|]*\|  "),
+        "ftrace's function_graph",
+        "record with the tracer nop, or with 'perf record -e exceptions:page_fault_user'",
     ),
     _Other(
         re.compile(rb'^\s*"linux-perf-json-version":'),

@@ -74,7 +74,8 @@ _LACKEY = (b" L ", b" S ", b" M ", b"I ", b"SB ", b"SYSCALL[", b"==", b"--", b"*
 _DYNAMORIO = re.compile(rb" byte\(s\) @ 0x|^\s*\d+\s+\d+:\s+\S+ <")
 _DAMON = re.compile(rb"damon_aggregated: |^base_time_absolute: |^\s*[0-9a-f]+-[0-9a-f]+ ?\([^)]*\):?\s+\d")
 _PERF = re.compile(
-    rb"(?:^|\s)[^\s:][^\s]*:\s+[0-9a-f]+(?:\s|$)|page_fault_(?:user|kernel):(?:\S*:)? address="
+    rb"(?:^|\s)[^\s:][^\s]*:\s+[0-9a-f]+(?:\s|$)"
+    rb"|page_fault_(?:user|kernel):(?:\S*:)?(?: \w+ page fault,)? address="
     rb"|\d\.\d{6,9}:\s+(?:\d+\s+)?\S+:\s*$|\d\.\d{6,9}: PERF_RECORD_"
 )
 _NAME = re.compile(r"[^$\0-\x1f]*")

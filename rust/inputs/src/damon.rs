@@ -9,7 +9,8 @@
 //! 7f938d7e1000-7f938ddfc000 (   6.105 MiB)           3     1
 //! ```
 //!
-//! The second is what `damo` 1.1 writes, the last what 1.4 to 2.7 write, with an age.
+//! The second is what `damo` 1.1 writes, the last what later versions write, with an age, which is
+//! -1 where the kernel did not tell it, and in the newest hits of probes, if there are any.
 //!
 //! DAMON does not see accesses: it looks now and then at one page of a region, and counts how
 //! often that had been accessed. So a region with count *n* becomes *n* loads, spread evenly
@@ -127,10 +128,12 @@ fn reported(line: &[u8]) -> Option<Region> {
     let after = &line[close + 1..];
     let mut rest = words(after.strip_prefix(b":").unwrap_or(after));
     let count = decimal(rest.next()?)?;
-    if let Some(age) = rest.next() {
-        decimal(age)?;
-    }
-    rest.next().is_none().then_some(Region { start, end, count })
+    let is_age = |word: &[u8]| word == b"-1" || decimal(word).is_some();
+    let are_hits =
+        |word: &[u8]| word.split(|&byte| byte == b',').all(|hits| decimal(hits).is_some());
+    let is_whole =
+        rest.next().is_none_or(is_age) && rest.next().is_none_or(are_hits) && rest.next().is_none();
+    is_whole.then_some(Region { start, end, count })
 }
 
 /// Appends as many loads as the count says, at pages that are evenly apart.

@@ -24,6 +24,8 @@ mod lines;
 mod parser;
 mod perf;
 mod perf_address;
+mod perf_groups;
+mod perf_operation;
 mod view;
 mod words;
 

@@ -71,7 +71,7 @@ impl TraceParser {
     pub fn new(format: Format, keep_instructions: bool) -> Self {
         match format {
             Format::Lackey => TraceParser::Lackey(LackeyParser::new(keep_instructions)),
-            Format::Perf => TraceParser::Perf(LineParser::of(Perf { keep_instructions })),
+            Format::Perf => TraceParser::Perf(LineParser::of(Perf::new(keep_instructions))),
             Format::Damon => TraceParser::Damon(LineParser::of(Damon::default())),
             Format::View => TraceParser::View(LineParser::of(View::new(keep_instructions))),
             Format::ChampSim => TraceParser::ChampSim(ChampSim::new(keep_instructions)),

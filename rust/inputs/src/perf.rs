@@ -9,11 +9,11 @@
 //! What counts is the name of the event, which ends with a colon, and the number after it: the
 //! address that was accessed (`-F ...,event,addr`), in hexadecimal. Without the field `addr` the
 //! instruction's address stands there, which is refused (`perf_address`). Whether it was a store
-//! is read off the decoded source of the data (`|OP STORE|`), if it is there, off the error code
+//! is read off the source of the data (`perf_operation`), if it is there, off the error code
 //! of a page fault's tracepoint, or off the event's name. A sample tells no size: it counts as
 //! one byte. Address 0 means that the hardware knew none; such samples are passed over, as are
-//! prefetches, comments, blank lines, call chains, lines of source and records of other kinds
-//! (`PERF_RECORD_MMAP2`).
+//! prefetches, branches, what Arm's extension says again (`perf_groups`), comments, blank lines,
+//! call chains, lines of source and records of other kinds (`PERF_RECORD_MMAP2`).
 //!
 //! Start with [`Perf`]. Source: perf-script(1), perf-mem(1), the format of the tracepoints in
 //! tracefs, and output recorded with perf 6.1.
@@ -22,15 +22,22 @@
 use crate::columns::{AccessKind, Columns};
 use crate::error::ParseError;
 use crate::lines::LineFormat;
-use crate::perf_address::{Said, said_behind};
-use crate::words::{find, hexadecimal, spans, words};
+use crate::perf_address::{Number, Said, WEIGHT, said_behind};
+use crate::perf_groups::Groups;
+use crate::perf_operation::kind_of;
+use crate::words::{hexadecimal, spans, words};
 
 /// The lines of `perf script`.
 #[derive(Clone, Debug)]
 pub struct Perf {
-    /// Whether fetches of instructions are handed on.
-    pub keep_instructions: bool,
+    keep_instructions: bool,
+    groups: Groups,
+    /// The events of which an address was seen that can be nothing else, and so is the column.
+    addressed: Vec<Vec<u8>>,
 }
+
+/// The most events that are kept in mind.
+const EVENTS_MAX: usize = 16;
 
 const AMBIGUOUS: &str = "a line whose event can be told from the name of the program \
                          (perf script -F tid,time,event,addr)";
@@ -52,8 +59,14 @@ impl LineFormat for Perf {
         match placed(line) {
             Line::Sample { event, rest } => {
                 let said = said_behind(event, rest).map_err(refused)?;
-                if let Some(kind) = self.kind_of(event, rest, &said) {
-                    out.push(said.address, 1, kind);
+                if !self.is_column_of_addresses(event, said.number) {
+                    return Err(refused(WEIGHT));
+                }
+                if let Some(kind) = self.wanted(event, &said) {
+                    let head = &line[..line.len() - rest.len() - event.len() - 1];
+                    if !self.groups.is_told_again(head, event, said.address) {
+                        out.push(said.address, 1, kind);
+                    }
                 }
                 Ok(())
             }
@@ -66,11 +79,33 @@ impl LineFormat for Perf {
 }
 
 impl Perf {
+    /// Returns the format before its first line.
+    #[must_use]
+    pub fn new(keep_instructions: bool) -> Self {
+        Perf { keep_instructions, groups: Groups::default(), addressed: Vec::new() }
+    }
+
+    /// Returns whether a number is believed to be an address, as it looks like one or stands where
+    /// one stood before.
+    fn is_column_of_addresses(&mut self, event: &[u8], number: Number) -> bool {
+        let is_known = || self.addressed.iter().any(|known| known == event);
+        match number {
+            Number::Either => true,
+            Number::Weight => is_known(),
+            Number::Address => {
+                if self.addressed.len() < EVENTS_MAX && !is_known() {
+                    self.addressed.push(event.to_vec());
+                }
+                true
+            }
+        }
+    }
+
     /// Returns what a sample did, `None` if it was no access of the program that is asked for.
-    fn kind_of(&self, event: &[u8], rest: &[u8], said: &Said) -> Option<AccessKind> {
+    fn wanted(&self, event: &[u8], said: &Said<'_>) -> Option<AccessKind> {
         let kind = match said.fault {
             Some(kind) => kind,
-            None => kind_by_source(event, rest)?,
+            None => kind_of(event, said.source.as_ref())?,
         };
         let is_wanted = kind != AccessKind::Instruction || self.keep_instructions;
         (said.address != 0 && is_wanted).then_some(kind)
@@ -136,9 +171,10 @@ fn placed(line: &[u8]) -> Line<'_> {
 
 /// Returns whether what could be an address, or nothing at all, follows.
 fn is_followed(rest: &[u8]) -> bool {
-    words(rest)
-        .next()
-        .is_none_or(|word| hexadecimal(word).is_some() || word.starts_with(b"address="))
+    const FAULTS: [&[u8]; 3] = [b"address=", b"user page fault, ", b"kernel page fault, "];
+    let rest = rest.trim_ascii_start();
+    words(rest).next().is_none_or(|word| hexadecimal(word).is_some())
+        || FAULTS.iter().any(|fault| rest.starts_with(fault))
 }
 
 /// Returns whether a word without its colon is the time of a sample, `22228.683330`.
@@ -180,44 +216,4 @@ fn is_place_in_source(line: &[u8]) -> bool {
         || by_line.is_some_and(|digits| !digits.is_empty() && is_line(digits))
         || in_file
             .is_some_and(|offset| offset.len() + 2 < place.len() && hexadecimal(offset).is_some())
-}
-
-/// Returns the kind that the decoded source of the data tells, or else the name of the event;
-/// `None` for a prefetch, which is no access of the program.
-fn kind_by_source(event: &[u8], rest: &[u8]) -> Option<AccessKind> {
-    const OPERATION: &[u8] = b"|OP ";
-    let told = find(rest, OPERATION).map(|at| &rest[at + OPERATION.len()..]);
-    let told = told.and_then(|rest| rest.split(|&byte| byte == b'|').next()).unwrap_or_default();
-    let is = |name: &[u8]| find(told, name).is_some();
-    if is(b"STORE") {
-        return Some(AccessKind::Store);
-    }
-    if is(b"LOAD") {
-        return Some(AccessKind::Load);
-    }
-    if is(b"EXEC") {
-        return Some(AccessKind::Instruction);
-    }
-    if is(b"PFETCH") {
-        return None;
-    }
-    Some(kind_by_name(event))
-}
-
-/// Returns the kind that the name of an event tells. What tells none is a load.
-fn kind_by_name(event: &[u8]) -> AccessKind {
-    if let Some(watched) = event.strip_prefix(b"mem:") {
-        // A watchpoint: mem:0x404040/8:w:u.
-        let modes = watched.split(|&byte| byte == b':').nth(1).unwrap_or_default();
-        return match modes {
-            b"w" => AccessKind::Store,
-            b"x" => AccessKind::Instruction,
-            _ => AccessKind::Load,
-        };
-    }
-    let name = event.to_ascii_lowercase();
-    let has = |part: &[u8]| find(&name, part).is_some();
-    // What keeps a load waiting may be called after the store that it waits for.
-    let is_load = has(b"load") || has(b"ld_blocks") || has(b"store_forward");
-    if has(b"store") && !is_load { AccessKind::Store } else { AccessKind::Load }
 }

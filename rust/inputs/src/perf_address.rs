@@ -9,11 +9,13 @@
 //! ```
 //!
 //! Without the field `addr` other fields stand in the same column: a number alone may be a
-//! physical address or a weight (`-F event,phys_addr`), and nothing tells.
+//! physical address (`-F event,phys_addr`), and nothing tells. A weight (`-F event,weight`) is
+//! told by being small: what no source of data follows must be an address that can be mapped.
 //!
-//! Start with [`said_behind`]. Next door: `perf`, which finds the event.
+//! Start with [`said_behind`]. Next door: `perf`, which finds the event, and `perf_operation`.
 
 use crate::columns::AccessKind;
+use crate::perf_operation::{Source, is_fault};
 use crate::words::{find, hexadecimal, prefixed, spans, words};
 
 const NO_ADDRESS: &str = "an address of data behind the event \
@@ -25,37 +27,74 @@ const INSTRUCTION: &str = "the address of the data, not that of the instruction 
 const UNSURE: &str = "the address of the data in a column of 16, as perf writes it: this may be that of the \
                       instruction (perf script -F comm,tid,time,event,addr)";
 
+pub(crate) const WEIGHT: &str = "the address of the data: below 4096 nothing is mapped, and this looks like a \
+                                 weight (perf script -F comm,tid,time,event,addr, or with data_src behind \
+                                 addr, which tells)";
+
 const FAULT: &str = "'address=0x7fdb20c40e06 ip=... error_code=0x6' of a page fault's tracepoint \
                      (perf script -F comm,tid,time,event,trace)";
 
 /// What a sample says.
-pub(crate) struct Said {
+pub(crate) struct Said<'a> {
     /// The address of the data; 0 if nobody knew it.
     pub(crate) address: u64,
     /// What a page fault's error code says that was done.
     pub(crate) fault: Option<AccessKind>,
+    /// Where the data came from, if that was printed.
+    pub(crate) source: Option<Source<'a>>,
+    /// What the address looks like.
+    pub(crate) number: Number,
 }
 
+/// What a number may be that stands where the address does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Number {
+    /// Nothing but an address: it has a letter, or is too long for a weight.
+    Address,
+    /// Too small for memory that is mapped, as weights are.
+    Weight,
+    /// Taken for an address: it is as large as one.
+    Either,
+}
+
+/// Nothing is mapped below: the kernel keeps the first page free, so that null pointers fault.
+const MAPPED_MIN: u64 = 4096;
+
 /// Returns what the text behind the colon of an event says; what would be right, if it says nothing.
-pub(crate) fn said_behind(event: &[u8], rest: &[u8]) -> Result<Said, &'static str> {
-    let is_fault = |name: &[u8]| name == b"page_fault_user" || name == b"page_fault_kernel";
-    if event.split(|&byte| byte == b':').any(is_fault) {
+pub(crate) fn said_behind<'a>(event: &[u8], rest: &'a [u8]) -> Result<Said<'a>, &'static str> {
+    let is_tracepoint = |name: &[u8]| name == b"page_fault_user" || name == b"page_fault_kernel";
+    if event.split(|&byte| byte == b':').any(is_tracepoint) {
         return fault(rest).ok_or(FAULT);
     }
     let Some((start, word)) = spans(rest).next() else { return Err(NO_ADDRESS) };
     let address = hexadecimal(word).ok_or(NO_ADDRESS)?;
-    let end = start + word.len();
-    if words(&rest[end..]).next().is_some_and(is_source) {
+    let source = Source::find(rest);
+    if source.as_ref().is_some_and(|source| source.start == start) {
         // The number of the source itself: its field comes without `addr`.
         return Err(NO_ADDRESS);
     }
+    let end = start + word.len();
     match column(end) {
         Column::Data => {}
         Column::Instruction => return Err(INSTRUCTION),
-        Column::Unknown if is_surely_data(&rest[end..]) => {}
+        Column::Unknown if is_surely_data(end, rest, source.as_ref()) => {}
         Column::Unknown => return Err(UNSURE),
     }
-    Ok(Said { address, fault: None })
+    let number = if source.is_some() { Number::Address } else { number(event, word, address) };
+    Ok(Said { address, fault: None, source, number })
+}
+
+/// Returns what a number may be that no source follows. A fault may be at any address.
+fn number(event: &[u8], word: &[u8], address: u64) -> Number {
+    /// Digits of the longest weight: cycles that one access took.
+    const WEIGHT_MAX: usize = 8;
+    if word.len() > WEIGHT_MAX || word.iter().any(u8::is_ascii_alphabetic) {
+        Number::Address
+    } else if (1..MAPPED_MIN).contains(&address) && !is_fault(event) {
+        Number::Weight
+    } else {
+        Number::Either
+    }
 }
 
 /// What stands in a column.
@@ -80,26 +119,29 @@ fn column(end: usize) -> Column {
 
 /// Returns whether what follows a number that is in no known column, say because somebody took out
 /// blanks, follows only the address of data: nothing, or the source of the data and its number.
-fn is_surely_data(after: &[u8]) -> bool {
-    let mut each = words(after);
-    each.next().is_none_or(|word| hexadecimal(word).is_some() && each.next().is_some_and(is_source))
+fn is_surely_data(end: usize, rest: &[u8], source: Option<&Source<'_>>) -> bool {
+    let next = spans(&rest[end..]).next();
+    next.is_none_or(|(start, _)| source.is_some_and(|source| source.start == end + start))
 }
 
-/// Returns whether a word begins the source of the data, `|OP LOAD|LVL L1 hit`.
-fn is_source(word: &[u8]) -> bool {
-    word.starts_with(b"|")
-}
-
-/// Returns what the tracepoint of a page fault says. Bit 1 of the error code is a write, bit 4 a
-/// fetch of an instruction.
-fn fault(rest: &[u8]) -> Option<Said> {
-    const CODE: &[u8] = b" error_code=";
-    let address = prefixed(words(rest).next()?.strip_prefix(b"address=")?)?;
-    let code = prefixed(words(&rest[find(rest, CODE)? + CODE.len()..]).next()?)?;
-    let kind = match (code & 1 << 4, code & 1 << 1) {
-        (0, 0) => AccessKind::Load,
-        (0, _) => AccessKind::Store,
-        _ => AccessKind::Instruction,
+/// Returns what the tracepoint of a page fault says.
+///
+/// On x86 bit 1 of the error code is a write, bit 4 a fetch of an instruction. RISC-V puts words
+/// before the address, and numbers its causes.
+fn fault(rest: &[u8]) -> Option<Said<'static>> {
+    let value = |name: &[u8]| {
+        let after = &rest[find(rest, name)? + name.len()..];
+        prefixed(words(after).next()?)
     };
-    Some(Said { address, fault: Some(kind) })
+    let kind = match (value(b" error_code="), value(b" cause=")) {
+        (Some(code), None) if code & 1 << 4 != 0 => AccessKind::Instruction,
+        (Some(code), None) if code & 1 << 1 != 0 => AccessKind::Store,
+        (Some(_), None) => AccessKind::Load,
+        (None, Some(12)) => AccessKind::Instruction,
+        (None, Some(13)) => AccessKind::Load,
+        (None, Some(15)) => AccessKind::Store,
+        _ => return None,
+    };
+    let address = value(b" address=")?;
+    Some(Said { address, fault: Some(kind), source: None, number: Number::Address })
 }

@@ -6,6 +6,15 @@
 //!           55       37771:     2765543 <marker: timestamp 13335...>
 //! ```
 //!
+//! Threads are called `2765543`, `T2765543`, `Wn.T2765543` behind the number of a workload, or by a
+//! hexadecimal number. Up to version 4 of traces there is one number before them, and an instruction
+//! of version 3 has no size:
+//!
+//! ```text
+//!      343: T2538939 read   8 byte(s) @ 0x00007fa9eaf07b70 by PC 0x00007fa9eaed7f52
+//! T444096   0x00007f3e83b0b7f2  48 83 45 f0 01       addq   $0x01, -0x10(%rbp)
+//! ```
+//!
 //! What counts is ` N byte(s) @ 0xaddress` and the word before it: `read`, `write` or
 //! `ifetch`; prefetches and flushes bring no data to the program and are passed over. Threads
 //! are not told apart: their accesses stand in the order of the file.
@@ -48,6 +57,9 @@ impl View {
 }
 
 const BYTES_AT: &[u8] = b" byte(s) @ ";
+
+const WITH_SIZE: &str = "an instruction with its size, 'ifetch 5 byte(s) @ 0x404a7e', which the view \
+                         of version 3 does not tell (read it without instructions)";
 
 impl LineFormat for View {
     const LINE_MAX: usize = 4096;
@@ -94,7 +106,8 @@ impl View {
             self.begin_records()?;
             self.part = Part::Results;
         } else if !self.is_passed_over(line) {
-            let error = ParseError::malformed(number, Self::EXPECTED, line);
+            let expected = if is_without_size(line) { WITH_SIZE } else { Self::EXPECTED };
+            let error = ParseError::malformed(number, expected, line);
             if self.part != Part::Beginning {
                 return Err(error);
             }
@@ -104,7 +117,9 @@ impl View {
     }
 
     fn is_passed_over(&self, line: &[u8]) -> bool {
-        is_no_access(line) || self.part == Part::Results && is_plain_text(line)
+        is_no_access(line)
+            || !self.keep_instructions && is_without_size(line)
+            || self.part == Part::Results && is_plain_text(line)
     }
 
     /// Says that no head comes any more, so that what stands before it was no word of the program.
@@ -136,18 +151,46 @@ fn is_no_access(line: &[u8]) -> bool {
     if find(line, b"<").is_some_and(|open| find(&line[open..], b">").is_some()) {
         return true;
     }
-    let length = words(line).count();
-    let is_rule = length == 1 && first.iter().all(|&byte| byte == b'-');
-    let second = each.next();
-    let is_sum = decimal(first).is_some() && second == Some(b":");
-    let is_byte = |word: &[u8]| word.len() == 2 && hexadecimal(word).is_some();
-    let is_numbered = length > 3
-        && decimal(first).is_some()
-        && second.and_then(|word| decimal(word.strip_suffix(b":")?)).is_some()
-        && each
-            .next()
-            .is_some_and(|word| decimal(word.strip_prefix(b"T").unwrap_or(word)).is_some());
-    is_rule || is_sum || words(line).all(is_byte) || is_numbered && each.all(is_byte)
+    let is_rule = words(line).count() == 1 && first.iter().all(|&byte| byte == b'-');
+    let is_sum = decimal(first).is_some() && each.next() == Some(b":");
+    is_rule || is_sum || is_continued(line)
+}
+
+/// Returns whether a line holds bytes of an instruction, or words of four bytes, as REGDEPS has
+/// them; before them may stand the numbers of its record.
+fn is_continued(line: &[u8]) -> bool {
+    let is_encoding = |word: &[u8]| is_byte(word) || word.len() == 8 && hexadecimal(word).is_some();
+    let is_last_number =
+        |word: &[u8]| word.strip_suffix(b":").is_some_and(|number| decimal(number).is_some());
+    let mut each = words(line).peekable();
+    let Some(first) = each.next() else { return false };
+    let is_numbered = is_last_number(first)
+        || decimal(first).is_some() && each.next().is_some_and(is_last_number);
+    let is_recorded = is_numbered && each.next().is_some_and(is_thread) && each.peek().is_some();
+    is_recorded && each.all(is_encoding) || words(line).all(is_byte)
+}
+
+fn is_byte(word: &[u8]) -> bool {
+    word.len() == 2 && hexadecimal(word).is_some()
+}
+
+/// Returns whether a word is the name of a thread: `872894`, `d51be`, `T872894` or `Wn.T872894`.
+fn is_thread(word: &[u8]) -> bool {
+    let in_workload = word.strip_prefix(b"W").and_then(|rest| {
+        let point = rest.iter().position(|&byte| byte == b'.')?;
+        decimal(&rest[..point]).map(|_| &rest[point + 1..])
+    });
+    let name = in_workload.unwrap_or(word);
+    hexadecimal(name.strip_prefix(b"T").unwrap_or(name)).is_some()
+}
+
+/// Returns whether a line is an instruction as version 3 of traces has it: `T444096  0x7f3e83b0b7f2
+/// 48 83 45 f0 01 addq $0x01, -0x10(%rbp)`.
+fn is_without_size(line: &[u8]) -> bool {
+    let mut each = words(line).peekable();
+    let is_named = |word: &&[u8]| word.strip_prefix(b"T").and_then(decimal).is_some();
+    each.next_if(is_named);
+    each.next().and_then(prefixed).is_some() && each.next().is_some_and(is_byte)
 }
 
 fn is_plain_text(line: &[u8]) -> bool {

@@ -188,6 +188,65 @@ fn what_stands_around_the_records_of_the_view_is_passed_over() {
     }
 }
 
+#[test]
+fn a_long_instruction_goes_on_in_a_second_line_whatever_threads_are_called() {
+    let bytes = ("48 83 3d 16 fc 02 00 cmp    <rel> 0x00007fa9eaf07b70, $0x00", "00");
+    let ten = ("48 b8 40 00 00 00 00 00 mov    $0x40 -> %rax", "00 00");
+    let words = ("00001931 04020204 load store [4byte]       %rv0 %rv2 -> %rv0", "00000026");
+    for record in [
+        "         343         320:      872894 ",
+        "         343         320:     T872894 ",
+        "         343         320:   W#.T872894 ",
+        "         343         320:       W1#.T3 ",
+        "         343         320:       d51be ",
+        "      343: T2538939 ",
+        "343: W#.T25 ",
+    ] {
+        // The number of a workload.
+        let record = record.replace('#', "0");
+        for (first, second) in [bytes, ten, words] {
+            let text = format!(
+                "{record}ifetch       8 byte(s) @ 0x00007fa9eaed7f52 {first}\n\
+                 {record}                              {second}\n\
+                 {record}read         8 byte(s) @ 0x00007fa9eaf07b70 by PC 0x00007fa9eaed7f52\n"
+            );
+            let read = (0x7fa9_eaf0_7b70, 8, 0);
+            assert_eq!(rows(Format::View, text.as_bytes()), Ok(vec![read]), "{text}");
+            let all = parse(Format::View, text.as_bytes(), 9, true);
+            assert_eq!(all, Ok(vec![(0x7fa9_eaed_7f52, 8, 3), read]), "{text}");
+        }
+    }
+    for bad in [
+        "343 320: 872894",
+        "343: T25",
+        "343: T25 000",
+        "343 320: thread 00",
+        "343 320: W.T3 00",
+        "343 320 872894 00",
+        "343 320: 872894 00 cmp",
+    ] {
+        let said = rows(Format::View, format!("{bad}\n").as_bytes()).expect_err(bad);
+        assert!(said.starts_with("line 1: expected a record such as"), "{said}");
+    }
+}
+
+#[test]
+fn instructions_without_a_size_are_passed_over_or_refused_where_they_are_asked_for() {
+    let text = b"T444096 <marker: version 3>\n\
+        T444096   0x00007f3e83b0b7f2  48 83 45 f0 01       addq   $0x01, -0x10(%rbp)\n\
+        T444096     read  8 byte(s) @ 0x7ffc4c720190\n\
+        \x20 0x0000000000401000  0f ae 3c 25 34 10 40 clflush 0x00401034\n\
+        \x20                     00\n\
+        T444096     write 8 byte(s) @ 0x7ffc4c720190\n";
+    let at = 0x7ffc_4c72_0190;
+    assert_eq!(rows(Format::View, text), Ok(vec![(at, 8, 0), (at, 8, 1)]));
+    let said = parse(Format::View, text, 9, true).expect_err("no size");
+    assert!(said.starts_with("line 2: expected an instruction with its size"), "{said}");
+    for bad in ["T444096 0x7f3e83b0b7f2 addq", "T44x 0x7f3e83b0b7f2 48 83", "T444096 48 83"] {
+        rows(Format::View, format!("{bad}\n").as_bytes()).expect_err(bad);
+    }
+}
+
 /// A ChampSim record: an instruction, what it stores to and what it loads from.
 fn record(ip: u64, stores: [u64; 2], loads: [u64; 4]) -> Vec<u8> {
     let mut bytes = ip.to_le_bytes().to_vec();
@@ -211,6 +270,20 @@ fn a_champsim_record_gives_its_loads_then_its_stores() {
     let said = rows(Format::ChampSim, &spoilt).expect_err("no branch");
     assert!(said.starts_with("record 2: expected 0 or 1 at bytes 8 and 9"), "{said}");
     assert!(said.ends_with("found 0 and 7"), "{said}");
+}
+
+#[test]
+fn an_instruction_at_address_0_is_none_so_that_wider_records_are_refused() {
+    let good = record(0x40_0000, [0x9000, 0], [0x8000, 0, 0, 0]);
+    let said = rows(Format::ChampSim, &[good.clone(), record(0, [0x9000, 0], [0; 4])].concat());
+    let said = said.expect_err("no instruction");
+    assert!(said.starts_with("record 2: expected the address of an instruction"), "{said}");
+    // An instruction that loads two things, in 96 bytes.
+    let mut wide = good[..24].to_vec();
+    wide.extend([0; 4].into_iter().chain([0x8000, 0x8008, 0, 0, 0]).flat_map(u64::to_le_bytes));
+    assert_eq!(wide.len(), 96);
+    let said = rows(Format::ChampSim, &wide.repeat(6)).expect_err("wider records");
+    assert!(said.contains("CloudSuite's records have 96 bytes, and are not read"), "{said}");
 }
 
 #[test]

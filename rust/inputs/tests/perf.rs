@@ -113,14 +113,110 @@ fn a_sample_is_a_store_by_its_source_or_by_the_name_of_its_event() {
         ("cpu/mem-stores/P", " 1 |OP LOAD|LVL L1 hit", 0),
         ("cpu/mem-stores/P", " 1 |OP N/A|LVL L1 hit", 1),
         ("ibs_op//", " 1 |OP EXEC|LVL L1 hit", 3),
+        ("l1d-access", " 68100144 L1 hit|SNP None|TLB L1 or L2 hit|LCK No", 1),
+        ("l1d-access", " 68100142 L1 hit|SNP None|TLB L1 or L2 hit|LCK No", 0),
+        ("cpu/mem-stores/P", " 68100142 LFB or LFB hit|SNP None|TLB N/A|LCK No", 0),
+        ("cpu/mem-loads/P", " [unknown] 68100144 Remote RAM (1 hop) hit|SNP None|TLB N/A", 1),
+        ("mem_inst_retired.all_stores", " 1e05080021 N/A|SNP N/A|TLB N/A|LCK N/A", 1),
+        ("page-faults:u", " 1e05080021 N/A|SNP N/A|TLB N/A|LCK N/A", 0),
+        ("ibs_op//", " 1e05080030 N/A|SNP N/A|TLB N/A|LCK N/A", 3),
+        ("ibs_op//", " 444000288100144 |OP STORE SIMD|LVL L1 hit|SNP None", 1),
     ] {
         let line = format!("sort 42 1.5: {event}:           404040{source}\n");
         let all = parse(Format::Perf, &line, line.len(), true);
         assert_eq!(all, Ok(vec![(0x40_4040, kind)]), "{line}");
         assert_eq!(perf(&line).map(|rows| rows.len()), Ok(usize::from(kind != 3)), "{line}");
     }
-    let prefetch = "sort 42 1.5: ibs_op//:           404040 1 |OP PFETCH|LVL L1 hit\n";
-    assert_eq!(perf(prefetch), Ok(vec![]));
+}
+
+#[test]
+fn what_the_source_of_the_data_calls_no_access_is_passed_over() {
+    for said in [
+        "ibs_op//:           404040 1 |OP PFETCH|LVL L1 hit",
+        "ibs_op//:           404040 68 L1 hit|SNP N/A|TLB N/A|LCK N/A",
+        "ibs_op//:           404040 1e05080021 |OP N/A|LVL N/A|SNP N/A|TLB N/A|LCK N/A",
+        "ibs_op//:           404040 1e05080021 N/A|SNP N/A|TLB N/A|LCK N/A",
+        "memory:           404040 0 |OP No|LVL N/A|SNP N/A|TLB N/A|LCK No",
+        "branch-miss:           404040",
+        "branches:u:           404040 1e05080021 |OP N/A|LVL N/A",
+    ] {
+        let line = format!("sort 42 1.500000:          1 {said}\n");
+        assert_eq!(parse(Format::Perf, &line, line.len(), true), Ok(vec![]), "{line}");
+    }
+}
+
+#[test]
+fn the_number_of_a_source_is_never_taken_for_an_address() {
+    for said in [
+        "l1d-miss:         88000182 L1 miss|SNP N/A|TLB Walker hit|LCK No",
+        "memory:         88000184 L3 or L3 hit|SNP N/A|TLB Walker hit|LCK No|BLK  N/A aaaac17c3e88 f",
+        "cpu/mem-loads/P:         68100142 Local RAM hit|SNP None|TLB L1 or L2 hit|LCK No",
+        "cpu/mem-loads/P: 1e05080021 N/A|SNP N/A|TLB N/A|LCK N/A",
+        "cpu/mem-loads/P:         68100142 |OP LOAD|LVL L1 hit|SNP None",
+    ] {
+        let line = format!("sort 42 [011] 3678.072400:          1 {said}\n");
+        let refused = perf(&line).expect_err(&line);
+        assert!(refused.starts_with("line 1: expected an address of data behind"), "{refused}");
+    }
+}
+
+#[test]
+fn a_weight_is_not_taken_for_an_address() {
+    for said in [
+        "l1d-access:               12 ffffaf629d4cb320",
+        "l1d-access:               12",
+        "cpu/mem-loads,ldlat=30/P:           43",
+        "cpu/mem-loads/P:              999",
+    ] {
+        for head in ["", "sort 42 1.500000:          1 "] {
+            let refused = perf(&format!("{head}{said}\n")).expect_err(said);
+            assert!(refused.contains("below 4096 nothing is mapped, and this looks"), "{refused}");
+        }
+    }
+    let other = "memory:     aaaac17d0040\nl1d-access:              12\n";
+    assert!(perf(other).expect_err(other).starts_with("line 2: expected the address"));
+}
+
+#[test]
+fn a_small_address_is_read_where_it_can_be_no_weight() {
+    for said in [
+        "page-faults:u:               10",
+        "minor-faults:                8 [unknown]               401000",
+        "l1d-access:               10        88000182 |OP LOAD|LVL L1 miss|SNP N/A",
+        "l1d-access:               10        88000182 L1 miss|SNP N/A|TLB Walker hit|LCK No",
+        "exceptions:page_fault_user: address=0x10 ip=0x401000 error_code=0x4",
+    ] {
+        let read = perf(&format!("sort 42 1.500000:          1 {said}\n"));
+        assert!(matches!(read.as_deref(), Ok([(1..=16, 0)])), "{said}: {read:?}");
+    }
+    let beside = "memory:     aaaac17d0040\nmemory:               10\n";
+    assert_eq!(perf(beside), Ok(vec![(0xaaaa_c17d_0040, 0), (16, 0)]));
+}
+
+#[test]
+fn an_operation_that_perf_prints_once_a_group_is_one_access() {
+    let of = |names: &[&str], time: u32, rest: &str| -> String {
+        let line = |name| format!("  sort  42 [020]   122.46375{time}:  1  {name:>20}: {rest}\n");
+        names.iter().map(line).collect()
+    };
+    let all = ["l1d-miss", "l1d-access", "llc-miss", "llc-access", "tlb-access", "memory"];
+    let store = "    aaaac17d0040       8688000844 |OP STORE|LVL L3 hit|SNP N/A|TLB Walker hit";
+    let load = "    aaaac17d0040";
+    let one = vec![(0xaaaa_c17d_0040, 1)];
+    let two = vec![(0xaaaa_c17d_0040, 0); 2];
+    assert_eq!(perf(&of(&all, 4, store)), Ok(one.clone()));
+    assert_eq!(perf(&of(&["tlb-access:u", "memory:u"], 4, store)), Ok(one));
+    for (text, why) in [
+        (of(&all, 4, load) + &of(&all, 5, load), "at another time"),
+        (of(&all, 4, load).repeat(2), "under the same names again"),
+        (of(&["memory"; 2], 4, load), "memory alone"),
+        (of(&["instructions"; 2], 4, load), "as --itrace=i1i prints"),
+        (of(&["cpu/mem-loads/P", "cpu/mem-loads-aux/P"], 4, load), "of another processor"),
+    ] {
+        assert_eq!(perf(&text), Ok(two.clone()), "{why}");
+    }
+    let apart = of(&["memory"], 4, load) + &of(&["tlb-access"], 4, "    aaaac17d0048");
+    assert_eq!(perf(&apart), Ok(vec![(0xaaaa_c17d_0040, 0), (0xaaaa_c17d_0048, 0)]));
 }
 
 #[test]
@@ -133,9 +229,22 @@ ls  2539 [000] 70480.544181:   exceptions:page_fault_user: address=0x7fdb20c27b7
 ";
     let expected = vec![(0x55d3_abb4_b5c0, 1), (0x7fdb_20c4_0e06, 0), (0x1000, 1)];
     assert_eq!(perf(text), Ok(expected));
+    let riscv = "\
+ls  826 [007] 894.795520:   exceptions:page_fault_user: user page fault, address=0x7fff95af4400 cause=0xd
+ls  826 [007] 894.795521:   exceptions:page_fault_user: user page fault, address=0x10 epc=0x5000 cause=0xf
+page_fault_kernel: kernel page fault, address=0x7fff95af4408 epc=0xffffffff80000000 cause=0xf
+ls  826 [007] 894.795522:   exceptions:page_fault_user: user page fault, address=0x5000 epc=0x5000 cause=0xc
+";
+    assert_eq!(perf(riscv), Ok(vec![(0x7fff_95af_4400, 0), (16, 1), (0x7fff_95af_4408, 1)]));
     let all = parse(Format::Perf, text, text.len(), true).expect("the same text");
     assert_eq!(all[2], (0x7fdb_20c2_7b70, 3));
-    for bad in ["address=elf_load ip=0x1 error_code=0x2", "address=0x1000 ip=0x1", "1000"] {
+    for bad in [
+        "address=elf_load ip=0x1 error_code=0x2",
+        "address=0x1000 ip=0x1",
+        "1000",
+        "user page fault, address=0x1000 cause=0x7",
+        "user page fault, address=0x1000 cause=0xd error_code=0x2",
+    ] {
         let said = perf(&format!("ls 1 1.5: page_fault_user: {bad}\n")).expect_err(bad);
         assert!(said.contains("expected 'address=0x7fdb20c40e06 ip=... error_code=0x6'"), "{said}");
     }
@@ -215,9 +324,22 @@ fn every_form_of_damos_raw_report_says_the_same() {
     let expected = Ok(vec![(0x2000, 0), (0x4000, 0)]);
     assert_eq!(rows(Format::Damon, old), expected);
     assert_eq!(rows(Format::Damon, new), expected);
-    for bad in
-        ["1000-5000 (16 KiB) 2 1 7", "1000-5000 (16 KiB)", "1000- 5000 7 (16 KiB) 2", "WARNING: x"]
-    {
+    for more in ["   -1", "    5 ", "   -1 ", "    5 3", "    5 3,4"] {
+        let text = format!(
+            "# start_addr     end_addr        length  nr_accesses   age probe_hits\n\
+             1000-5000 (  16.000 KiB)           2 {more}\n6000-7000 (   4.000 KiB)           0 {more}\n"
+        );
+        assert_eq!(rows(Format::Damon, &text), expected, "{more}");
+    }
+    for bad in [
+        "1000-5000 (16 KiB) 2 1 7 9",
+        "1000-5000 (16 KiB) 2 -2",
+        "1000-5000 (16 KiB) 2 1 3,",
+        "1000-5000 (16 KiB) -1",
+        "1000-5000 (16 KiB)",
+        "1000- 5000 7 (16 KiB) 2",
+        "WARNING: x",
+    ] {
         rows(Format::Damon, &format!("{bad}\n")).expect_err(bad);
     }
 }

@@ -76,6 +76,11 @@ def _read(state: State, space: AddressSpace, index: int, frame: Frame) -> None:
         return
     if state.memory.contents:
         frame.content = space.disk.get(index, bytes(PAGE))
+    _know_all(frame)
+
+
+def _know_all(frame: Frame) -> None:
+    """The page is up to date, and so are its buffers."""
     for buffer in frame.buffers:
         buffer.state |= buffers.State.UPTODATE
     frame.flags |= Flag.UPTODATE
@@ -118,7 +123,8 @@ def write_file(
         if data is not None and state.memory.contents:
             piece = data[done : done + length]
             frame.content = frame.content[: at % PAGE] + piece + frame.content[at % PAGE + length :]
-        frame.flags |= Flag.UPTODATE
+        if not frame.has(Flag.UPTODATE):  # a whole page over one that could not be read
+            _know_all(frame)
         _attach_buffers(space, at // PAGE, frame, buffers.State.MAPPED | buffers.State.UPTODATE)
         done += length
         space.size = max(space.size, offset + done)

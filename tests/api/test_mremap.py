@@ -141,3 +141,19 @@ def test_what_makes_no_sense_is_refused(machine: pm.Machine, app: pm.Task) -> No
         with pytest.raises(pm.UsageError):
             ask()
     assert app.regions == before
+
+
+def test_an_entry_that_mremap_carries_while_its_page_is_merged_elsewhere_breaks_no_rule() -> None:
+    """I-72 excepts what mremap moved after a fork; KSM goes through the parent meanwhile."""
+    machine = pm.Machine(nodes=[64 * pm.PAGE_SIZE] * 2, contents=True)
+    parent = machine.spawn("parent", stack=False)
+    heap = parent.mmap(2 * pm.PAGE_SIZE, flags=[pm.VmFlags.MERGEABLE])
+    for page in heap:
+        parent.write(page.start, b"same")
+    child = parent.fork("child")
+    machine.drain()
+    move = pm.calls.mremap(child.same(heap[1]), to=0x2000_0000)
+    race = [(pm.calls.ksm_scan(), parent), (move, child)]
+    verdict = pm.explore(machine, race, pm.Exhaustive(preemptions=2))
+    assert verdict.findings == ()
+    assert verdict.complete

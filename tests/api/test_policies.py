@@ -175,3 +175,18 @@ def test_the_flags_of_a_policy_are_bools() -> None:
     for flag in ("static", "relative"):
         with pytest.raises(pm.UsageError, match=f"{flag} is 'no'; it must be True or False"):
             pm.Policy(BIND, [1], **{flag: "no"})
+
+
+def test_a_piece_that_starts_inside_an_area_is_split_off_before_it_merges_upwards() -> None:
+    """Syscalls 6.2: so what is left below is the new area, which goes to the end of the file's list."""
+    machine = pm.Machine(nodes=[pm.MiB] * 2)
+    app = machine.spawn("app", stack=False)
+    file = machine.create_file("data", 4 * pm.PAGE_SIZE)
+    bound = pm.Policy(pm.PolicyMode.BIND, [1])
+    region = app.mmap(4 * pm.PAGE_SIZE, file=file, shared=True)
+    app.mbind(region[2:4], bound)
+    other = app.mmap(4 * pm.PAGE_SIZE, file=file, shared=True)
+    app.mbind(region[1:2], bound)
+    assert [area.start for area in file.areas] == [region[1].start, other.start, region.start]
+    assert [(vma.end - vma.start) // pm.PAGE_SIZE for vma in app.vmas] == [1, 3, 4]
+    machine.check()

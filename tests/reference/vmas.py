@@ -162,7 +162,9 @@ def _set_start(vma: Vma, start: int) -> None:
     vma.start = start
 
 
-def reshape(vma: Vma, start: int, end: int, flags: int, policy: Policy | None) -> Vma:
+def reshape(
+    vma: Vma, start: int, end: int, flags: int, policy: Policy | None, *, upwards_only: bool = False
+) -> Vma:
     """Give [start, end) of a VMA new flags and a new policy; return what holds it then.
 
     It merges with neighbours that are equal then: they grow into it, the lower one
@@ -172,7 +174,7 @@ def reshape(vma: Vma, start: int, end: int, flags: int, policy: Policy | None) -
     vmas = vma.mm.vmas
     at = vmas.index(vma)
     wanted = Vma(vma.mm, start, end, flags, vma.linear_index(start), policy, vma.file, vma.anon_vma)
-    below = at > 0 and vma.start == start
+    below = at > 0 and vma.start == start and not upwards_only
     lower = vmas[at - 1] if below and _fits(vmas[at - 1], wanted) else None
     upper = vmas[at + 1] if at + 1 < len(vmas) and vma.end == end and _fits(wanted, vmas[at + 1]) else None
     if lower is not None:
@@ -229,9 +231,8 @@ def set_policy(mm: Mm, start: int, end: int, policy: Policy | None) -> bool:
     """Apply a policy to a range; False where no VMA contains ``start``.
 
     Only the first piece can merge: later ones are offered a wrong offset (syscalls
-    6.2). For pieces that did not merge, shmem's method is called. A first piece cut
-    out of a VMA can merge upwards only, and never with the rest of the VMA that it
-    is cut from: that is no neighbour yet.
+    6.2). For pieces that did not merge, shmem's method is called. A first piece that
+    starts inside a VMA is cut off first and can merge upwards only.
     """
     if mm.containing(start) is None:
         return False
@@ -241,7 +242,10 @@ def set_policy(mm: Mm, start: int, end: int, policy: Policy | None) -> bool:
         vma = mm.containing(piece_start)
         assert vma is not None
         if piece_start == start:
-            piece = reshape(vma, start, piece_end, vma.flags, policy)
+            is_cut = vma.start < start
+            if is_cut:
+                _, vma = split(vma, start, new_below=True)
+            piece = reshape(vma, start, piece_end, vma.flags, policy, upwards_only=is_cut)
         else:
             piece = cut_out(vma, piece_start, piece_end)
             piece.policy = policy

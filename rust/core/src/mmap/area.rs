@@ -158,14 +158,17 @@ pub fn apply_policy<M: Mode>(
         if from >= end {
             break;
         }
+        let style = Style { policy, ..Style::of(vma) };
         // The file offset offered to a merge is right for the first piece only; and one that
         // begins inside an area is split off before it is offered.
-        let merge = match from {
-            _ if from > start => Merge::Never,
-            _ if from > vma.start => Merge::Above,
-            _ => Merge::Both,
+        let merge = if from > start {
+            Merge::Never
+        } else if from > vma.start {
+            split(kernel, id, from, false);
+            Merge::Above
+        } else {
+            Merge::Both
         };
-        let style = Style { policy, ..Style::of(vma) };
         let covers = restyle(kernel, id, from, to, style, merge);
         let vma = &kernel.vmas[covers];
         address = vma.end;

@@ -94,6 +94,14 @@ class Effective:
             return 0, 0
         return int(self.mode) | self.mode_flags, self.asked_mask if self.mode_flags else self.mask
 
+    @property
+    def held(self) -> Policy:
+        """The policy with the nodes that hold now."""
+        static, relative = (
+            self.mode_flags & flag != 0 for flag in (MPOL_F_STATIC_NODES, MPOL_F_RELATIVE_NODES)
+        )
+        return Policy(self.mode, nodes_in(self.mask), static=static, relative=relative)
+
     @staticmethod
     def from_core(row: tuple[int, int, int, int] | None) -> Effective:
         """Make one from the core's row; None, an area without a policy, is the default."""

@@ -39,7 +39,7 @@ class AreaPages(NamedTuple):
     """How often its most shared page is mapped."""
     swapcache: int
     active: int
-    """On an active list or unevictable, or on the way there."""
+    """Marked as active or unevictable."""
     writeback: int
     per_node: tuple[int, ...]
 
@@ -109,12 +109,18 @@ def policy_text(policy: Effective) -> str:
     'bind:0-1,3'
     >>> policy_text(Effective(PolicyMode.PREFERRED, 0b10, 0x4000, 0b1))
     'prefer=relative:1'
+
+    Without nodes, as when none of a policy's own is left, PREFERRED acts as local (supporting-paths 18):
+
+    >>> [policy_text(Effective(mode, 0, 0x8000, 0b1)) for mode in (PolicyMode.BIND, PolicyMode.PREFERRED)]
+    ['bind=static', 'local=static']
     """
     if policy.mode is PolicyMode.DEFAULT:
         return "default"
     flag = _FLAG_NAMES.get(policy.mode_flags, "")
     if not policy.mask:
-        return f"local{flag}"
+        is_local = policy.mode is PolicyMode.PREFERRED
+        return f"{'local' if is_local else _MODE_NAMES[policy.mode]}{flag}"
     return f"{_MODE_NAMES[policy.mode]}{flag}:{node_ranges(policy.mask)}"
 
 

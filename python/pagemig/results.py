@@ -188,7 +188,7 @@ class AccessResult(ArrayValue):
     major: int
     """Faults that had to read."""
     cow: int
-    """Faults that broke copy-on-write, by copying or by taking the page over."""
+    """Those of ``minor`` that broke copy-on-write, by copying or by taking the page over."""
     spurious: int
     """Faults after which the access was tried again."""
     sigsegv: npt.NDArray[np.uint64]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from . import proc_texts
 from .arguments import Nodes, integer, nodes_in, read_only
 from .errors import UsageError
-from .flags import USER_END, Capability, PolicyMode, VmFlags
+from .flags import USER_END, Capability, VmFlags
 from .permissions import TaskFacts
-from .policy import Policy
+from .policy import Effective, Policy
 from .region import Region, Where, addresses_in
 from .results import Entry, FrameInfo, MemoryCounters
 
@@ -40,7 +40,7 @@ class Vma:
     """Where in its file it starts, pages; of anonymous memory its first address when it was mapped, in
     pages."""
     policy: Policy | None
-    """Its own memory policy, as it holds; None to follow the task's."""
+    """Its own memory policy, with the nodes that hold now; None to follow the task's."""
     anon_vmas: tuple[int, ...]
     """The reverse-map lists it is linked to, newest first, under numbers of the model's own."""
     file: int | None = None
@@ -66,7 +66,7 @@ class Vma:
             The same as a value.
         """
         start, end, flags, pgoff, holds, _, links = row
-        policy = None if holds is None else Policy(PolicyMode(holds[0]), nodes_in(holds[1]))
+        policy = None if holds is None else Effective.from_core(holds).held
         return Vma(start, end, VmFlags(flags), pgoff, policy, tuple(links), file)
 
 

@@ -110,7 +110,7 @@ def test_policies_are_bound_to_the_new_nodes(machine: pm.Machine, app: pm.Task) 
     group.mems = [1, 2]
     policies = {vma.start: vma.policy for vma in app.vmas}
     assert policies[area.start] == pm.Policy(pm.PolicyMode.BIND, [2])
-    assert policies[fixed.start] == pm.Policy(pm.PolicyMode.BIND, [1])
+    assert policies[fixed.start] == pm.Policy(pm.PolicyMode.BIND, [1], static=True)
     assert "interleave:1-2" in app.numa_maps()
 
 
@@ -308,3 +308,17 @@ def test_a_child_born_while_its_parent_is_attached_has_the_nodes_of_the_cpuset_t
     assert child.cpuset is not None
     assert child.mems_allowed == (child.cpuset.mems if child.cpuset == group else {0, 1, 2})
     machine.check()
+
+
+def test_a_policy_that_lost_all_its_nodes_keeps_its_mode_and_flag_in_numa_maps_and_areas() -> None:
+    """supporting-paths 18: static nodes outside the cpuset hold no more; only PREFERRED acts as local."""
+    machine = pm.Machine(nodes=[pm.MiB] * 3)
+    app = machine.spawn("app", stack=False)
+    modes = (pm.PolicyMode.BIND, pm.PolicyMode.INTERLEAVE, pm.PolicyMode.PREFERRED)
+    for mode in modes:
+        app.mbind(app.mmap(pm.PAGE_SIZE), pm.Policy(mode, [1], static=True))
+    assert [vma.policy for vma in app.vmas] == [pm.Policy(mode, [1], static=True) for mode in modes]
+    machine.create_cpuset("others", mems=[0, 2]).attach(app)
+    texts = [line.split()[1] for line in app.numa_maps().splitlines()]
+    assert texts == ["bind=static", "interleave=static", "local=static"]
+    assert [vma.policy for vma in app.vmas] == [pm.Policy(mode, [], static=True) for mode in modes]

@@ -6,6 +6,8 @@ Neighbours: ``stage`` for where the races begin, ``test_explore_claims`` for lim
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -284,3 +286,40 @@ def test_time_passes_when_nobody_can_go_on_and_a_replay_agrees() -> None:
     assert {outcome.observed for outcome in verdict.outcomes} == {5}
     for outcome in verdict.outcomes:
         assert pm.replay(stage.machine, race, outcome.schedule).machine.now == 5
+
+
+@pytest.mark.parametrize("ticks", [0, 1, 5])
+def test_a_fault_and_a_truncation_that_undo_each_others_work_come_back_to_states_that_are_known(
+    ticks: int,
+) -> None:
+    """supporting-paths 2.3 and 8: a page is added beyond the new end and removed, as often as one likes."""
+    machine = pm.Machine(nodes=[64 * PAGE] * 2)
+    disk = pm.FileSystem("disk", io_ticks=ticks, failing_reads=1, write_script=[pm.WriteOutcome.ACTIVATE])
+    file = machine.create_file("data", PAGE, filesystem=disk)
+    app, other = machine.spawn("app", stack=False), machine.spawn("other", stack=False)
+    page = app.mmap(PAGE, file=file, shared=True)
+    race: Race = [(pm.calls.touch(page, write=False), app), (pm.calls.truncate(file, 0), other)]
+    verdict = pm.explore(machine, race, transitions=20_000)
+    assert verdict.complete
+    assert verdict.findings == ()
+
+
+def test_a_search_keeps_its_limit_of_memory_about() -> None:
+    """Method: an interpreter of its own, whose resident memory the limit must explain."""
+    script = """
+import resource, pagemig as pm
+machine = pm.Machine(nodes=[64 * pm.PAGE_SIZE] * 2)
+app = machine.spawn(stack=False)
+heap = app.mmap(40 * pm.PAGE_SIZE)
+child = app.fork()
+move = pm.calls.move_pages(heap, 1, scope=pm.MoveScope.SHARED)
+touches = [(pm.calls.touch(child.same(heap)), child), (pm.calls.touch(heap), app)]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+verdict = pm.explore(machine, [(move, app), *touches], memory=40 << 20)
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(verdict.stopped.name, grown >> 10)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    stopped, grown = done.stdout.split()
+    assert stopped == "MEMORY"
+    assert int(grown) < 2 * 40

@@ -18,6 +18,9 @@ struct Fork {
     left: u32,
 }
 
+/// After so many steps a machine is weighed again: they grow on the way.
+const WEIGHED_EVERY: u64 = 256;
+
 /// Machines that are kept for later.
 const SPARE_MAX: usize = 64;
 
@@ -69,6 +72,9 @@ impl Exhaustive {
             copy(&mut self.spare, &fork.point)
         };
         let settled = point.step(&common.calls, who);
+        if common.transitions.is_multiple_of(WEIGHED_EVERY) && settled.is_ok() {
+            common.machine_bytes = common.machine_bytes.max(point.machine.bytes_of_copy());
+        }
         common.transitions += 1;
         common.deepest = common.deepest.max(point.depth);
         let arrival = common.seen.arrive(&point, settled);

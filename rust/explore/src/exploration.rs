@@ -103,7 +103,7 @@ pub(crate) struct Common {
     pub(crate) transitions: u64,
     pub(crate) runs: u64,
     pub(crate) deepest: u32,
-    /// Bytes that one machine takes, about.
+    /// Bytes that one machine takes, about: the most of those that were looked at.
     pub(crate) machine_bytes: u64,
     /// What a sampling strategy keeps besides.
     pub(crate) sampled_bytes: u64,
@@ -166,7 +166,7 @@ impl Exploration {
             transitions: 0,
             runs: 0,
             deepest: 0,
-            machine_bytes: point.machine.snapshot().len() as u64 * 2,
+            machine_bytes: point.machine.bytes_of_copy(),
             sampled_bytes: 0,
             machines: 0,
         };

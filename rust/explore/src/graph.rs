@@ -32,6 +32,10 @@ pub(crate) struct Graph {
     marks: Vec<Mark>,
 }
 
+/// Bytes for each state while schedules are counted, and for each of its edges while routes are found.
+const COUNTED: usize = 112;
+const ARRIVED: usize = 12;
+
 impl Graph {
     /// No state yet, with steps of so many calls to come.
     pub(crate) fn new(calls: usize) -> Graph {
@@ -53,9 +57,11 @@ impl Graph {
         self.table.is_empty()
     }
 
-    /// Bytes that it takes.
+    /// Bytes that it takes, and that what is read off it at the end will take.
     pub(crate) fn bytes(&self) -> u64 {
-        self.table.bytes() + (self.edges.len() * 4 + self.marks.len() * size_of::<Mark>()) as u64
+        let kept = self.edges.capacity() * 4 + self.marks.capacity() * size_of::<Mark>();
+        let read_off = self.marks.len() * (COUNTED + ARRIVED * self.calls);
+        self.table.bytes() + (kept + read_off) as u64
     }
 
     /// The state with a fingerprint, and whether it is new; a new one is open.

@@ -32,7 +32,7 @@ impl Table {
 
     /// Bytes that they take.
     pub(crate) fn bytes(&self) -> u64 {
-        (self.keys.len() * 16 + self.slots.len() * 4) as u64
+        (self.keys.capacity() * 16 + self.slots.len() * 4) as u64
     }
 
     /// Whether a fingerprint is there.

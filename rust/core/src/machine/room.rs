@@ -46,6 +46,8 @@ const AREAS: usize = 64;
 const HANDFUL: u64 = 16;
 /// Less than this is not asked for.
 const LITTLE: u64 = 1 << 16;
+/// Bytes of a small machine's tables, lists and counters, in a copy of it.
+const COPY: u64 = 16 << 10;
 /// Bytes for everything that is not counted.
 const SLACK: u64 = 1 << 20;
 
@@ -202,6 +204,13 @@ impl Machine {
         let frame_bytes = self.fresh(0).frame_bytes;
         let need = Need { frames: self.kernel.frames.len() as u64, frame_bytes, ..self.kept() };
         need.probe(need.committed())
+    }
+
+    /// Bytes that a copy takes, about: what a search keeps on its way.
+    pub fn bytes_of_copy(&self) -> u64 {
+        let touched: usize = self.kernel.zones.touched_spans().map(|span| span.len()).sum();
+        let frames = touched as u64 * (DESCRIPTOR + self.bytes_on_disk());
+        frames + self.kept().reserved() + COPY
     }
 
     /// What a copy holds besides frames.

@@ -6,6 +6,7 @@
 
 use std::hash::{Hash, Hasher};
 
+use super::call::Call;
 use super::{Machine, Outcome, State};
 use crate::base::{CallId, Misuse};
 use crate::step::{Me, Progress, Step};
@@ -72,10 +73,15 @@ impl Machine {
         after
     }
 
-    /// Feeds everything but the kernel to `state`: the calls, and the number of the next one.
+    /// Feeds everything but the kernel to `state`: the calls, and the number of the next one; the tick
+    /// where a call has a deadline.
     pub fn hash_calls<H: Hasher>(&self, state: &mut H) {
         self.flights.hash(state);
         self.next_call.hash(state);
+        let has_deadline = |call: &Call| matches!(call, Call::Offline(call) if call.has_deadline());
+        if self.flights.values().any(|flight| has_deadline(&flight.call)) {
+            self.kernel.now.hash(state);
+        }
     }
 
     /// Becomes equal to `other`, which began as a copy of the same machine, in the memory that it has

@@ -124,6 +124,11 @@ impl Offline {
         }
     }
 
+    /// Whether it gives up at some tick that is known already.
+    pub const fn has_deadline(&self) -> bool {
+        self.has_deadline
+    }
+
     /// The locks that it has at a pause: KSM is kept out from step 3 to the end.
     pub fn locks_at_pause(&self) -> AtPause {
         match self.phase {

@@ -45,7 +45,7 @@ impl Transfer {
 type End = (u64, u64);
 
 /// Transfers that have not ended, in the order in which they will.
-#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct IoQueue {
     transfers: Transfers,
     next: u64,
@@ -100,6 +100,18 @@ impl IoQueue {
         }
     }
 
+    /// Feeds what decides how it goes on to `state`: in which order transfers end, and after how many
+    /// ticks from `now`; not how many came before them.
+    pub fn hash_from<H: Hasher>(&self, now: u64, state: &mut H) {
+        let IoQueue { transfers, next: _, has_instant_reads } = self;
+        transfers.by_end.len().hash(state);
+        for Transfer { number: _, page, direction, due, fails } in transfers.by_end.values() {
+            let left = due.map(|due| due.saturating_sub(now));
+            (page, direction, left, fails).hash(state);
+        }
+        has_instant_reads.hash(state);
+    }
+
     /// All of them, in the order in which they end.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Transfer> {
         self.transfers.by_end.values()
@@ -142,12 +154,6 @@ impl From<Vec<Transfer>> for Transfers {
 impl Serialize for Transfers {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(self.by_end.values())
-    }
-}
-
-impl Hash for Transfers {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.by_end.hash(state);
     }
 }
 

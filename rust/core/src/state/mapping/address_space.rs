@@ -1,6 +1,7 @@
 //! One index of pages, and the file that it belongs to.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +60,7 @@ impl Disk {
 }
 
 /// A file.
-#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Inode {
     /// What people call it.
     pub name: String,
@@ -81,8 +82,19 @@ pub struct Inode {
     pub reads: u32,
 }
 
+impl Inode {
+    /// What decides how it goes on: of what has been read and written no more than the scripts ask.
+    fn hash<H: Hasher>(&self, kind: &FileSystem, state: &mut H) {
+        let Inode { name, size, disk, swapped, policies, is_nameless, is_dirty, writes, reads } =
+            self;
+        (name, size, disk, swapped, policies, is_nameless, is_dirty).hash(state);
+        ((*writes as usize).min(kind.write_script.len())).hash(state);
+        (*reads).min(kind.failing_reads).hash(state);
+    }
+}
+
 /// One index of pages (`address_space`).
-#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AddressSpace {
     /// The file; none for the swap cache.
     pub host: Option<Inode>,
@@ -96,6 +108,18 @@ pub struct AddressSpace {
     pub truncate_count: u64,
     /// What it remembers.
     pub flags: MappingFlags,
+}
+
+/// Nothing goes on differently for how often ranges were unmapped.
+impl Hash for AddressSpace {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let AddressSpace { host, kind, tree, areas, truncate_count: _, flags } = self;
+        host.is_some().hash(state);
+        if let Some(host) = host {
+            host.hash(kind, state);
+        }
+        (kind, tree, areas, flags).hash(state);
+    }
 }
 
 impl AddressSpace {

@@ -72,7 +72,7 @@ impl Exhaustive {
             copy(&mut self.spare, &fork.point)
         };
         let settled = point.step(&common.calls, who);
-        if common.transitions.is_multiple_of(WEIGHED_EVERY) && settled.is_ok() {
+        if common.transitions % WEIGHED_EVERY == 0 && settled.is_ok() {
             common.machine_bytes = common.machine_bytes.max(point.machine.bytes_of_copy());
         }
         common.transitions += 1;

@@ -92,6 +92,7 @@ from .results import (
     Pageblock,
     ToNode,
 )
+from .rooms import found_in
 from .storage import Buffer, SwapEntry, SwapInfo, SwapSlot, Transfer
 from .tables import Table
 from .task import Task
@@ -261,23 +262,16 @@ _LATER = {
     "timeline": ("Timeline",),
     "verdict": ("ExplorationStatistics", "Outcome", "Raised", "Stop", "Verdict", "Violation"),
 }
-_ROOM_OF = {name: room for room, names in _LATER.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     """Open a room, or find what it holds, when it is first asked for."""
-    if name in _LATER or name in _ROOM_OF:
-        import importlib
-
-        room = importlib.import_module("." + _ROOM_OF.get(name, name), __name__)
-        found = getattr(room, name) if name in _ROOM_OF else room
-        globals()[name] = found
-        return found
     if name == "__version__":
         from importlib.metadata import version
 
         return version("pagemig")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = found_in(__name__, _LATER, name)
+    return found
 
 
 def __dir__() -> list[str]:

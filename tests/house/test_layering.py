@@ -46,7 +46,7 @@ CORE_FLOORS = (
 
 # A module is a room, and so is a folder; `pagemig` is the package's own face, its ``__init__``.
 PYTHON_FLOORS = (
-    ("errors", "flags"),
+    ("errors", "flags", "rooms"),
     ("_core", "arguments", "arrow", "bugs", "step_texts"),
     (
         "call",

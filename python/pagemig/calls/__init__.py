@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..rooms import found_in
+
 if TYPE_CHECKING:
     from .accesses import access, pin, read, touch, unpin, write
     from .cpusets import attach_cpuset, set_cpuset_mems
@@ -78,17 +80,11 @@ _ROOMS = {
     "moving": ("move_pages",),
     "placement": ("mbind", "migrate_pages"),
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     """Open the room of a call when it is first asked for."""
-    if name not in _ROOM_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    found = getattr(import_module(f".{_ROOM_OF[name]}", __name__), name)
-    globals()[name] = found
+    found = globals()[name] = found_in(__name__, _ROOMS, name)
     return found
 
 

@@ -241,9 +241,7 @@ impl SwapIn {
         mapcount::add_anon(kernel, page, self.vma, self.address);
         // A merged page comes back where its slot was, which KSM may never have looked at (step 4).
         if let Owner::Ksm(Some(node)) = kernel.frames[page].owner() {
-            if kernel.ksm.nodes.find(node).is_some() {
-                kernel.ksm.nodes[node].strays.insert(self.address);
-            }
+            kernel.ksm.note_stray(node, self.address);
         }
         kernel.commit_charge(charge, page, ChargeKind::Mapped);
         kernel.swaps.free(self.slot);

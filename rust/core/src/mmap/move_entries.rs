@@ -200,8 +200,6 @@ impl MoveEntries {
 fn note_merged(kernel: &mut Kernel, entry: Entry, address: u64) {
     let Some(page) = entry.normal_page().filter(|_| entry.is_present()) else { return };
     if let Owner::Ksm(Some(node)) = kernel.frames[page].owner() {
-        if kernel.ksm.nodes.find(node).is_some() {
-            kernel.ksm.nodes[node].strays.insert(address);
-        }
+        kernel.ksm.note_stray(node, address);
     }
 }

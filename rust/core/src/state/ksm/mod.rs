@@ -131,6 +131,13 @@ impl Ksm {
         self.places.range((mm, from)..(mm, to)).map(|(_, &item)| item).collect()
     }
 
+    /// The page of a node, if that is not gone, is mapped at an address that no place may lead to (I-72).
+    pub fn note_stray(&mut self, node: StableNodeId, address: u64) {
+        if self.nodes.find(node).is_some() {
+            self.nodes[node].strays.insert(address);
+        }
+    }
+
     /// Appends an item to a node: it becomes the newest. Its list is held.
     pub fn append(&mut self, id: RmapItemId, node: StableNodeId, list: AnonVmaId) {
         let item = &mut self.items[id];

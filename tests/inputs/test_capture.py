@@ -227,6 +227,30 @@ def show(monkeypatch: pytest.MonkeyPatch, contents: list[bytes]) -> None:
     )
 
 
+def test_the_first_segment_of_a_host_has_inode_0_and_is_an_object_too(
+    proc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment's inode is its id, and ids begin with 0; memory of no object has device 0 too."""
+    name = b"/SYSV00000000 (deleted)"
+    lines = [
+        b"00050000-00054000 rw-s 00000000 00:01 %d %s\n00070000-00072000 rw-p 00000000 00:00 0\n"
+        % (inode, name)
+        for inode in (0, 1)
+    ]
+    spaces = []
+    for line in lines:
+        show(monkeypatch, [line, line])
+        spaces.append(capture(4242, proc=proc))
+    assert [[(area.device, area.inode) for area in space.areas] for space in spaces] == [
+        [("00:01", inode), ("", 0)] for inode in (0, 1)
+    ]
+    assert [AddressSpace.from_json(space.to_json()) for space in spaces] == spaces
+    machine = pm.Machine(nodes=[pm.MiB])
+    for space in (*spaces, spaces[0]):
+        machine.load(space)
+    assert [file.name for file in machine.files] == ["/SYSV00000000@00:01:0", "/SYSV00000000@00:01:1"]
+
+
 def test_areas_that_change_while_they_are_read_are_read_again(
     proc: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import signal
@@ -314,8 +315,25 @@ def test_ranges_and_words_tell_the_same(
     assert spaces[0].anonymous > 40_000 * 4096 or spaces[0].source is Source.SMAPS
 
 
-def test_memory_that_is_gone_is_not_told_as_empty(start: Start) -> None:
-    """Method: a program that is killed between the opening of its pagemap and the question."""
+def says_who_is_gone(descriptor: int, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Stand for `scan` on a kernel that says of whom nothing is left."""
+    raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
+
+
+def tells_nothing(descriptor: int, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Stand for `scan` on a kernel that has no range to tell of one that is gone."""
+    return iter(())
+
+
+@pytest.mark.parametrize("scan", [None, says_who_is_gone, tells_nothing])
+def test_memory_that_is_gone_is_not_told_as_empty(
+    monkeypatch: pytest.MonkeyPatch, scan: Callable[[int, int, int], Iterator[tuple[int, int, int]]] | None
+) -> None:
+    """Method: a program that is killed between the opening of its pagemap and the question, as this host
+    answers it and as each kind of host does."""
+    if scan is not None:
+        monkeypatch.setattr("pagemig.inputs.pagemap.tells_ranges", lambda descriptor: True)
+        monkeypatch.setattr("pagemig.inputs.pagemap.scan", scan)
     with subprocess.Popen(["sleep", "60"]) as program:
         pagemap = Pagemap.opened(Path(f"/proc/{program.pid}/pagemap"))
         program.kill()

@@ -63,7 +63,8 @@ class Area:
         (Node id, pages on it) of the host, ascending; empty where the host does not say.
     device, inode
         Which object of the host it maps, as ``maps`` tells: the device as major and minor number,
-        ``"fe:00"``, and the inode there. ``""`` and 0 where it maps none, or it is not known.
+        ``"fe:00"``, and the inode there, which may be 0. ``""`` and 0 where it maps none, or it is
+        not known.
     """
 
     start: int
@@ -225,15 +226,12 @@ def _check_nodes(node_pages: object, where: str, pages: int) -> None:
 
 
 def _check_object(area: Area, where: str) -> None:
-    """Refuse half of what names an object, and what names none."""
+    """Refuse what names no device, and an inode of none."""
     inode = _plain_integer(area.inode, f"{where}.inode", 0, _INODE_MAX)
     if not isinstance(area.device, str) or (area.device and not _DEVICE.fullmatch(area.device)):
         raise UsageError(f"{where}.device is {area.device!r}; it must be like 'fe:00', or empty")
-    if bool(inode) != bool(area.device):
-        raise UsageError(
-            f"{where}: device is {area.device!r} and inode {inode}; "
-            "they name an object together or not at all"
-        )
+    if inode and not area.device:
+        raise UsageError(f"{where}: inode is {inode} of no device; they name an object together")
 
 
 def _plain_integer(value: object, what: str, low: int, high: int) -> int:

@@ -64,10 +64,10 @@ def file_of(area: Area) -> str | None:
     """
     if not area.name or (not _is_nameless(area.name) and area.name.startswith("[")):
         return None
-    if _is_nameless(area.name) and not (area.shared and area.inode):
+    if _is_nameless(area.name) and not (area.shared and area.device):
         return None
     name = area.name if area.name.isprintable() else ascii(area.name)[1:-1]
-    return name.removesuffix(_DELETED) + _mark(area) if area.inode else name
+    return name.removesuffix(_DELETED) + _mark(area) if area.device else name
 
 
 def _is_nameless(name: str) -> bool:
@@ -86,7 +86,7 @@ def _mark(area: Area) -> str:
 
 def _is_unique(area: Area) -> bool:
     """Return whether device and inode alone tell what an area maps."""
-    return bool(area.inode) and int(area.device.partition(":")[0], 16) != 0
+    return bool(area.device) and int(area.device.partition(":")[0], 16) != 0
 
 
 def file_pages_of(area: Area) -> bool:

@@ -10,6 +10,7 @@ Source: ``Documentation/admin-guide/mm/pagemap.rst``.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from pathlib import Path
@@ -120,9 +121,15 @@ class Pagemap:
             except OSError as error:
                 self._refuse(error)
             if not more:
-                raise UsageError(f"{self._path}: the process ended while it was captured")
+                self._miss()
             data += more
         return np.frombuffer(data, dtype=np.uint64)
 
+    def _miss(self) -> NoReturn:
+        raise UsageError(f"{self._path}: the process ended while it was captured") from None
+
     def _refuse(self, error: OSError) -> NoReturn:
+        # Asked for ranges, Linux told none of a process that was gone until it learned to say so.
+        if error.errno == errno.ESRCH:
+            self._miss()
         raise UsageError(f"{self._path}: {error.strerror}") from None

@@ -95,8 +95,9 @@ def mapped_in(maps: bytes) -> list[Mapped]:
 
 def _mapped(match: re.Match[bytes]) -> Mapped:
     start, end, protection, share, offset, device, inode, name = match.groups()
-    # An area of no object has inode 0.
+    # An area of no object has device and inode 0; the first segment of System V has inode 0 too.
     number = int(inode)
+    is_of_object = bool(number) or device.strip(b"0:") != b""
     return Mapped(
         int(start, 16),
         int(end, 16),
@@ -104,7 +105,7 @@ def _mapped(match: re.Match[bytes]) -> Mapped:
         share == b"s",
         int(offset, 16),
         (name or b"").decode("utf-8", "backslashreplace"),
-        device.decode() if number else "",
+        device.decode() if is_of_object else "",
         number,
     )
 

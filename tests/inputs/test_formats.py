@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import re
 import struct
 from collections.abc import Callable
@@ -48,12 +49,13 @@ FILES = {
     "report.damon": TraceFormat.DAMON,
     "threads.view": TraceFormat.DYNAMORIO,
 }
+UNPACK = {".gz": gzip.decompress, ".xz": lzma.decompress}
 
 
 def content_of(name: str) -> bytes:
     """What is in one of the files, unpacked."""
     data = (DATA / name).read_bytes()
-    return gzip.decompress(data) if name.endswith(".gz") else data
+    return UNPACK.get(Path(name).suffix, bytes)(data)
 
 
 @pytest.mark.parametrize(("name", "format"), FILES.items())
@@ -120,8 +122,6 @@ def test_what_threads_read_and_write_is_read_from_the_view() -> None:
 @pytest.mark.parametrize("suffix", ["", ".gz", ".xz", ".zst"])
 def test_champsim_records_are_read_however_packed(tmp_path: Path, suffix: str) -> None:
     """Loads before stores; no sizes."""
-    import lzma
-
     from pagemig.inputs.compressed import zstd_module
 
     pack = {
@@ -138,34 +138,6 @@ def test_champsim_records_are_read_however_packed(tmp_path: Path, suffix: str) -
     assert rows[:3] == [(0x10000, 1, 0), (0x20000, 1, 0), (0x7F0000, 1, 1)]
     assert len(rows) == 600
     assert len(read_trace(path, instructions=True).columns()) == 800
-
-
-def test_a_recorded_program_in_champsims_layout_is_the_same_program(
-    tmp_path: Path, written: Write, sort_text: bytes
-) -> None:
-    """Instruction by instruction: a record has room for two stores and four loads, an empty place is 0."""
-    lines = sort_text.splitlines(keepends=True)[:20_000]
-    recorded = read_trace(written("sort.lackey", b"".join(lines)), instructions=True).columns()
-    packed, wanted = [], []
-    at, loads, stores = 0x400000, list[int](), list[int]()
-    for address, _, kind in [*rows_of(recorded), (0, 0, AccessKind.INSTRUCTION)]:
-        if kind == AccessKind.INSTRUCTION:
-            places = max(1, -(-len(loads) // 4), -(-len(stores) // 2))
-            for place in range(places):
-                some_loads, some_stores = loads[4 * place :][:4], stores[2 * place :][:2]
-                more = [0] * (2 - len(some_stores)), [0] * (4 - len(some_loads))
-                packed.append(champsim(at, (*some_stores, *more[0]), (*some_loads, *more[1])))
-                wanted += [(load, 1, 0) for load in some_loads] + [(store, 1, 1) for store in some_stores]
-            at, loads, stores = address, [], []
-        else:
-            loads += [address] * (kind != AccessKind.STORE)
-            stores += [address] * (kind != AccessKind.LOAD)
-    path = tmp_path / "sort.champsim"
-    path.write_bytes(b"".join(packed))
-    trace = read_trace(path)
-    assert trace.format is TraceFormat.CHAMPSIM
-    assert rows_of(trace.columns()) == wanted
-    assert len(wanted) > 1000
 
 
 SOME = Accesses(
@@ -436,7 +408,7 @@ def read_or_refused(path: Path, **options: object) -> Accesses | None:
         return None
 
 
-@given(name=st.sampled_from([*FILES, "champsim", "npz", "zst"]), made=changes)
+@given(name=st.sampled_from([*FILES, "sort.champsim.xz", "npz", "zst"]), made=changes)
 def test_a_mutated_file_of_any_format_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, name: str, made: list[tuple[int, bytes, int]]
 ) -> None:
@@ -448,7 +420,7 @@ def test_a_mutated_file_of_any_format_is_read_or_refused(
         write_trace(path.with_suffix(".csv.zst"), SOME)
         path.with_suffix(".csv.zst").rename(path)
     else:
-        path.write_bytes(CHAMPSIM[:640] if name == "champsim" else content_of(name)[:4000])
+        path.write_bytes(content_of(name)[:4000])
     content = path.read_bytes()
     for at, new, dropped in made:
         where = at % (len(content) + 1)

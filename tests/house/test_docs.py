@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from tests.house.repository import ROOT, line_of, matching, place, text_of
@@ -81,6 +82,14 @@ def test_the_architecture_draws_the_floors_that_are_enforced() -> None:
     """One drawing for the reader, one table for the test, and no difference between them."""
     assert drawn_floors("Floors of the core") == [set(floor) for floor in CORE_FLOORS]
     assert drawn_floors("Floors of the package") == [set(floor) for floor in PYTHON_FLOORS]
+
+
+def test_the_architecture_says_of_every_room_of_the_package_what_it_is_for() -> None:
+    """Once each, in the table below the drawing; folders of data are no rooms, but are there, too."""
+    text = text_of(ROOT / "ARCHITECTURE.md")
+    table = text.partition("Where to look, and where the next thing goes:")[2].partition("\n## ")[0]
+    named = re.findall(r"`(\w+)`", table)
+    assert sorted(named) == sorted([*chain.from_iterable(PYTHON_FLOORS), "library", "pages"])
 
 
 @cache

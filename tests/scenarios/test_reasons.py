@@ -247,11 +247,11 @@ def test_of_many_pages_those_with_the_same_story_are_told_in_one() -> None:
     assert first[0].culprits == ("mapped by app.heap[0:3000], kid.heap[0:3000]",)
     rest = [why for why in report.why_not if why.call == "all"]
     assert [why.page for why in rest] == [f"heap[{number}]" for number in range(0, 300, 10)]
-    assert rest[3].culprits == ("pinned: p30 of app", "mapped by app.heap[30], kid.heap[30]")
+    assert rest[3].culprits == ("pinned: p30 of app",)
     table = report.table
     told = [reason for reason, status in zip(table["reason"], table["status"], strict=True) if status < 0]
     assert len(told) == count + 30
-    assert all("mapped by" in reason for reason in told)
+    assert all("mapped by" in reason for reason in told[:count])
     assert len(str(report)) < 20_000
 
 

@@ -17,10 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..flags import BufferState, LruList, OwnerKind, PageFlags, RecordFlags
-from .call_steps import MovePages
-from .part import Step
 
 if TYPE_CHECKING:
+    from ..memcg import Memcg
     from .listening import Attempt, Tried
     from .world import World
 
@@ -30,6 +29,7 @@ Culprit: TypeAlias = tuple[str, tuple[Place, ...]]
 """What is said, and of which pages."""
 
 _PLACES_MAX = 8
+_REFUSED_AS_SHARED = (-errno.EACCES, -errno.ENOENT)
 
 
 def told(culprit: Culprit) -> str:
@@ -109,9 +109,9 @@ class Blame:
             gone = self._world.released.get(pfn, [])
             if gone:
                 yield f"was pinned meanwhile: {', '.join(gone)}", ()
-        if frame.mapcount > 1 and (attempts or status in (-errno.EACCES, -errno.ENOENT)):
-            places = self.mappers.of(pfn)
-            yield ("mapped by", tuple(places[:_PLACES_MAX])) if places else ("mapped more than once", ())
+        # Other entries that map it are replaced with the rest, unless that is what was refused.
+        if frame.mapcount > 1 and ("UM-9" in labels or (not attempts and status in _REFUSED_AS_SHARED)):
+            yield self._mapped(pfn)
         buffers: list[Culprit] = []
         if attempts and PageFlags.PRIVATE in frame.flags:
             buffers = list(self._buffers(pfn))
@@ -125,6 +125,13 @@ class Blame:
             yield from self._file(frame.owner.id)
         if not attempts and status == -errno.EBUSY:
             yield from self._absent(pfn, address)
+
+    def _mapped(self, pfn: int) -> Culprit:
+        places = self.mappers.of(pfn)
+        if not places:
+            return "mapped more than once", ()
+        words = "mapped by" if len(places) <= _PLACES_MAX else f"mapped at {len(places)} places, first by"
+        return words, tuple(places[:_PLACES_MAX])
 
     def _buffers(self, pfn: int) -> Iterator[Culprit]:
         buffers = list(enumerate(self._world.machine.buffers(pfn)))
@@ -142,9 +149,15 @@ class Blame:
         names = {number: name for name, number in self._world.memcgs.items()}
         if RecordFlags.USED not in record.flags or record.owner not in names:
             return
-        group = machine.memcg(record.owner)
-        limit = "no limit" if group.limit is None else f"a limit of {group.limit // 4096}"
-        yield f"memcg {names[record.owner]} pays: {group.usage // 4096} pages, {limit}", ()
+        group: Memcg | None = machine.memcg(record.owner)
+        verb = "pays"
+        while group is not None:
+            is_first, limit = verb == "pays", group.limit
+            if limit is not None or is_first:
+                bound = "no limit" if limit is None else f"a limit of {limit // 4096}"
+                name = names.get(group.number, f"{group.number}")
+                yield f"memcg {name} {verb}: {group.usage // 4096} pages, {bound}", ()
+            group, verb = group.parent, "is above it"
 
     def _file(self, number: int) -> Iterator[Culprit]:
         for name, known in self._world.files.items():
@@ -212,48 +225,3 @@ class Mappers:
         """Return every place where a frame is mapped, by task and then by region."""
         first, last = np.searchsorted(self._pfns, pfn, "left"), np.searchsorted(self._pfns, pfn, "right")
         return [(self._owners[self._by[at]], int(self._pages[at])) for at in range(int(first), int(last))]
-
-
-def of_failure(world: World, part: Step, code: int) -> tuple[Culprit, ...]:
-    """Return who or what made a call fail as a whole."""
-    return tuple((words, ()) for words in _of_failure(world, part, code))
-
-
-def _nodes_of(part: Step) -> list[int]:
-    said = getattr(part, "nodes", None)
-    if isinstance(said, int):
-        return [said]
-    return sorted(set(said if said is not None else getattr(part, "new_nodes", ())))
-
-
-def _of_failure(world: World, part: Step, code: int) -> Iterator[str]:
-    nodes, machine = _nodes_of(part), world.machine
-    memory = machine.nodes_with_memory
-    target = getattr(part, "target", None)
-    named = target if isinstance(target, str) else part.by
-    if code == errno.ENOMEM:
-        for node in nodes:
-            if node in memory:
-                frames = sum(count for at, count in machine.nodes.items() if at == node) // 4096
-                free = machine.zone_counters(node)["nr_free_pages"]
-                yield f"node {node} has {free} of {frames} frames free"
-    elif code == errno.ENODEV:
-        yield from (f"node {node} has no memory" for node in nodes if node not in memory)
-    elif code == errno.EACCES and isinstance(part, MovePages):
-        is_there = named is not None and any(task.pid == world.tasks.get(named) for task in machine.tasks)
-        allowed = machine.task(world.tasks[str(named)]).mems_allowed if is_there else frozenset()
-        outside = [node for node in nodes if node in memory and node not in allowed]
-        yield from (f"{named} may not use node {node}" for node in outside)
-        if not outside:
-            yield "the security module refused it"
-    elif code == errno.EPERM:
-        wanted = getattr(part, "scope", "") == "shared" or "MOVE_ALL" in getattr(part, "flags", ())
-        yield (
-            f"{part.by} has no CAP_SYS_NICE"
-            if wanted or named == part.by
-            else f"{part.by} is nobody to {named}"
-        )
-    elif code == errno.ESRCH:
-        yield f"there is no task {target}"
-    elif code == errno.EFAULT and getattr(part, "bad_pointer", None):
-        yield f"{part.by} has no memory where {part.bad_pointer} should be"  # type: ignore[attr-defined]

@@ -20,7 +20,7 @@ from .listening import Heard
 from .world import World
 
 EVENTS = 1 << 20
-"""Events that are recorded of one slice: some for each step, many for one that takes off many pages."""
+"""Events that are recorded of one slice, besides those of a step that takes off or puts back many pages."""
 
 _STEPS = 1 << 13
 _ROUNDS = 1 << 11
@@ -52,7 +52,9 @@ class Drive:
         self._world = world
         self._most = most
         self._is_slow = counts or most is not None
-        world.machine.record(EVENTS)
+        # One step can take every page of the machine off its list, or put it back, and refuse the rest.
+        self._events = EVENTS + 2 * world.machine.frame_count
+        world.machine.record(self._events)
 
     def finish(self, call: Call) -> None:
         """Let one call go on to its end."""
@@ -122,8 +124,14 @@ class Drive:
         except InternalError:  # Whoever drives hears of it.
             return
         core.record(0)
-        core.record(EVENTS)
+        core.record(self._events)
         self.heard.listen(columns)
+
+    def overhear(self) -> int | None:
+        """Listen to what ran at once, without being driven; return its number, None if it made no step."""
+        known = len(self.heard.made)
+        self._listen(self._world.machine._system.core)
+        return self.heard.made[-1][0] if len(self.heard.made) > known else None
 
     def stop(self) -> None:
         """Record no more."""

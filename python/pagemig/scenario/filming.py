@@ -21,6 +21,7 @@ from ..timeline.moments import STEPS_MAX
 from . import running
 from .asking import nodes_at
 from .model import Page
+from .raw_acting import RAW
 from .reading import page_from_toml
 from .searching import Race
 from .world import World
@@ -100,7 +101,9 @@ class Film:
                 while call is not None and not call.done:
                     looks.made(_step(world, call.number, looks.room))
             finally:
-                order.add(part.id, () if call is None else call.history)
+                # A raw call ran at once: it is one moment.
+                at_once = (str(getattr(part, "do", "")),) if getattr(part, "do", "") in RAW else ()
+                order.add(part.id, at_once if call is None else call.history)
                 looks.upto(len(order.made))
             running.settle(world, [flight])
 

@@ -21,6 +21,7 @@ from ..region import Region
 from ..report import Expectation, Placement
 from ..report.text import runs, status_name
 from ..results import AccessResult, FrameInfo, MigrationResult
+from ..task import Task
 from . import naming
 from .expectations import NO_RESULT, CallExpectation, CounterExpectation, FramePlace, PageExpectation
 from .model import Page
@@ -37,14 +38,16 @@ class Came:
     done: bool
     result: Any = None
     error: Exception | None = None
+    made: str | None = None
+    """What the scenario calls what it made: a task may have ended, and has no name then."""
 
     @staticmethod
-    def of(call: Call) -> Came:
+    def of(call: Call, made: str | None = None) -> Came:
         """Look at a call in flight, or one that has ended."""
         if not call.done:
             return Came(False)
         error = call.error
-        return Came(True, None if error is not None else call.result, error)
+        return Came(True, None if error is not None else call.result, error, made)
 
     @property
     def errno(self) -> str | None:
@@ -90,6 +93,8 @@ def plain_result(came: Came) -> Any:
     if accesses is not None:
         counts = {name: int(getattr(accesses, name)) for name in _COUNTS}
         return counts | {name: int(getattr(accesses, name).size) for name in _SIGNALS}
+    if isinstance(found, Task):
+        return came.made or f"task {found.pid}"
     return None if found is None else str(getattr(found, "name", found))
 
 
@@ -275,10 +280,11 @@ def _page_fact(field: str, value: Any, world: World, page: Region, before: Befor
         return found == value, found
     if field in ("writable", "dirty", "accessed"):
         bit = bool(getattr(entry, field))
-        return bit == value and entry.kind is not EntryKind.NONE, str(bit)
+        is_there = entry.kind is not EntryKind.NONE
+        return bit == value and is_there, str(bit) if is_there else "nothing is there"
     if field == "moved":
         was = before.frame(page.task, page.start)
-        now = entry.pfn if entry.kind is EntryKind.PRESENT and entry.pfn is not None else -1
+        now = int(world.machine._system.core.frames_of(page.task, page.addresses)[0])
         return (was != now) == value, f"frame {was} before, {now} now"
     if field == "node":
         node = int(task.nodes_of(page)[0])

@@ -14,14 +14,16 @@ import itertools
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..flags import USER_END, EntryKind, OwnerKind, PageFlags, VmFlags
 from ..report import Reason, WhyNot
-from .asking import Entries, rows_of
-from .call_steps import Mbind, MigratePages, MovePages
-from .culprits import Blame, Culprit, of_failure, ranges, told
+from .asking import LISTS, Entries, last_of, passed_over, rows_of
+from .call_steps import Mbind
+from .culprits import Blame, Culprit, ranges, told
+from .failures import of_failure
 from .listening import Attempt, Tried
+from .raw_steps import RawMbind
 from .refusals import Refusals
 
 if TYPE_CHECKING:
@@ -68,8 +70,18 @@ class _Row:
         return self.status, self.reasons, said, self.place[0] if self.place[1] >= 0 else ""
 
 
-def why_not(world: World, flight: Flight, tried: Tried, blame: Blame) -> tuple[WhyNot, ...]:
-    """Return why each page that a call was asked to move, and did not, stayed.
+class PassedOver(NamedTuple):
+    """A page that a call was to move and did not take."""
+
+    address: int
+    status: int
+    node: int
+
+
+def why_not(
+    world: World, flight: Flight, tried: Tried, blame: Blame
+) -> tuple[tuple[WhyNot, ...], tuple[PassedOver, ...]]:
+    """Return why each page that a call was asked to move, and did not, stayed, and those not even taken.
 
     Parameters
     ----------
@@ -83,10 +95,16 @@ def why_not(world: World, flight: Flight, tried: Tried, blame: Blame) -> tuple[W
         Who keeps pages.
     """
     teller = _Teller(world, flight, tried, blame)
-    rows = teller.entries() if isinstance(flight.part, MovePages) else teller.frames()
+    rows = teller.entries() if isinstance(flight.part, LISTS) else teller.frames()
+    return tuple(_in_groups(rows, flight.part.id)), tuple(teller.passed_over)
+
+
+def _in_groups(rows: Iterator[_Row], call: str) -> Iterator[WhyNot]:
+    """Tell of few pages one by one, of many those with the same story in one."""
     few = list(itertools.islice(rows, SINGLE_MAX + 1))
     if len(few) <= SINGLE_MAX:
-        return tuple(_Group(row).told(flight.part.id) for row in few)
+        yield from (_Group(row).told(call) for row in few)
+        return
     groups: dict[tuple[Any, ...], _Group] = {}
     for row in itertools.chain(few, rows):
         story = row.story
@@ -94,7 +112,7 @@ def why_not(world: World, flight: Flight, tried: Tried, blame: Blame) -> tuple[W
             groups[story].add(row)
         else:
             groups[story] = _Group(row)
-    return tuple(group.told(flight.part.id) for group in groups.values())
+    yield from (group.told(call) for group in groups.values())
 
 
 class _Group:
@@ -164,6 +182,8 @@ class _Teller:
             else:
                 self.short = self._without_frame()
         self.kept: dict[tuple[Any, ...], tuple[Reason, ...]] = {}
+        self.passed_over: list[PassedOver] = []
+        """Filled while the rows are told."""
 
     def _without_frame(self) -> int | None:
         """The page for which no frame was found: the next in the list after the one tried last."""
@@ -178,18 +198,24 @@ class _Teller:
     def entries(self) -> Iterator[_Row]:
         """The pages of a move_pages call with a negative status, or none because the call failed."""
         part, entries = self.flight.part, self.flight.entries
-        if not isinstance(part, MovePages) or part.nodes is None or entries is None:
+        if not isinstance(part, LISTS) or part.nodes is None or entries is None:
             return
         if not self.flight.came.done:
             return
         statuses = self.flight.came.statuses or ()
         frames = {address: pfn for pfn, address in self.tried.addresses.items()}
+        # A page that is listed twice goes with one entry, and is on no list for the other.
+        went = {
+            (at & ~4095, node) for at, node in zip(entries.addresses, statuses, strict=False) if node >= 0
+        }
+        nodes = part.nodes if isinstance(part.nodes, tuple) else (part.nodes,)
         for entry, address in enumerate(entries.addresses):
             is_told = entry < len(statuses)
             status = statuses[entry] if is_told else self.failure
-            if status >= 0 or (not is_told and self._has_moved(entries, entry)):
-                continue
             start = address & ~4095
+            is_where_asked = (start, nodes[entry % len(nodes)]) in went
+            if status >= 0 or is_where_asked or (not is_told and self._has_moved(entries, entry)):
+                continue
             pfn = frames.get(address, frames.get(start))
             place = self._place(entries.pid, start)
             reasons, culprits = self._story(entries.pid, start, status, pfn, is_failure=not is_told)
@@ -203,7 +229,8 @@ class _Teller:
     def frames(self) -> Iterator[_Row]:
         """The pages that any other call tried in vain, did not get to, or passed over."""
         order, refused = rows_of(self.tried), self.refusals.frames
-        for entry, pfn in enumerate(order):
+        for entry, first in enumerate(order):
+            pfn = last_of(self.tried, first)
             attempts = self.tried.attempts.get(pfn)
             if pfn in refused:
                 place, reasons, culprits = self._place_of(pfn, 0), *self.refusals.of(pfn)
@@ -222,38 +249,37 @@ class _Teller:
 
     def _passed_over(self, entry: int) -> Iterator[_Row]:
         """Pages that migrate_pages and mbind did not take, and do not count."""
-        entries, part = self.flight.entries, self.flight.part
-        if entries is None or not isinstance(part, (MigratePages, Mbind)) or self.failure:
+        entries, came = self.flight.entries, self.flight.came
+        if entries is None or not came.done or entries.pid not in self.pids:
             return
-        wanted = set(part.new_nodes if isinstance(part, MigratePages) else part.policy.nodes)
-        source = set(part.old_nodes) if isinstance(part, MigratePages) else None
-        task = self.world.machine.task(entries.pid) if entries.pid in self.pids else None
-        taken = set(self.tried.addresses.values())
-        for address, before, after in zip(entries.addresses, entries.before, entries.after, strict=True):
-            is_asked = before not in wanted if source is None else before in source and before not in wanted
-            if task is None or before < 0 or after != before or not is_asked or address in taken:
-                continue
+        task = self.world.machine.task(entries.pid)
+        is_range = isinstance(self.flight.part, (Mbind, RawMbind))
+        # With STRICT, a range that was walked to its end fails for pages that stayed (syscalls 6.2).
+        is_whole = not self.failure or (is_range and self.failure == -errno.EIO)
+        for at in passed_over(entries, self.tried):
+            address = entries.addresses[at]
             pfn = task.entry_at(address).pfn
-            if pfn is None or pfn >= self.world.machine.frame_count:
+            if pfn is None or pfn >= self.world.machine.frame_count or pfn in self.tried.addresses:
                 continue
-            status, text = self._unmoved(pfn)
-            reasons = (Reason(None, "SY5" if source is not None else "SY6", status, text),)
-            yield _Row(
-                entry,
-                self._place(entries.pid, address),
-                status,
-                reasons,
-                self.blame.of(pfn, address, status, (), {}),
-            )
+            culprits: tuple[Culprit, ...]
+            if is_whole:
+                status, text = self._unmoved(pfn, entries.moves_all)
+                culprits = self.blame.of(pfn, address, status, (), {})
+            else:
+                status, text = self.failure, f"the call ended before: {errno.errorcode[-self.failure]}"
+                culprits = self.failed
+            reasons = (Reason(None, "SY6" if is_range else "SY5", status, text),)
+            self.passed_over.append(PassedOver(address, status, entries.before[at]))
+            yield _Row(entry, self._place(entries.pid, address), status, reasons, culprits)
             entry += 1
 
-    def _unmoved(self, pfn: int) -> tuple[int, str]:
+    def _unmoved(self, pfn: int, moves_all: bool) -> tuple[int, str]:
         frame = self.world.machine.frame(pfn)
         if frame.owner is not None and frame.owner.kind is OwnerKind.KSM:
             return -errno.ENOENT, "it is a page that KSM shares, which is passed over"
         if PageFlags.RESERVED in frame.flags:
             return -errno.ENOENT, "it is a reserved page, which is passed over"
-        if frame.mapcount > 1:
+        if frame.mapcount > 1 and not moves_all:
             return (
                 -errno.EACCES,
                 "more than one entry maps it, and pages of others are not moved by this caller",
@@ -300,9 +326,19 @@ class _Teller:
             if self.world.has(pid, name) and address in region
         ]
         own = [one for one in found if one[1].task == pid] or found
-        return (own[0][0], (address - own[0][1].start) // 4096) if own else (hex(address), -1)
+        if not own:
+            return hex(address), -1
+        name, region = own[0]
+        seen_by = "" if region.task == pid else f"{self.world.task_name(pid)}."
+        return f"{seen_by}{name}", (address - region.start) // 4096
 
     def _place_of(self, pfn: int, address: int) -> tuple[str, int]:
+        """What the page in a frame is called: as the task knows it whose pages the call is about."""
+        entries = self.flight.entries
+        if entries is not None and address and entries.pid in self.pids:
+            place = self._place(entries.pid, address & ~4095)
+            if place[1] >= 0:
+                return place
         named = self.blame.mappers.of(pfn)
         if named:
             owner, number = named[0]
@@ -314,11 +350,16 @@ class _Teller:
 
 def _inside(world: World, result: int, pfn: int) -> str:
     """What the method of the page's mapping decided, all in one step."""
+    frame = None if pfn >= world.machine.frame_count else world.machine.frame(pfn)
+    if frame is not None and frame.owner is not None and frame.owner.kind is OwnerKind.FILE:
+        files = {file.number: file.filesystem for file in world.machine.files}
+        method = files[frame.owner.id].migrate if frame.owner.id in files else None
+        if method == result:
+            return "MN-3"  # A method that answers with an errno always does.
     if result == -errno.EINVAL:
         return "WO-1"
     if result != -errno.EAGAIN:
         return "MN-3"
-    frame = None if pfn >= world.machine.frame_count else world.machine.frame(pfn)
     if frame is not None and PageFlags.PRIVATE in frame.flags:
         return "FB-2"
     is_file = frame is not None and frame.owner is not None and frame.owner.kind is OwnerKind.FILE
@@ -329,19 +370,17 @@ def _never_tried(
     world: World, pid: int | None, address: int, status: int
 ) -> tuple[tuple[Reason, ...], int | None]:
     """Return why a page was not even tried, and the frame that it is in."""
-    if pid is None:
-        return (Reason(None, "MV-4", status, "its task is gone"),), None
-    task = world.machine.task(pid)
-    entry = task.entry_at(address) if address < USER_END else None
+    task = None if pid is None else world.machine.task(pid)
+    entry = task.entry_at(address) if task is not None and address < USER_END else None
     pfn = entry.pfn if entry is not None and entry.kind is EntryKind.PRESENT else None
     if status == -errno.EACCES:
         text = "more than one entry maps it, and scope is exclusive"
     elif status == -errno.EFAULT:
-        text = _no_area(task, address)
+        text = "no area that can be migrated was there" if task is None else _no_area(task, address)
     elif status == -errno.EBUSY:
         text = "it was on no LRU list when it was looked up"
     else:
-        text = _not_there(world, entry)
+        text = "it was not there when it was looked up" if task is None else _not_there(world, entry)
     return (Reason(None, "DM-2", status, text),), pfn
 
 
@@ -359,7 +398,7 @@ def _no_area(task: Any, address: int) -> str:
 
 def _not_there(world: World, entry: Any) -> str:
     if entry is None or entry.kind is EntryKind.NONE:
-        return "nothing is there: it was never touched"
+        return "nothing is there: it was never touched, or has been let go"
     if entry.kind is EntryKind.SWAP:
         return "it is swapped out"
     if entry.kind is EntryKind.MIGRATION:

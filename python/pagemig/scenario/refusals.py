@@ -114,6 +114,10 @@ class Refusals:
             return "only whole pageblocks of one zone can go offline", self._blocks_of(span)
         if label == "SY7-2":
             return "not all of its pageblocks are free to be marked", self._taken_blocks(span)
+        if span[0] == 0 and self._world.machine.frame(0).lru is not None:
+            return "frame 0 is on an LRU list, and the scan takes its number for none (Q25)", self._users(
+                span
+            )
         return "a frame of it is still in use, and on no LRU list", self._users(span)
 
     def _blocks_of(self, span: range) -> list[str]:

@@ -29,7 +29,7 @@ from .judging import Before, Came, judge, placement, plain_result, remember_befo
 from .listening import Tried
 from .model import CallPart, Page
 from .raw_acting import RAW
-from .reasons import why_not
+from .reasons import PassedOver, why_not
 from .world import World, build
 
 
@@ -45,8 +45,12 @@ class Flight:
     """The pages that it is asked to move, and where they were."""
     is_kept: bool = False
     """Whether what it has made is known under its names."""
+    number: int | None = None
+    """What the trace calls it; None if it came to nothing."""
     why_not: tuple[WhyNot, ...] = ()
     """Why its pages stayed, told as soon as it has ended."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """Pages that it was to move, and did not take."""
     cost: Mapping[str, int] | None = None
     """What it alone has cost, if nothing else ran meanwhile."""
 
@@ -54,7 +58,7 @@ class Flight:
     def came(self) -> Came:
         """What it has come to so far."""
         if self.call is not None:
-            return Came.of(self.call)
+            return Came.of(self.call, getattr(self.part, "name", None))
         return self.refused if self.refused is not None else Came(False)
 
 
@@ -92,7 +96,8 @@ def start(world: World, part: CallPart, where: str) -> Flight:
         value = acting.value_of(world, part)
         by = world.kernel if part.by is None else world.task(part.by).pid
         fineness = Granularity[part.granularity.upper()]
-        return Flight(part, world.machine.start(value, by=by or 0, granularity=fineness), None, entries)
+        call = world.machine.start(value, by=by or 0, granularity=fineness)
+        return Flight(part, call, None, entries, number=call.number)
     except (SyscallError, OutOfMemoryError) as error:
         return Flight(part, None, Came(True, None, error), entries)
     except UsageError as error:
@@ -182,7 +187,7 @@ class _Run:
         self.drive.stop()
 
     def _at_once(self) -> None:
-        self.flights = take_off(self.world, self.page)
+        self.flights = [self._start(part, at) for at, part in enumerate(self.page.calls)]
         started = [flight.call for flight in self.flights if flight.call is not None]
         try:
             self.drive.run([call.number for call in started], self.order)
@@ -197,7 +202,7 @@ class _Run:
         world = self.world
         for position, part in enumerate(self.page.calls):
             before = world.machine.cost
-            flight = start(world, part, f"calls[{position}]")
+            flight = self._start(part, position)
             self.flights.append(flight)
             if flight.call is not None and isinstance(part, MovePages):
                 self.drive.heard.brief.add(flight.call.number)
@@ -211,6 +216,13 @@ class _Run:
             flight.cost = _difference(before, world.machine.cost)
             self._land([flight])
 
+    def _start(self, part: CallPart, position: int) -> Flight:
+        """Start a call; one that is raw has ended then, and is listened to now."""
+        flight = start(self.world, part, f"calls[{position}]")
+        if getattr(part, "do", "") in RAW:
+            flight.number = self.drive.overhear()
+        return flight
+
     def _land(self, flights: list[Flight]) -> None:
         """Note where the pages are now, keep what was made, and tell why pages stayed."""
         world, tried = self.world, self.drive.heard.tried
@@ -222,10 +234,8 @@ class _Run:
         for flight in flights:
             mine = -1 if flight.call is None else flight.call.number
             others = {number: name for number, name in calls.items() if number != mine}
-            if getattr(flight.part, "do", "") in RAW:
-                continue  # Nobody listened: it ran at once.
-            own = tried[mine] if mine in tried else Tried()
-            flight.why_not = why_not(world, flight, own, Blame(world, others, tried))
+            own = tried[flight.number] if flight.number in tried else Tried()
+            flight.why_not, flight.passed_over = why_not(world, flight, own, Blame(world, others, tried))
         world.released.clear()
 
 
@@ -329,7 +339,8 @@ def views(world: World) -> list[tuple[str, str]]:
     found = []
     for name, region in world.regions.items():
         owner = world.task_name(region.task)
-        found.append((name, owner))
+        if world.has(region.task, name):
+            found.append((name, owner))
         for task, pid in world.tasks.items():
             areas = () if pid == region.task or not world.has(pid, name) else _areas(world, pid)
             if any(area.start <= region.start and region.end <= area.end for area in areas):

@@ -77,9 +77,15 @@ class World:
         )
 
     def add_region(self, name: str, region: Region) -> None:
-        """Keep a region under its name."""
+        """Keep a region under its name; what its task had there before is not seen there any more."""
+        seen = self.sights.setdefault(region.task, set())
+        seen -= {
+            other
+            for other in seen
+            if self.regions[other].start < region.end and region.start < self.regions[other].end
+        }
         self.regions[name] = region
-        self.sights.setdefault(region.task, set()).add(name)
+        seen.add(name)
 
     def add_child(self, name: str, child: int, parent: int) -> None:
         """Keep a task that was forked, with what its parent has."""

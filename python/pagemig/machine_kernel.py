@@ -179,8 +179,8 @@ class MachineKernel(MachineStores):
         Raises
         ------
         OSError
-            EIO: its page is on no LRU list, or did not move; EBUSY: it is out of use already, or its page
-            cannot be isolated; ENOMEM: no room elsewhere.
+            EIO: its page is on no LRU list, or did not move, or the frame is withheld or offline already;
+            EBUSY: its page was taken out of use meanwhile, or cannot be isolated; ENOMEM: no room elsewhere.
         UsageError
             The machine has no such frame.
         """

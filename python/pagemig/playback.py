@@ -169,6 +169,26 @@ class Replayed:
     move: HotMove | None
 
 
+def _before_first_store(
+    addresses: npt.NDArray[np.uint64],
+    writes: npt.NDArray[np.bool_],
+    pages: npt.NDArray[np.uint64],
+    concerned: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.int64]:
+    """Count the accesses to each page that came before the first store to it; 0 for those not concerned.
+
+    Pages are ascending, of shape (pages,) as is what concerns them; accesses in order.
+    """
+    page_of = np.searchsorted(pages, addresses >> np.uint64(_PAGE_SHIFT))
+    those = np.flatnonzero(concerned[page_of])
+    page_of, is_store = page_of[those], writes[those]
+    first = np.full(len(pages), len(those))
+    # Of several stores to one page the last assignment stays, which is that of the first store.
+    stores = np.flatnonzero(is_store)[::-1]
+    first[page_of[stores]] = stores
+    return np.bincount(page_of[np.arange(len(those)) < first[page_of]], minlength=len(pages))
+
+
 class Player:
     """One task that plays a trace, and how often it used each page.
 
@@ -189,6 +209,8 @@ class Player:
         self._areas: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
         self._pages: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
         self._uses: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._own: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+        """Those of the pages that have, or had, a frame of their own."""
 
     @property
     def mapped(self) -> int:
@@ -204,7 +226,7 @@ class Player:
         """Return a player on a clone of the machine, as far in the trace as this one."""
         machine = self.machine.clone()
         copy = Player(machine, machine.task(self.task.pid), self.node_count)
-        copy._areas, copy._pages, copy._uses = self._areas, self._pages, self._uses
+        copy._areas, copy._pages, copy._uses, copy._own = self._areas, self._pages, self._uses, self._own
         return copy
 
     def play(self, addresses: npt.NDArray[np.uint64], writes: npt.NDArray[np.bool_]) -> Served:
@@ -221,13 +243,18 @@ class Player:
             return Served((0,) * self.node_count)
         pages, uses = np.unique(addresses >> np.uint64(_PAGE_SHIFT), return_counts=True)
         self._map(pages)
+        had_none = ~np.isin(pages, self._own, assume_unique=True)
         result = self.task.access(addresses, writes)
         places = self.locate(pages << np.uint64(_PAGE_SHIFT))
         self._count(pages, uses)
-        by_node = np.bincount(places[places >= 0], uses[places >= 0], minlength=self.node_count)
+        self._own = np.union1d(self._own, pages[places >= 0])
+        of_zeros = np.where(places < 0, uses, 0)
+        if result.cow:
+            of_zeros += _before_first_store(addresses, writes, pages, had_none & (places >= 0))
+        by_node = np.bincount(places[places >= 0], (uses - of_zeros)[places >= 0], minlength=self.node_count)
         return Served(
             tuple(int(accesses) for accesses in by_node),
-            int(uses[places < 0].sum()),
+            int(of_zeros.sum()),
             result.minor,
             result.cow,
         )

@@ -186,3 +186,19 @@ def test_an_interrupt_ends_it_quietly() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1"])
+def test_what_a_terminal_cannot_write_is_a_question_mark(tmp_path: Path, encoding: str) -> None:
+    """The bullets of the help, and the title of a scenario."""
+    Scenario(title="p\N{GREEK SMALL LETTER MU}", machine={"nodes": ["1MiB"]}).dump(tmp_path / "mine.toml")
+    for words in (["run", "--help"], ["explore", "--help"], ["run", "mine.toml"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "pagemig.cli", *words],
+            env=os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, b""), words
+        assert b"?" in done.stdout

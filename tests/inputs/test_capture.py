@@ -227,6 +227,14 @@ def show(monkeypatch: pytest.MonkeyPatch, contents: list[bytes]) -> None:
     )
 
 
+def test_a_carriage_return_in_a_name_ends_no_line(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel writes it as it is, and only a line feed as \\012."""
+    line = b"00010000-00014000 r-xp 00002000 fe:00 1234    /odd\r00400000-00500000 rw-p 00000000 00:00 0\n"
+    show(monkeypatch, [line, line])
+    (area,) = capture(4242, proc=proc).areas
+    assert (area.end, area.name) == (0x14000, "/odd\r00400000-00500000 rw-p 00000000 00:00 0")
+
+
 def test_the_first_segment_of_a_host_has_inode_0_and_is_an_object_too(
     proc: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

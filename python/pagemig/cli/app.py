@@ -9,6 +9,7 @@ Shell completion is typer's: ``pagemig --install-completion``.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -78,6 +79,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; every failure of a person's making is one line on standard error."""
     if not _has_streams():
         return 2
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A bullet of the help, or a name, that this terminal cannot write is a question mark.
+        sys.stdout.reconfigure(errors="replace")
     try:
         code = app(
             args=None if arguments is None else list(arguments), prog_name="pagemig", standalone_mode=False

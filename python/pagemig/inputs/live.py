@@ -2,14 +2,17 @@
 
 Nothing is stopped and nothing is read but what the kernel tells about the memory; what is in
 the pages is never looked at. A process goes on while it is looked at, so its areas are read
-before and after, and all is read again if they are no longer the same.
+before and after, and all is read again if they are no longer the same. What maps the page of zeros
+is resident and not anonymous, and is read when it is loaded.
 
 Start with `capture`. `proc_text` reads the lines, `pagemap` the pages.
 
-Source: proc(5), ``Documentation/admin-guide/mm/pagemap.rst``. Left out: what the zero page
-is mapped into: the host does not tell it from memory of its own, and it counts as such. A
-huge page counts as the small ones it is made of; pages of hugetlbfs do not count. Whether two
-areas map the same object is told by device and inode, which are kept as ``maps`` shows them.
+Source: proc(5), ``Documentation/admin-guide/mm/pagemap.rst``. Left out: before Linux 6.7, what the
+page of zeros is mapped into, which the host does not tell from memory of its own; pages of shared
+memory that are in swap, which ``pagemap`` does not show; marks without a page (guard regions,
+userfaultfd), which only ``smaps`` tells from swap. A huge page counts as the small ones it is made of;
+pages of hugetlbfs do not count. Whether two areas map the same object is told by device and inode,
+which are kept as ``maps`` shows them.
 """
 
 from __future__ import annotations
@@ -153,9 +156,12 @@ class _Process:
 def _seen(area: Mapped, pagemap: Pagemap, counts: Counts | None) -> Area:
     """Return an area with the pages that ``pagemap`` shows."""
     made = area.bare()
-    if counts is not None and counts.is_empty:
+    # `smaps` counts no page of zeros; one that tells ranges is asked where there may be some.
+    if counts is not None and counts.is_empty and not pagemap.tells_ranges:
         return made
     resident, anonymous, swapped = pagemap.runs(area.start, area.length)
+    if counts is not None and not counts.swapped:
+        swapped = ()
     # A page that is in memory but no page of a file is anonymous, except where the kernel
     # maps what is no page at all.
     has_pages = not made.is_kernels_own and (counts is None or not counts.is_raw)

@@ -10,6 +10,7 @@ protection and dirtiness, which the request is made for, too.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import struct
 from collections.abc import Iterator
@@ -21,7 +22,11 @@ OF_FILE = 1 << 2
 PRESENT = 1 << 3
 """``PAGE_IS_PRESENT``: in memory."""
 SWAPPED = 1 << 4
-"""``PAGE_IS_SWAPPED``: in swap."""
+"""``PAGE_IS_SWAPPED``: in swap, or a mark that the kernel keeps where an entry would be."""
+OF_ZEROS = 1 << 5
+"""``PAGE_IS_PFNZERO``: the page of zeros, small or huge, which is nobody's."""
+GUARD = 1 << 8
+"""``PAGE_IS_GUARD``: a mark of ``MADV_GUARD_INSTALL``, told since Linux 6.15."""
 
 _ARGUMENT = struct.Struct("=12Q")
 _WALK_END = 4
@@ -43,7 +48,8 @@ def scan(descriptor: int, start: int, end: int) -> Iterator[tuple[int, int, int]
     Yields
     ------
     tuple of int
-        First byte, first byte beyond, and what the pages are: `PRESENT` or `SWAPPED`, and `OF_FILE`.
+        First byte, first byte beyond, and what the pages are: `PRESENT` or `SWAPPED`, and `OF_FILE`,
+        `OF_ZEROS` and `GUARD`.
 
     Raises
     ------
@@ -55,13 +61,20 @@ def scan(descriptor: int, start: int, end: int) -> Iterator[tuple[int, int, int]
 
     told = np.zeros(_RANGES, dtype=_RANGE)
     asked = PRESENT | SWAPPED
+    answers = asked | OF_FILE | OF_ZEROS | GUARD
     while start < end:
         argument = bytearray(
             _ARGUMENT.pack(
-                _ARGUMENT.size, 0, start, end, 0, told.ctypes.data, _RANGES, 0, 0, 0, asked, asked | OF_FILE
+                _ARGUMENT.size, 0, start, end, 0, told.ctypes.data, _RANGES, 0, 0, 0, asked, answers
             )
         )
-        ranges = fcntl.ioctl(descriptor, _REQUEST, argument, True)
+        try:
+            ranges = fcntl.ioctl(descriptor, _REQUEST, argument, True)
+        except OSError as error:
+            if error.errno != errno.EINVAL or not answers & GUARD:
+                raise
+            answers ^= GUARD  # This kernel has no such marks.
+            continue
         if not ranges:
             return
         yield from told[:ranges].tolist()

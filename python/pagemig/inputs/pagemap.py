@@ -2,8 +2,9 @@
 
 Start with `Pagemap.runs`. Where the kernel tells ranges instead of words (`page_scan`), it is asked
 for those. Otherwise words are read in blocks, so that an area of many terabytes takes no memory,
-but time: a word tells of its own page only, and none can be skipped. Frame numbers are neither
-needed nor read: the kernel shows them to root only.
+but time: a word tells of its own page only, and none can be skipped, and does not tell the page of
+zeros from memory of its own. Frame numbers are neither needed nor read: the kernel shows them to root
+only.
 
 Source: ``Documentation/admin-guide/mm/pagemap.rst``.
 """
@@ -21,7 +22,7 @@ import numpy as np
 
 from ..errors import UsageError
 from .area import Run, Runs, joined, runs_in
-from .page_scan import OF_FILE, PRESENT, scan, tells_ranges
+from .page_scan import GUARD, OF_FILE, OF_ZEROS, PRESENT, scan, tells_ranges
 
 _PRESENT = np.uint64(1 << 63)
 _SWAPPED = np.uint64(1 << 62)
@@ -86,12 +87,12 @@ class Pagemap:
         try:
             for first, end, kind in scan(self._descriptor, start, start + length):
                 run = (first - start) // mmap.PAGESIZE, (end - first) // mmap.PAGESIZE
-                if not kind & PRESENT:
+                if kind & PRESENT:
+                    resident.append(run)
+                    if not kind & (OF_FILE | OF_ZEROS):
+                        anonymous.append(run)
+                elif not kind & GUARD:
                     swapped.append(run)
-                    continue
-                resident.append(run)
-                if not kind & OF_FILE:
-                    anonymous.append(run)
         except OSError as error:
             self._refuse(error)
         # Of memory that is gone no range is told, which would look like an empty one.

@@ -71,6 +71,11 @@ class Counts:
         return not self.resident and not self.swapped and not self.is_raw
 
 
+def _lines(text: bytes) -> list[bytes]:
+    """Return the lines of a file of the kernel; a carriage return is part of a name."""
+    return text.removesuffix(b"\n").split(b"\n") if text else []
+
+
 def mapped_in(maps: bytes) -> list[Mapped]:
     """Return the areas of ``maps``.
 
@@ -85,7 +90,7 @@ def mapped_in(maps: bytes) -> list[Mapped]:
     '[heap]'
     """
     areas = []
-    for number, line in enumerate(maps.splitlines(), start=1):
+    for number, line in enumerate(_lines(maps), start=1):
         match = _LINE.fullmatch(line)
         if match is None:
             raise UsageError(f"maps: line {number}: not an area: {line[:60]!r}")
@@ -114,7 +119,7 @@ def counts_in(smaps: bytes) -> dict[int, Counts]:
     """Return what ``smaps`` counts, by the start of the area."""
     counts: dict[int, Counts] = {}
     start, numbers, flags = -1, dict[bytes, int](), set[bytes]()
-    for line in [*smaps.splitlines(), b"0-0 ---p 0 0:0 0"]:
+    for line in [*_lines(smaps), b"0-0 ---p 0 0:0 0"]:
         if (match := _LINE.fullmatch(line)) is not None:
             if start >= 0:
                 counts[start] = _counts(numbers, flags)
@@ -142,7 +147,7 @@ def nodes_in(numa_maps: bytes) -> dict[int, tuple[tuple[int, int], ...]]:
     {32512: ((0, 1), (2, 2))}
     """
     nodes: dict[int, tuple[tuple[int, int], ...]] = {}
-    for line in numa_maps.splitlines():
+    for line in _lines(numa_maps):
         start, _, rest = line.partition(b" ")
         # A name that looks like a count must not be one.
         words = [word for word in rest.split(b" ") if not word.startswith(b"file=")]

@@ -83,7 +83,7 @@ fn is_head(line: &[u8]) -> bool {
         b"target_id:",
         b"nr_regions:",
     ];
-    first.starts_with(b"#") || keys.contains(&first)
+    first.starts_with(b"#") || keys.contains(&first) || line.starts_with(b"data source:")
 }
 
 /// Returns whether a line is another tracepoint of DAMON, or ftrace's `CPU:1 [LOST 127 EVENTS]`.

@@ -316,6 +316,7 @@ PERF_RECORD_FINISHED_ROUND
 fn every_form_of_damos_raw_report_says_the_same() {
     let old = "base_time_absolute: 19 h 45 m 6.211 s\n\nnr_regions: 2\n\
         1000-5000(  16.000 KiB):\t2\n6000-7000(   4.000 KiB):\t0\n";
+    let named = old.replacen("\n\n", "\ndata source: unknown\n\n", 1);
     let new = "\nWARNING: \"damo report raw\" is deprecated.\n    \
         Use \"damo report access --raw_form\" instead.\n\n    [1] https://example.org/damo\n\n\
         base_time_absolute: 19 h 45 m 6.211 s\n\nnr_regions: 2\n\
@@ -323,6 +324,7 @@ fn every_form_of_damos_raw_report_says_the_same() {
         1000-5000 (  16.000 KiB)           2     1\n6000-7000 (   4.000 KiB)           0     3\n";
     let expected = Ok(vec![(0x2000, 0), (0x4000, 0)]);
     assert_eq!(rows(Format::Damon, old), expected);
+    assert_eq!(rows(Format::Damon, &named), expected);
     assert_eq!(rows(Format::Damon, new), expected);
     for more in ["   -1", "    5 ", "   -1 ", "    5 3", "    5 3,4"] {
         let text = format!(

@@ -12,8 +12,9 @@ from __future__ import annotations
 import errno
 import itertools
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..flags import USER_END, EntryKind, OwnerKind, PageFlags, VmFlags
@@ -185,6 +186,11 @@ class _Teller:
         self.passed_over: list[PassedOver] = []
         """Filled while the rows are told."""
 
+    @cached_property
+    def methods(self) -> dict[int, object]:
+        """How the pages of each file move."""
+        return {file.number: file.filesystem.migrate for file in self.world.machine.files}
+
     def _without_frame(self) -> int | None:
         """The page for which no frame was found: the next in the list after the one tried last."""
         moved = {pfn for pfn, result in self.tried.results.items() if result == 0}
@@ -213,7 +219,7 @@ class _Teller:
             is_told = entry < len(statuses)
             status = statuses[entry] if is_told else self.failure
             start = address & ~4095
-            is_where_asked = (start, nodes[entry % len(nodes)]) in went
+            is_where_asked = bool(nodes) and (start, nodes[entry % len(nodes)]) in went
             if status >= 0 or is_where_asked or (not is_told and self._has_moved(entries, entry)):
                 continue
             pfn = frames.get(address, frames.get(start))
@@ -308,7 +314,8 @@ class _Teller:
 
     def _chain(self, attempts: tuple[Attempt, ...], pfn: int) -> tuple[Reason, ...]:
         labels = tuple(
-            _inside(self.world, a.result, pfn) if a.label == "UM-10" else a.label for a in attempts
+            _inside(self.world, a.result, pfn, self.methods) if a.label == "UM-10" else a.label
+            for a in attempts
         )
         key = (attempts, labels)
         if key not in self.kept:
@@ -348,22 +355,19 @@ class _Teller:
         return f"frame {pfn}", -1
 
 
-def _inside(world: World, result: int, pfn: int) -> str:
+def _inside(world: World, result: int, pfn: int, methods: Mapping[int, object]) -> str:
     """What the method of the page's mapping decided, all in one step."""
     frame = None if pfn >= world.machine.frame_count else world.machine.frame(pfn)
-    if frame is not None and frame.owner is not None and frame.owner.kind is OwnerKind.FILE:
-        files = {file.number: file.filesystem for file in world.machine.files}
-        method = files[frame.owner.id].migrate if frame.owner.id in files else None
-        if method == result:
-            return "MN-3"  # A method that answers with an errno always does.
+    owner = None if frame is None else frame.owner
+    if owner is not None and owner.kind is OwnerKind.FILE and methods.get(owner.id) == result:
+        return "MN-3"  # A method that is an errno answers nothing else.
     if result == -errno.EINVAL:
         return "WO-1"
     if result != -errno.EAGAIN:
         return "MN-3"
     if frame is not None and PageFlags.PRIVATE in frame.flags:
         return "FB-2"
-    is_file = frame is not None and frame.owner is not None and frame.owner.kind is OwnerKind.FILE
-    return "MM-5" if is_file else "MM-1"
+    return "MM-5" if owner is not None and owner.kind is OwnerKind.FILE else "MM-1"
 
 
 def _never_tried(
